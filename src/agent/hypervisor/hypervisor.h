@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a hypervisor driver is. The agent never asks "is this qemu?", it asks what the row in the table can do.
+ *
+ * All functions are called on the loop's thread and return at once. A function with a `call` ends in exactly one
+ * events->done(call), later or from inside. Calls are idempotent: starting a guest that runs, killing one that is gone,
+ * succeed. Guests outlive the driver: close() leaves them running, find() takes them up again.
+ */
+#pragma once
+
+#include "api/api.h"
+#include "base/error.h"
+#include "guest/host.h"
+
+#include <uv.h>
+
+enum guest_disk_format { GUEST_DISK_RAW, GUEST_DISK_QCOW2 };
+/* One file of a disk's chain, opened by the storage driver; [0] is the top, the last the base. */
+struct guest_file {
+    int fd;
+    bool read_only;
+    enum guest_disk_format format;
+};
+struct guest_disk_files {
+    struct guest_file chain[8];
+    size_t n;
+};
+/* Everything that a guest needs opened; owned by the driver once start() is called, closed by guest_files_done(). */
+struct guest_files {
+    struct guest_disk_files disks[32]; /* in the order of GuestStart.disks */
+    size_t n_disks;
+    int kernel_fd, initrd_fd;  /* -1 if none */
+    int firmware_fd, vars_fd;  /* UEFI code (read-only) and variables; -1 for BIOS */
+    int seed_fd;               /* cloud-init NoCloud ISO, read-only; -1 if none */
+};
+void guest_files_init(struct guest_files *f);
+void guest_files_done(struct guest_files *f);
+
+enum console_type { CONSOLE_SERIAL, CONSOLE_VNC };
+
+struct hypervisor_events {
+    void (*done)(void *ctx, uint64_t call, const struct error *error /* NULL: success */, const json_t *result);
+    void (*guest)(void *ctx, const char *vm, enum guest_event event, const char *reason);
+};
+
+struct hypervisor_config {
+    uv_loop_t *loop;
+    int state_dirfd;         /* the driver's own directory: one folder a guest, by id */
+    const char *state_path;  /* its absolute path, for sockets */
+    const char *guest_user;  /* the user for QEMU when the agent is root, or NULL */
+    const struct hypervisor_events *events;
+    void *ctx;
+};
+
+struct hypervisor; /* each driver has its own; begins with const struct hypervisor_driver * */
+
+enum hypervisor_capability {
+    HYPERVISOR_PAUSE = 1 << 0,
+    HYPERVISOR_VNC = 1 << 1,
+    HYPERVISOR_SERIAL = 1 << 2,
+    HYPERVISOR_UEFI = 1 << 3,
+    HYPERVISOR_DIRECT_BOOT = 1 << 4,
+    HYPERVISOR_CLOUD_INIT = 1 << 5,
+};
+
+struct hypervisor_driver {
+    const char *name;
+    unsigned capabilities;
+    int (*open)(const struct hypervisor_config *config, struct hypervisor **ret, struct error *e);
+    void (*close)(struct hypervisor *h);
+    /* Fills in driver, version, accelerator, reason, usable, capabilities; ready(ctx) when done. Slow the first time only:
+       the answer is remembered in the state directory for this kernel and this hypervisor version. */
+    void (*probe)(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx);
+    void (*find)(struct hypervisor *h, uint64_t call, const char *vm); /* result: GuestReport */
+    void (*start)(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files);
+    void (*shutdown)(struct hypervisor *h, uint64_t call, const char *vm);
+    void (*kill)(struct hypervisor *h, uint64_t call, const char *vm);
+    void (*suspend)(struct hypervisor *h, uint64_t call, const char *vm);
+    void (*resume)(struct hypervisor *h, uint64_t call, const char *vm);
+    void (*forget)(struct hypervisor *h, uint64_t call, const char *vm);
+    /*
+     * A connected stream socket (non-blocking, close-on-exec; the caller's) to the guest's serial console, beginning with
+     * what the ring has kept (16 KiB), or to its display (RFB). Any number at once; negative errno and *e on failure.
+     */
+    int (*console)(struct hypervisor *h, const char *vm, enum console_type type, struct error *e);
+    /* Counters since start, from which the agent makes rates; cpu in seconds. -ENOENT if it does not run. */
+    int (*sample)(struct hypervisor *h, const char *vm, struct api_vm_stats *ret_totals);
+};
+
+extern const struct hypervisor_driver hypervisor_qemu;
+extern const struct hypervisor_driver hypervisor_sim;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Storage on a server: the repositories that are open, and what is done in them. Files are named by ids, opened relative to
+ * the repository's directory descriptor with no symlink followed out of it (openat2 RESOLVE_BENEATH | NO_SYMLINKS).
+ *
+ *     tarn-repository.json              {"id", "version"}: two repositories can't be one
+ *     templates/ID/disk-N.qcow2 kernel initrd    sealed: mode 0444; templates/.ID while it is made
+ *     disks/ID.qcow2                    a linked clone names ../templates/T/disk-N.qcow2 as its backing file
+ *     guests/VM/vars.fd seed.iso        firmware variables, cloud-init seed
+ *     uploads/ID                        partial or whole
+ *
+ * Functions with a `call` return at once and end in exactly one done(call); they are idempotent, and what a crash leaves
+ * half made is replaced by the next call or removed by the delete. Anything slow or that reads a foreign image runs in a
+ * child process (qemu-img under rlimits and as the guest user when root; tarn-seed for ISOs).
+ */
+#pragma once
+
+#include "agent/hypervisor/hypervisor.h"
+#include "api/api.h"
+
+struct storage;
+struct storage_config {
+    uv_loop_t *loop;
+    const char *guest_user;
+    void (*done)(void *ctx, uint64_t call, const struct error *error, const json_t *result);
+    void (*progress)(void *ctx, uint64_t call, int percent, const char *message);
+    void (*repository)(void *ctx, const struct api_repository_report *r); /* space or usability changed */
+    void *ctx;
+};
+struct storage *storage_new(const struct storage_config *config);
+void storage_free(struct storage *s);
+
+/* repository.open also creates an absent or empty directory. The agent calls it again for each known one at its start. */
+void storage_repository_open(struct storage *s, uint64_t call, const struct api_repository_op *a);
+void storage_repository_close(struct storage *s, uint64_t call, const struct api_repository_op *a);
+void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk_create *a);
+void storage_disk_delete(struct storage *s, uint64_t call, const struct api_disk_op *a);
+void storage_template_make(struct storage *s, uint64_t call, const struct api_template_make *a);
+void storage_template_seal(struct storage *s, uint64_t call, const struct api_template_op *a);
+void storage_template_delete(struct storage *s, uint64_t call, const struct api_template_op *a);
+void storage_upload_open(struct storage *s, uint64_t call, const struct api_upload_open *a);
+void storage_upload_delete(struct storage *s, uint64_t call, const struct api_upload_op *a);
+void storage_guest_forget(struct storage *s, uint64_t call, const struct api_guest_forget *a);
+void storage_cancel(struct storage *s, uint64_t call);
+
+/* Opens everything for a start (making vars and seed when they are needed): ready(ctx, error or NULL, files) once. */
+void storage_guest_open(struct storage *s, const struct api_guest_start *a,
+                        void (*ready)(void *ctx, const struct error *e, struct guest_files *files), void *ctx);
+
+/* A descriptor for writing an upload at any offset up to its size, and how much it holds now. */
+int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received, struct error *e);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/units.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const char units[] = "KMGTP";
+
+int size_parse(const char *s, int64_t *ret_bytes) {
+    if (!isdigit((unsigned char)*s))
+        return -EINVAL;
+    char *end;
+    errno = 0;
+    long long whole = strtoll(s, &end, 10);
+    if (errno)
+        return -ERANGE;
+    double fraction = 0;
+    if (*end == '.') {
+        if (!isdigit((unsigned char)end[1]))
+            return -EINVAL;
+        double scale = 0.1;
+        for (end++; isdigit((unsigned char)*end); end++, scale /= 10)
+            fraction += (*end - '0') * scale;
+    }
+    while (*end == ' ')
+        end++;
+    int64_t unit = 1;
+    const char *u = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    if (u) {
+        unit = (int64_t)1 << (10 * (u - units + 1));
+        end++;
+        if (strcasecmp(end, "iB") && strcasecmp(end, "B") && *end)
+            return -EINVAL;
+    } else if (strcasecmp(end, "B") && *end) {
+        return -EINVAL;
+    } else if (fraction > 0) {
+        return -EINVAL;
+    }
+    int64_t bytes;
+    if (__builtin_mul_overflow((int64_t)whole, unit, &bytes) ||
+        __builtin_add_overflow(bytes, (int64_t)(fraction * (double)unit), &bytes))
+        return -ERANGE;
+    *ret_bytes = bytes;
+    return 0;
+}
+
+const char *size_format(int64_t bytes, char buf[static SIZE_TEXT_MAX]) {
+    int i = -1;
+    double v = (double)bytes;
+    while (fabs(v) >= 1024 && i < 4) {
+        v /= 1024;
+        i++;
+    }
+    if (i < 0)
+        snprintf(buf, SIZE_TEXT_MAX, "%lld B", (long long)bytes);
+    else if (v == floor(v))
+        snprintf(buf, SIZE_TEXT_MAX, "%.0f %ciB", v, units[i]);
+    else
+        snprintf(buf, SIZE_TEXT_MAX, "%.1f %ciB", v, units[i]);
+    return buf;
+}
+
+/* Days since 1970-01-01 of a civil date and back (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"). */
+static int64_t days_from_civil(int64_t y, int m, int d) {
+    y -= m <= 2;
+    int64_t era = (y >= 0 ? y : y - 399) / 400;
+    int64_t yoe = y - era * 400, doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
+    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+}
+
+const char *time_format(int64_t ms, char buf[static TIME_TEXT_MAX]) {
+    if (ms < 0 || ms > 253402300799999LL)
+        ms = 0;
+    int64_t z = ms / 86400000 + 719468, era = z / 146097, doe = z - era * 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100), mp = (5 * doy + 2) / 153;
+    int d = (int)(doy - (153 * mp + 2) / 5 + 1), m = (int)(mp < 10 ? mp + 3 : mp - 9);
+    int y = (int)(yoe + era * 400 + (m <= 2)), t = (int)(ms % 86400000);
+    snprintf(buf, TIME_TEXT_MAX, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)y % 10000, (unsigned)m % 100,
+             (unsigned)d % 100, (unsigned)t / 3600000 % 24, (unsigned)t / 60000 % 60, (unsigned)t / 1000 % 60,
+             (unsigned)t % 1000);
+    return buf;
+}
+
+int time_parse(const char *s, int64_t *ret_ms) {
+    int y, mo, d, h, mi, sec, n = 0;
+    if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &sec, &n) != 6 || n != 19)
+        return -EINVAL;
+    if (y < 1970 || mo < 1 || mo > 12 || d < 1 || d > 31 || h > 23 || mi > 59 || sec > 60 || h < 0 || mi < 0 || sec < 0)
+        return -EINVAL;
+    int64_t ms = 0;
+    s += n;
+    if (*s == '.') {
+        int64_t scale = 100;
+        for (s++; isdigit((unsigned char)*s); s++, scale /= 10)
+            ms += (*s - '0') * scale;
+    }
+    if (strcmp(s, "Z"))
+        return -EINVAL;
+    *ret_ms = ((days_from_civil(y, mo, d) * 24 + h) * 60 + mi) * 60000 + sec * 1000 + ms;
+    return 0;
+}

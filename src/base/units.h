@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sizes in binary units and times in RFC 3339, as text. Pure. */
+#pragma once
+
+#include <stdint.h>
+
+/* "256MiB", "10G", "1.5GiB", "1048576": bytes. K, M, G, T, P with or without iB or B are binary. -EINVAL, -ERANGE. */
+int size_parse(const char *s, int64_t *ret_bytes);
+#define SIZE_TEXT_MAX 24
+/* "256 MiB", "1.5 GiB" */
+const char *size_format(int64_t bytes, char buf[static SIZE_TEXT_MAX]);
+
+#define TIME_TEXT_MAX 32
+/* "2026-11-21T02:30:00.123Z" from ms since 1970 (RFC 3339, UTC). */
+const char *time_format(int64_t ms, char buf[static TIME_TEXT_MAX]);
+int time_parse(const char *s, int64_t *ret_ms);

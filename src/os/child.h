@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Child processes: arguments as a vector (never a shell), descriptors handed over by number, everything else closed,
+ * watched by pidfd on the loop.
+ */
+#pragma once
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+struct child;
+
+struct child_exit {
+    bool signalled; /* value is the signal, else the exit status */
+    int value;
+};
+
+struct child_fd {
+    int from; /* ours; not closed */
+    int to;   /* its number in the child, >= 3 */
+};
+
+struct child_spec {
+    const char *const *argv;      /* NULL-terminated; argv[0] is looked up in PATH unless it has a slash */
+    const char *const *env;       /* NULL: a minimal environment (PATH, LANG=C.UTF-8, HOME=/) */
+    const struct child_fd *fds;
+    size_t n_fds;
+    const char *input;            /* written to its stdin, then closed; NULL: /dev/null */
+    size_t input_len;
+    size_t output_max, error_max; /* what is kept of stdout and stderr; more is read and dropped. 0: to /dev/null */
+    const char *user;             /* drop to this user (and its groups) if we are root; NULL: stay */
+    int64_t limit_cpu_s, limit_memory, limit_file_size; /* rlimits; 0: none */
+    bool new_session;             /* setsid: outlives us (guests) */
+    bool detach;                  /* do not kill it when the struct child is freed */
+    int64_t timeout_ms;           /* then SIGKILL; 0: none */
+    void (*on_output)(void *ctx, const char *data, size_t len); /* each piece of stdout as it comes, or NULL */
+    void (*on_exit)(void *ctx, struct child *c, struct child_exit how);
+    void *ctx;
+};
+
+/* Returns when the exec has succeeded or failed (its errno comes back through a pipe). on_exit is called once, after all
+   output has been read; the child may be freed in it. */
+int child_spawn(uv_loop_t *loop, const struct child_spec *spec, struct child **ret);
+/* Kills it unless detached. on_exit is not called any more. NULL is allowed. */
+void child_free(struct child *c);
+void child_kill(struct child *c, int signal);
+pid_t child_pid(const struct child *c);
+int child_pidfd(const struct child *c);
+const struct buf *child_output(const struct child *c);
+const struct buf *child_error(const struct child *c);
+
+/* Watches a process that may be no child of ours. on_end says only that it ended. */
+struct pidwatch;
+int pidwatch_new(uv_loop_t *loop, int pidfd /* dup'd */, void (*on_end)(void *ctx), void *ctx, struct pidwatch **ret);
+void pidwatch_free(struct pidwatch *w);
+/* Field 22 of /proc/PID/stat: with the pid it names a process for good. */
+int process_start_time(pid_t pid, uint64_t *ret);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WebSocket client over TLS on libwebsockets and the caller's uv loop: for the agent's control and channel connections and
+ * for the CLI's console and stream. The server's certificate is always verified against the given CA, host name included
+ * unless a fingerprint of the CA pins it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+struct ws_context; /* one per process: an lws context on the loop */
+struct ws_client;
+
+int ws_context_new(uv_loop_t *loop, struct ws_context **ret);
+void ws_context_free(struct ws_context *w);
+
+struct ws_client_config {
+    const char *host; /* without brackets */
+    int port;
+    const char *path;
+    const char *protocol;                    /* Sec-WebSocket-Protocol or NULL */
+    const char *ca_path;                     /* PEM file */
+    const char *certificate_path, *key_path; /* client certificate or NULL */
+    const char *bearer;                      /* Authorization: Bearer …, or NULL */
+    size_t max_message;                      /* a longer text message closes the connection */
+    int connect_timeout_ms, ping_ms;         /* ping: also how long a silent peer is trusted */
+    void (*on_open)(void *ctx, struct ws_client *c);
+    void (*on_text)(void *ctx, struct ws_client *c, const char *data, size_t len); /* whole messages */
+    void (*on_binary)(void *ctx, struct ws_client *c, const void *data, size_t len); /* pieces as they come */
+    void (*on_writable)(void *ctx, struct ws_client *c); /* the queue fell below its low mark after ws_send said false */
+    void (*on_close)(void *ctx, struct ws_client *c, int code, const char *reason); /* once; also if it never opened */
+    void *ctx;
+};
+int ws_connect(struct ws_context *w, const struct ws_client_config *config, struct ws_client **ret);
+/* Queues a copy. False: the queue is above its high mark (256 KiB), wait for on_writable (the data is queued all the same). */
+bool ws_send_text(struct ws_client *c, const char *data, size_t len);
+bool ws_send_binary(struct ws_client *c, const void *data, size_t len);
+void ws_pause_reading(struct ws_client *c, bool pause);
+/* Sends what is queued, then a close frame; on_close follows. */
+void ws_close(struct ws_client *c, int code, const char *reason);
+/* Without on_close. NULL is allowed. Not from inside one of its own callbacks but on_close. */
+void ws_free(struct ws_client *c);
