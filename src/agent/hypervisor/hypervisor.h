@@ -71,9 +71,16 @@ struct hypervisor_driver {
     /* Fills in driver, version, accelerator, reason, usable, capabilities; ready(ctx) when done. Slow the first time only:
        the answer is remembered in the state directory for this kernel and this hypervisor version. */
     void (*probe)(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx);
-    void (*find)(struct hypervisor *h, uint64_t call, const char *vm); /* result: GuestReport */
+    /*
+     * What is there, as a GuestReport with driver, state, started and a reason in words: running or suspended (taken up
+     * again: its events come from now on); stopped: it has shut itself down and is kept only to tell so; crashed: it has
+     * panicked; unknown: no process of it exists. Never "stopped" for a process that is merely gone.
+     */
+    void (*find)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*start)(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files);
     void (*shutdown)(struct hypervisor *h, uint64_t call, const char *vm);
+    /* Also called after GUEST_POWEROFF, GUEST_PANICKED and GUEST_DIED, once that is recorded: ends a process that was kept
+       only to tell, and frees what it held. A guest that is gone or was never there is killed with success. */
     void (*kill)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*suspend)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*resume)(struct hypervisor *h, uint64_t call, const char *vm);
