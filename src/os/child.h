@@ -21,7 +21,7 @@ struct child_exit {
 
 struct child_fd {
     int from; /* ours; not closed */
-    int to;   /* its number in the child, >= 3 */
+    int to;   /* its number in the child: >= 3, or 1 or 2, which then take no part in output_max and error_max */
 };
 
 struct child_spec {
