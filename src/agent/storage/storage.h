@@ -30,7 +30,8 @@ struct storage_config {
 struct storage *storage_new(const struct storage_config *config);
 void storage_free(struct storage *s);
 
-/* repository.open also creates an absent or empty directory. The agent calls it again for each known one at its start. */
+/* repository.open also creates an absent or empty directory. The agent calls it again for each known one at its start, with
+   existing set: then nothing is made, and one that is absent stays known, unusable, and is looked for again. */
 void storage_repository_open(struct storage *s, uint64_t call, const struct api_repository_op *a);
 void storage_repository_close(struct storage *s, uint64_t call, const struct api_repository_op *a);
 void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk_create *a);
