@@ -1,69 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The CLI's commands as rows, generated from api/tarn.yaml (x-cli). A row says everything that `tarn OBJECT VERB` needs to
- * read its arguments, make the request and show the answer; only rows with `special` have code of their own, and even those
- * can use their row's flags and columns. Arrays of rows end with one whose first member is NULL.
+ * What the command line knows of the API. The rows are generated from api/tarn.yaml: one command for each operation with an
+ * x-cli key, its flags from the fields of the body, and how the answers are shown. src/cli is an engine over these rows.
  */
 #pragma once
 
-#include "api/api.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-enum cli_type {
-    CLI_TEXT,
-    CLI_INTEGER,
-    CLI_NUMBER,
-    CLI_SIZE,   /* bytes, read and shown in binary units: size_parse, size_format */
-    CLI_SWITCH, /* true or false; --flag alone means true, --flag=false is the other */
-    CLI_CHOICE, /* one of choices */
-    CLI_TIME,   /* RFC 3339; columns only */
-    CLI_OBJECT, /* has members of its own: sub */
+enum api_cli_type {
+    API_CLI_STRING,
+    API_CLI_INTEGER,
+    API_CLI_SIZE, /* an integer with x-unit bytes: "256MiB" */
+    API_CLI_NUMBER,
+    API_CLI_BOOLEAN, /* --start, --no-start */
+    API_CLI_ENUM,    /* one of choices */
+    API_CLI_TIME,    /* format date-time; in answers only */
+    API_CLI_FILE,    /* x-cli-file: the flag names a file whose text is the value */
+    API_CLI_OBJECT,  /* members; as a flag KEY=VALUE,KEY=VALUE */
+    API_CLI_JSON,    /* a free-form object */
 };
 
-struct cli_flag {
-    const char *name;  /* "restart-policy": without the dashes */
-    const char *field; /* where it goes in the body, "restart_policy", "cloud_init.user_data"; or the query parameter's name */
-    enum cli_type type;
-    bool list;     /* scalars: comma-separated, or repeated. CLI_OBJECT: repeated, each --disk size=10GiB,bus=sata */
-    bool file;     /* the flag takes a file's name ("-": standard input) whose text becomes the value */
-    bool query;    /* goes into the query string */
-    bool required; /* the API refuses the request without it */
-    int64_t min, max;           /* of a number's value; INT64_MIN, INT64_MAX: no limit */
-    const char *const *choices; /* ends with NULL; NULL if there are none */
-    const char *default_text;   /* for the help: what is taken without the flag; NULL: nothing */
-    const char *ref;            /* the kind whose name or id it takes, or NULL */
-    const struct cli_flag *sub; /* CLI_OBJECT: the keys; their field is the key in the object, their name the key to type */
-    const char *help;           /* may be "" */
+/* A flag of a command, or a key of a flag that takes an object. */
+struct api_cli_flag {
+    const char *name; /* without dashes in front: "memory", "disk", "cloud-init-user-data"; a key: "size" */
+    const char *path; /* the field in the body, dotted for embedded objects: "cloud_init.user_data" */
+    const char *help; /* the field's description or "" */
+    enum api_cli_type type;
+    bool array;       /* each use appends */
+    bool required;
+    int64_t min, max;                 /* of a number; both 0: any */
+    const char *const *choices;       /* NULL-terminated; NULL unless API_CLI_ENUM */
+    const char *ref;                  /* the kind of object that it names, or NULL */
+    const char *text_default;         /* as JSON ("268435456", "\"virtio\""), or NULL */
+    const struct api_cli_flag *members; /* of API_CLI_OBJECT, ended by a NULL name */
 };
 
-struct cli_arg {
-    const char *name;  /* "vm", "name": as the usage line shows it */
-    const char *field; /* body field that it sets; NULL: it is the path's {name} */
-    const char *ref;   /* path parameters: the kind, for completion */
-    const char *help;
+/* A field of an answer. */
+struct api_cli_field {
+    const char *name;
+    enum api_cli_type type; /* never API_CLI_FILE */
+    bool array;
+    const char *ref;                /* the kind whose id it holds, or NULL */
+    const struct api_cli_view *view; /* of API_CLI_OBJECT */
 };
 
-struct cli_column {
-    const char *path;  /* in the object: "hardware.memory", "hypervisors.0.accelerator" */
-    const char *title; /* "MEMORY" */
-    enum cli_type type;
-    bool list;
-    const char *ref;              /* the value is an id of this kind; show the name */
-    const struct cli_column *sub; /* CLI_OBJECT: the members */
+/* How the objects of a schema are shown. */
+struct api_cli_view {
+    const char *name;                  /* "vm", "server_stats" */
+    const char *kind;                  /* "vm", or NULL if it is no kind */
+    const char *plural;                /* the path under which the kind is listed: "vms", or NULL */
+    const struct api_cli_field *fields; /* those that a client may see, in their order; ended by a NULL name */
+    const char *const *columns;        /* of the table, dotted ("disks.0.size"), NULL-terminated; NULL: no columns given */
 };
 
-struct cli_command {
-    const char *object, *verb; /* "vm", "create"; verb NULL: the object is the command ("login") */
-    enum api_op_id op;         /* api_ops[op] has method, path, job, list, websocket, summary */
-    bool special;
-    bool body;                        /* sends a JSON object made of the flags and arguments, if only {} */
-    const struct cli_arg *args;       /* by position, all required */
-    const struct cli_flag *flags;     /* those of the description; global ones (-o, --no-wait) are the CLI's own */
-    const struct cli_column *columns; /* of a list's table; NULL if the result is no kind */
-    const struct cli_column *fields;  /* of the whole result, for `show`; NULL without one */
+#define API_CLI_ARGS 2
+
+struct api_cli_command {
+    const char *object, *verb; /* verb "" for the commands without one (login) */
+    const char *operation;     /* "vm_create" */
+    const char *summary;
+    const char *method, *path; /* "/vms/{vm}/start" */
+    /* Positional arguments, NULL where there are no more: those that stand in the path fill it, the others are fields of the body. */
+    const char *args[API_CLI_ARGS];
+    bool list;      /* the answer is a page of a list */
+    bool job;       /* the answer is a job */
+    bool change;    /* PATCH: flags become a merge patch, If-Match is possible */
+    bool special;   /* the CLI has code of its own */
+    const struct api_cli_flag *flags;  /* of the body without args; ended by a NULL name; NULL: no body */
+    const struct api_cli_view *result; /* NULL: no answer */
 };
 
-extern const struct cli_command api_cli_commands[]; /* ends with object NULL */
+extern const struct api_cli_command api_cli_commands[]; /* in the order of the description */
 extern const size_t api_cli_n_commands;
-
-/* A kind's table, e.g. for `job watch`. */
-extern const struct cli_column *const api_cli_columns[API_KIND_COUNT];
+extern const struct api_cli_view *const api_cli_views[]; /* of the kinds; NULL-terminated */

@@ -94,7 +94,8 @@ def header(model):
         if s.kind:
             lines.append(MERGE.format(n=s.snake) + ";")
         lines += [f"extern const struct api_schema api_{s.snake}_schema;", ""]
-    return lines
+    return lines + ["/* Every one of them, for tests and fuzzing. */", f"#define API_SCHEMA_COUNT {len(model.schemas)}",
+                    "extern const struct api_schema *const api_schemas[API_SCHEMA_COUNT];", ""]
 
 
 def limits(f):
@@ -195,4 +196,5 @@ def source(model):
         lines += enum_source(e)
     for s in model.ordered():
         lines += schema_lines(model, s)
-    return lines
+    lines.append("const struct api_schema *const api_schemas[API_SCHEMA_COUNT] = {")
+    return lines + [f"    &api_{s.snake}_schema," for s in model.ordered()] + ["};"]
