@@ -57,7 +57,7 @@ def value_type(f):
 def field_flag(model, f, prefix, creating):
     choices = model.enums[f.type_name].values if f.kind == "enum" else f.choices
     numeric = f.kind in ("integer", "number")
-    return Flag(prefix.replace("_", "-").replace(".", "-") + f.flag, prefix + f.name,
+    return Flag(f.flag, prefix + f.name,
                 "FILE" if f.key("x-cli-file") else value_type(f), help_text(f, creating), f.array, creating and f.required,
                 f.constraint("minimum") if numeric else None, f.constraint("maximum") if numeric else None, choices,
                 f.key("x-ref") or f.constraint("x-ref"), default_text(f) if creating else None,
