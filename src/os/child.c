@@ -227,13 +227,17 @@ static int compare_to(const void *a, const void *b) {
 }
 
 static int plan_fds(struct plan *p, const struct child_spec *spec, const int standard[3]) {
-    p->n_fds = spec->n_fds + 3;
-    p->fds = xcalloc(p->n_fds, sizeof *p->fds);
-    p->moved = xcalloc(p->n_fds, sizeof *p->moved);
+    p->fds = xcalloc(spec->n_fds + 3, sizeof *p->fds);
+    p->moved = xcalloc(spec->n_fds + 3, sizeof *p->moved);
+    bool given[3] = {false};
+    for (size_t i = 0; i < spec->n_fds; i++) {
+        p->fds[p->n_fds++] = spec->fds[i];
+        if (spec->fds[i].to == 1 || spec->fds[i].to == 2)
+            given[spec->fds[i].to] = true;
+    }
     for (int i = 0; i < 3; i++)
-        p->fds[i] = (struct child_fd){standard[i], i};
-    if (spec->n_fds)
-        memcpy(p->fds + 3, spec->fds, spec->n_fds * sizeof *p->fds);
+        if (!given[i])
+            p->fds[p->n_fds++] = (struct child_fd){standard[i], i};
     qsort(p->fds, p->n_fds, sizeof *p->fds, compare_to);
     for (size_t i = 0; i < p->n_fds; i++)
         if (p->fds[i].from < 0 || p->fds[i].to < 0 || (i > 0 && p->fds[i].to == p->fds[i - 1].to))

@@ -178,6 +178,22 @@ static void test_descriptors(void **state) {
     assert_int_equal(child_spawn(&r->loop, &spec, &r->c), -EINVAL);
 }
 
+static void test_output_given(void **state) {
+    struct result *r = *state;
+    int fd = memfd_create("x", MFD_CLOEXEC);
+    struct child_fd fds[] = {{fd, 2}};
+    struct child_spec spec = spec_for(r, (const char *const[]){"sh", "-c", "echo out; echo err >&2", NULL});
+    spec.fds = fds;
+    spec.n_fds = 1;
+    run(r, &spec);
+    char got[8] = "";
+    assert_int_equal(pread(fd, got, sizeof got - 1, 0), 4);
+    assert_string_equal(got, "err\n");
+    assert_string_equal(r->out, "out\n");
+    assert_true(str_empty(r->err));
+    close(fd);
+}
+
 static void test_environment_and_group(void **state) {
     struct result *r = *state;
     setenv("TARN_TEST_SECRET", "visible", 1);
@@ -358,6 +374,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_output_is_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_null_by_default, setup, teardown),
         cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_output_given, setup, teardown),
         cmocka_unit_test_setup_teardown(test_environment_and_group, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signals_are_reset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
