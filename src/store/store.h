@@ -28,9 +28,10 @@ typedef int store_item(void *ctx, const char *key, const char *value, size_t len
  * the background. loop: uv_loop_t *, on which done is called.
  */
 int store_open_sqlite(const char *path, void *loop, store_done *done, void *ctx, struct store **ret, struct error *e);
-/* Nothing survives; for tests and the simulator. Faults are set by store_memory_fail(). */
+/* Nothing survives; for tests and the simulator. done is called from inside store_commit. Faults are set by
+   store_memory_fail(). */
 int store_open_memory(store_done *done, void *ctx, struct store **ret);
-/* Flushes what is queued. NULL is allowed. */
+/* Flushes what is queued; done is not called any more. The loop must turn once more to free the handle. NULL is allowed. */
 void store_close(struct store *s);
 
 /* Every live key with this prefix, in key order; stops at the first non-zero return of item and returns it. */
@@ -42,7 +43,7 @@ int store_get(struct store *s, const char *key, char **ret_value, size_t *ret_le
 int64_t store_revision(struct store *s);
 
 void store_commit(struct store *s, uint64_t seq, struct batch *b); /* owns b */
-/* After a failure: take commits again. */
+/* After a failure: take commits again, those that come from now on. */
 void store_reset_error(struct store *s);
 
 /* memory.c: the next n commits succeed, then they fail with result until the next call; n < 0: never fail. */
