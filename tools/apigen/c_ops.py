@@ -58,6 +58,7 @@ struct api_op {
     const struct api_schema *body; /* NULL: no body */
     bool body_is_change;           /* the body is a merge patch */
     int kind;                      /* enum api_kind of the result, -1 if it is no kind */
+    int status;                    /* HTTP status of success */
 };
 extern const struct api_op api_ops[API_OP_COUNT];
 
@@ -67,6 +68,10 @@ extern const struct api_op api_ops[API_OP_COUNT];
  * the methods that the path has, if any.
  */
 const struct api_op *api_route(const char *method, const char *path, struct api_route *ret);
+
+/* The whole description for clients (OpenAPI 3.1), followed by a NUL that is not counted. */
+extern const char api_openapi_json[];
+extern const size_t api_openapi_json_len;
 """
 
 AGENT = """\
@@ -154,6 +159,7 @@ def op_row(model, o):
     values += [f'.tag = "{o.tag}"', f".summary = {c_string(o.key('summary'))}"]
     if body:
         values.append(f".body = &api_{model.schemas[body[0]].snake}_schema")
+    values.append(f".status = {o.status}")
     values.append(f".kind = {'API_KIND_' + upper(schema.kind) if schema and schema.kind else -1}")
     return c_row(values)
 

@@ -39,6 +39,20 @@ def help_text(f, creating):
     return "; ".join(filter(None, [f.description, inherited]))
 
 
+def size_text(n):
+    for shift, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if n and n % (1 << shift) == 0:
+            return f"{n >> shift}{unit}"
+    return str(n)
+
+
+def default_words(f):
+    """For people."""
+    value = f.key("default")
+    text = size_text(value) if f.key("x-unit") == "bytes" else value if isinstance(value, str) else json.dumps(value)
+    return f"the template's, else {text}" if f.key("x-from-template") else text
+
+
 def default_text(f):
     """As JSON, but for what the template may give otherwise."""
     value = None if f.key("x-from-template") else f.key("default")

@@ -2,7 +2,6 @@
 """Reads api/tarn.yaml and api/agent.yaml into a checked model; every writer works from it and never from the YAML."""
 
 import fnmatch
-import json
 import re
 from dataclasses import dataclass, field as dc_field
 
@@ -151,6 +150,17 @@ class Operation:
         """(schema name, create|change|"") or None"""
         body = self.key("x-body")
         return tuple(body.partition(".")[::2]) if body else None
+
+    @property
+    def status(self):
+        """Of success."""
+        if self.key("x-websocket"):
+            return 101
+        if self.key("x-job"):
+            return 202
+        if self.method == "POST" and self.name.endswith("_create"):
+            return 201
+        return 200 if self.result else 204
 
     @property
     def result(self):
@@ -307,10 +317,14 @@ def read_operations(doc, model):
 
 
 def load(tarn_path, agent_path):
-    with open(tarn_path, encoding="utf-8") as f:
-        doc = yaml.safe_load(f)
-    with open(agent_path, encoding="utf-8") as f:
-        agent = yaml.safe_load(f)
+    documents = []
+    for path in (tarn_path, agent_path):
+        with open(path, encoding="utf-8") as f:
+            documents.append(yaml.load(f, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return build(*documents)
+
+
+def build(doc, agent):
     enums, schemas = read_schemas([(False, doc), (True, agent)])
     model = Model(doc["info"]["title"], doc["info"]["version"], doc["servers"][0]["url"], doc["x-roles"], enums, schemas, [],
                   doc["components"]["parameters"], agent["x-protocol"], [], agent["x-events"])
@@ -328,7 +342,3 @@ def load(tarn_path, agent_path):
         for f in s.fields:
             check(not f.key("x-ref") or model.kind(f.key("x-ref")), f"{s.name}.{f.name}", "x-ref names no kind")
     return model
-
-
-def json_default(field):
-    return json.dumps(field.key("default"))
