@@ -26,7 +26,8 @@ enum error_code error_code_parse(const char *text) {
     return ERR_INTERNAL;
 }
 
-static int error_vset(struct error *e, enum error_code code, const char *field, const char *fmt, va_list ap) {
+__attribute__((format(printf, 4, 0))) static int
+error_vset(struct error *e, enum error_code code, const char *field, const char *fmt, va_list ap) {
     if (e) {
         /* Formatted first: an argument may be the old message. */
         char *message = xvasprintf(fmt, ap);
