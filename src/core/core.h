@@ -82,6 +82,9 @@ void core_agent_message(struct core *c, const char *server, const json_t *messag
    already handed out must be reported failed too, without being tried. */
 void core_stored(struct core *c, uint64_t seq, int result);
 
+/* Writes an event for something that happened in the shell (a refused sign-in, say). */
+void core_note(struct core *c, enum api_severity severity, const char *actor, const char *code, const char *message);
+
 void core_tick(struct core *c);
 /* When core_tick() is next needed, in mono_ms; INT64_MAX for never. */
 int64_t core_next_deadline(const struct core *c);

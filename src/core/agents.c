@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Servers' connections and what their agents say. An agent is ready once its report has been taken in: only then are the
+ * calls of running jobs sent (again), so that a call never overtakes what the server has to say of the world.
+ */
+#include "core/core_int.h"
+
+#include <errno.h>
+
+/* A short cut of the network is no news: guests become unknown only after this. */
+#define OFFLINE_GRACE_MS 10000
+
+static void held_free(struct api_guest_report *g) {
+    if (!g)
+        return;
+    api_guest_report_done(g);
+    free(g);
+}
+
+struct agent *core_agent(struct core *c, const char *server) {
+    struct agent *a = map_get(&c->agents, server);
+    if (!a) {
+        a = xcalloc(1, sizeof *a);
+        a->server = xstrdup(server);
+        map_put(&c->agents, server, a);
+    }
+    return a;
+}
+
+void core_agents_done(struct core *c) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->agents, &pos, NULL, &value)) {
+        struct agent *a = value;
+        free(a->server);
+        free(a);
+    }
+    map_done(&c->agents);
+    pos = 0;
+    while (map_next(&c->held, &pos, NULL, &value))
+        held_free(value);
+    map_done(&c->held);
+}
+
+bool core_agent_ready(const struct core *c, const char *server) {
+    const struct agent *a = map_get(&c->agents, server);
+    return a && a->connected && a->reported;
+}
+
+bool core_agent_is_connected(const struct core *c, const char *server) {
+    const struct agent *a = map_get(&c->agents, server);
+    return a && a->connected;
+}
+
+int core_need_agent(struct core *c, const char *server, struct error *e) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    if (!s)
+        return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
+    if (!core_agent_is_connected(c, s->id))
+        return error_set(e, ERR_UNAVAILABLE, "server \"%s\" is not connected: check that tarn-agent runs there and reaches "
+                                             "the manager", s->name);
+    return 0;
+}
+
+void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, const char *reason) {
+    const struct api_vm *old = CORE_GET(c, vm, VM, vm);
+    if (!old || (old->state == state && str_eq(old->state_reason, str_or(reason, ""))))
+        return;
+    struct api_vm *v = CORE_COPY(vm, VM, old);
+    v->state = state;
+    str_set(&v->state_reason, str_or(reason, ""));
+    core_put(c, API_KIND_VM, v);
+}
+
+static void vms_unknown(struct core *c, const struct api_server *s) {
+    struct table *t = &c->tables[API_KIND_VM];
+    _cleanup_free_ char *reason = xasprintf("server %s does not answer", s->name);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (!str_eq(vm->server, s->id) || jobs_hold(c, vm->id))
+            continue;
+        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED || vm->state == API_VM_STATE_STARTING ||
+            vm->state == API_VM_STATE_STOPPING)
+            core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, reason);
+    }
+}
+
+static void set_offline(struct core *c, const char *server, const char *why) {
+    const struct api_server *old = CORE_GET(c, server, SERVER, server);
+    if (!old || old->state == API_SERVER_STATE_OFFLINE)
+        return;
+    struct api_server *s = CORE_COPY(server, SERVER, old);
+    s->state = API_SERVER_STATE_OFFLINE;
+    str_set(&s->state_reason, str_or(why, "not connected"));
+    core_event(c, API_SEVERITY_WARNING, "tarn", "server.offline", API_KIND_SERVER, s->id, s->name, NULL,
+               "Server %s is offline: %s", s->name, s->state_reason);
+    core_put(c, API_KIND_SERVER, s);
+}
+
+/* After loading, servers have the grace too before their guests become unknown. */
+void core_agents_start(struct core *c) {
+    struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++)
+        core_agent(c, t->sorted[i]->id)->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
+}
+
+void core_agent_connected(struct core *c, const char *server, const struct api_agent_hello *hello) {
+    struct agent *a = core_agent(c, server);
+    a->connected = true;
+    a->reported = false;
+    a->offline_at = 0;
+    const struct api_server *old = CORE_GET(c, server, SERVER, server);
+    if (!old || c->read_only)
+        return;
+    core_begin(c);
+    struct api_server *s = CORE_COPY(server, SERVER, old);
+    s->state = API_SERVER_STATE_ONLINE;
+    str_set(&s->state_reason, "");
+    str_set(&s->version, hello->version);
+    api_hardware_done(&s->hardware);
+    api_hardware_copy(&s->hardware, &hello->server.hardware);
+    s->has_hardware = true;
+    for (size_t i = 0; i < s->n_hypervisors; i++)
+        api_hypervisor_done(&s->hypervisors[i]);
+    s->n_hypervisors = hello->server.n_hypervisors;
+    s->hypervisors = xreallocarray(s->hypervisors, s->n_hypervisors, sizeof *s->hypervisors);
+    for (size_t i = 0; i < s->n_hypervisors; i++)
+        api_hypervisor_copy(&s->hypervisors[i], &hello->server.hypervisors[i]);
+    if (old->state == API_SERVER_STATE_OFFLINE)
+        core_event(c, API_SEVERITY_INFO, "tarn", "server.online", API_KIND_SERVER, s->id, s->name, NULL,
+                   "Server %s is online", s->name);
+    core_put(c, API_KIND_SERVER, s);
+    core_end(c);
+}
+
+void core_agent_disconnected(struct core *c, const char *server, const char *why) {
+    struct agent *a = map_get(&c->agents, server);
+    if (!a || !a->connected)
+        return;
+    a->connected = a->reported = false;
+    a->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
+    if (c->read_only)
+        return;
+    core_begin(c);
+    set_offline(c, server, why);
+    core_end(c);
+}
+
+int64_t core_agents_deadline(const struct core *c) {
+    int64_t next = INT64_MAX;
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->agents, &pos, NULL, &value)) {
+        const struct agent *a = value;
+        if (a->offline_at && a->offline_at < next)
+            next = a->offline_at;
+    }
+    return next;
+}
+
+void core_agents_tick(struct core *c) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->agents, &pos, NULL, &value)) {
+        struct agent *a = value;
+        if (!a->offline_at || c->mono_ms < a->offline_at)
+            continue;
+        a->offline_at = 0;
+        set_offline(c, a->server, "not connected");
+        const struct api_server *s = CORE_GET(c, server, SERVER, a->server);
+        if (s)
+            vms_unknown(c, s);
+    }
+}
+
+/* ---- what agents say ---- */
+
+static const char *const state_words[] = {
+    [API_VM_STATE_STOPPED] = "stopped",     [API_VM_STATE_RUNNING] = "runs",
+    [API_VM_STATE_SUSPENDED] = "is suspended", [API_VM_STATE_CRASHED] = "crashed",
+};
+
+static void hold_report(struct core *c, const struct api_guest_report *g) {
+    struct api_guest_report *copy = xcalloc(1, sizeof *copy);
+    api_guest_report_copy(copy, g);
+    held_free(map_put(&c->held, g->vm, copy));
+}
+
+void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence) {
+    const struct api_guest_report *g = map_get(&c->held, vm);
+    if (g && g->sequence <= answered_sequence)
+        held_free(map_remove(&c->held, vm));
+}
+
+static void apply_guest(struct core *c, const struct api_server *s, const struct api_guest_report *g) {
+    const struct api_vm *old = CORE_GET(c, vm, VM, g->vm);
+    if (!old || !str_eq(old->server, s->id))
+        return;
+    /* While a job moves it, the job's answers tell its state; what it shows meanwhile is the job's intent. */
+    if (jobs_hold(c, old->id)) {
+        hold_report(c, g);
+        return;
+    }
+    if (old->state == API_VM_STATE_CREATING || old->state == API_VM_STATE_DELETING)
+        return;
+    bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
+    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted)
+        return;
+    struct api_vm *v = CORE_COPY(vm, VM, old);
+    v->state = g->state;
+    v->restarts = g->restarts;
+    str_set(&v->state_reason, g->reason);
+    if (!str_empty(g->started))
+        str_set(&v->started, g->started);
+    if (old->state != g->state || restarted) {
+        const char *word = g->state < ARRAY_LEN(state_words) && state_words[g->state] ? state_words[g->state]
+                                                                                     : api_vm_state_text(g->state);
+        _cleanup_free_ char *actor = xasprintf("server:%s", s->name), *code = xasprintf("vm.%s", api_vm_state_text(g->state));
+        core_event(c, g->state == API_VM_STATE_CRASHED ? API_SEVERITY_ERROR : API_SEVERITY_INFO, actor, code, API_KIND_VM,
+                   v->id, v->name, NULL, "Virtual machine %s %s%s%s", v->name, word, str_empty(g->reason) ? "" : ": ",
+                   g->reason);
+    }
+    core_put(c, API_KIND_VM, v);
+}
+
+void core_apply_held_report(struct core *c, const char *vm) {
+    struct api_guest_report *g = map_remove(&c->held, vm);
+    const struct api_vm *v = g ? CORE_GET(c, vm, VM, vm) : NULL;
+    const struct api_server *s = v ? CORE_GET(c, server, SERVER, v->server) : NULL;
+    if (s)
+        apply_guest(c, s, g);
+    held_free(g);
+}
+
+static void apply_repository(struct core *c, const char *server, const struct api_repository_report *r) {
+    const struct api_repository *old = CORE_GET(c, repository, REPOSITORY, r->repository);
+    if (!old || !str_eq(old->server, server))
+        return;
+    bool settled = old->state == API_OBJECT_STATE_READY || old->state == API_OBJECT_STATE_UNAVAILABLE;
+    enum api_object_state state = !settled ? old->state : r->usable ? API_OBJECT_STATE_READY : API_OBJECT_STATE_UNAVAILABLE;
+    if (state == old->state && r->capacity == old->capacity && r->free == old->free)
+        return;
+    struct api_repository *n = CORE_COPY(repository, REPOSITORY, old);
+    n->state = state;
+    n->capacity = r->capacity;
+    n->free = r->free;
+    if (state == old->state) {
+        core_put_volatile(c, API_KIND_REPOSITORY, n);
+        return;
+    }
+    core_event(c, r->usable ? API_SEVERITY_INFO : API_SEVERITY_ERROR, "tarn", r->usable ? "repository.ready" : "repository.unavailable",
+               API_KIND_REPOSITORY, n->id, n->name, NULL, "Storage repository %s is %s%s%s", n->name,
+               r->usable ? "usable again" : "not usable", str_empty(r->reason) ? "" : ": ", r->reason);
+    core_put(c, API_KIND_REPOSITORY, n);
+}
+
+static int compare_strings(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static void show_unknown_guests(struct core *c, const struct api_server *s, const struct api_agent_report *r) {
+    char **names = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_guests; i++) {
+        const struct api_vm *vm = CORE_GET(c, vm, VM, r->guests[i].vm);
+        bool alive = r->guests[i].state == API_VM_STATE_RUNNING || r->guests[i].state == API_VM_STATE_SUSPENDED;
+        if (alive && (!vm || !str_eq(vm->server, s->id))) {
+            names = xreallocarray(names, n + 1, sizeof *names);
+            names[n++] = xasprintf("%s (%s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
+        }
+    }
+    if (n)
+        qsort(names, n, sizeof *names, compare_strings);
+    bool same = n == s->n_unknown_guests;
+    for (size_t i = 0; i < n && same; i++)
+        same = str_eq(names[i], s->unknown_guests[i]);
+    if (!same) {
+        struct api_server *put = CORE_COPY(server, SERVER, s);
+        for (size_t i = 0; i < put->n_unknown_guests; i++)
+            free(put->unknown_guests[i]);
+        free(put->unknown_guests);
+        put->unknown_guests = TAKE_PTR(names);
+        put->n_unknown_guests = n;
+        if (n)
+            core_event(c, API_SEVERITY_WARNING, "tarn", "server.unknown-guests", API_KIND_SERVER, s->id, s->name, NULL,
+                       "Server %s runs %zu guests that are not in the inventory; they are left alone", s->name, n);
+        core_put(c, API_KIND_SERVER, put);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            free(names[i]);
+        free(names);
+    }
+}
+
+/* What the inventory says runs there and the agent does not know. */
+static void stop_unreported(struct core *c, const char *server, const struct api_agent_report *r) {
+    struct map known = {0};
+    for (size_t i = 0; i < r->n_guests; i++)
+        if (!str_empty(r->guests[i].vm))
+            map_put(&known, r->guests[i].vm, &r->guests[i]);
+    struct table *t = &c->tables[API_KIND_VM];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (!str_eq(vm->server, server) || map_get(&known, vm->id) || jobs_hold(c, vm->id))
+            continue;
+        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED || vm->state == API_VM_STATE_UNKNOWN ||
+            vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING) {
+            core_event(c, API_SEVERITY_WARNING, "tarn", "vm.stopped", API_KIND_VM, vm->id, vm->name, NULL,
+                       "Virtual machine %s does not run: its server does not know it", vm->name);
+            core_set_vm_state(c, vm->id, API_VM_STATE_STOPPED, "its server did not know it");
+        }
+    }
+    map_done(&known);
+}
+
+static void forget_answers(struct core *c, const char *server, const char *op_id) {
+    _cleanup_free_ char *job = xstrndup(op_id, strcspn(op_id, "/"));
+    if (!jobs_active(c, job)) {
+        json_t *m = json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", job), "op", "op.forget", "args", "job", job);
+        core_send(c, server, m);
+    }
+}
+
+static int take_report(struct core *c, const char *server, const json_t *args, struct error *e) {
+    struct api_agent_report r;
+    int result = api_agent_report_parse(args, API_PEER, &r, e);
+    if (result < 0)
+        return result;
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    struct agent *a = core_agent(c, server);
+    for (size_t i = 0; i < r.n_guests; i++)
+        apply_guest(c, s, &r.guests[i]);
+    for (size_t i = 0; i < r.n_repositories; i++)
+        apply_repository(c, server, &r.repositories[i]);
+    stop_unreported(c, server, &r);
+    show_unknown_guests(c, s, &r);
+    a->reported = true;
+    jobs_resend(c, server);
+    for (size_t i = 0; i < r.n_done; i++)
+        if (i == 0 || strncmp(r.done[i], r.done[i - 1], UUID_LEN) != 0)
+            forget_answers(c, server, r.done[i]);
+    api_agent_report_done(&r);
+    return 0;
+}
+
+static int take_event(struct core *c, const char *server, const char *event, const json_t *args, struct error *e) {
+    if (str_eq(event, "report"))
+        return take_report(c, server, args, e);
+    if (str_eq(event, "guest.state")) {
+        struct api_guest_report g;
+        int r = api_guest_report_parse(args, API_PEER, &g, e);
+        if (r == 0) {
+            apply_guest(c, CORE_GET(c, server, SERVER, server), &g);
+            api_guest_report_done(&g);
+        }
+        return r;
+    }
+    if (str_eq(event, "op.progress")) {
+        jobs_progress(c, server, json_str(args, "op"), (int)json_int(args, "percent", 0), json_str(args, "message"));
+        return 0;
+    }
+    if (str_eq(event, "repository.state")) {
+        struct api_repository_report rep;
+        int r = api_repository_report_parse(args, API_PEER, &rep, e);
+        if (r == 0) {
+            apply_repository(c, server, &rep);
+            api_repository_report_done(&rep);
+        }
+        return r;
+    }
+    if (str_eq(event, "upload.received")) {
+        const struct api_upload *old = CORE_GET(c, upload, UPLOAD, json_str(args, "upload"));
+        int64_t received = json_int(args, "received", -1);
+        if (!old || received < 0 || received > old->size || received == old->received)
+            return 0;
+        struct api_upload *u = CORE_COPY(upload, UPLOAD, old);
+        u->received = received;
+        u->state = received == u->size ? API_UPLOAD_STATE_COMPLETE : API_UPLOAD_STATE_OPEN;
+        core_put(c, API_KIND_UPLOAD, u);
+        return 0;
+    }
+    return error_set(e, ERR_INVALID, "unknown event");
+}
+
+void core_agent_message(struct core *c, const char *server, const json_t *message) {
+    c->counts.agent_messages++;
+    if (c->read_only || !CORE_GET(c, server, SERVER, server))
+        return; /* it will say so again when it reconnects, which it is made to do */
+    _cleanup_error_ struct error e = ERROR_INIT;
+    core_begin(c);
+    const char *id = json_string_value(json_object_get(message, "id"));
+    const char *event = json_string_value(json_object_get(message, "event"));
+    int r = 0;
+    if (id)
+        jobs_answer(c, server, id, message);
+    else if (event)
+        r = take_event(c, server, event, json_object_get(message, "args"), &e);
+    else
+        r = -EINVAL;
+    if (r < 0)
+        c->counts.agent_errors++;
+    core_end(c);
+}

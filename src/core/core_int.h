@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside src/core. Layers, each using only those before it:
+ *
+ *     inventory.c   objects by kind, id and name; versions
+ *     commit.c      transactions: changes, the effects that wait for them, going back when the store fails
+ *     query.c       lists: filter, sort, page, fields
+ *     event_log.c   the log of events
+ *     agents.c      connections, reports, messages
+ *     job.c, lock.c the job engine
+ *     job_*.c       the kinds of jobs: tables of steps
+ *     op_*.c        the operations of the API
+ *     core.c        construction, requests, ticks
+ *
+ * All changes of the inventory go through core_put() and core_remove() inside the transaction of the event that is being
+ * handled. An object's data is immutable: to change it, copy the struct, change the copy, put it.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/units.h"
+#include "core/core.h"
+
+/* One version of an object. */
+struct version {
+    void *data; /* the generated struct of its kind; owned */
+    char *text; /* public JSON; owned */
+    size_t len;
+};
+
+struct object {
+    enum api_kind kind;
+    char *id;          /* owned */
+    struct version *v; /* NULL: deleted, kept only until the commit is durable */
+    int64_t revision;
+    uint64_t dirty;    /* the last commit that touched it */
+    bool doomed;       /* never became durable; about to be freed */
+};
+
+struct table {
+    struct map by_id;        /* struct object * */
+    struct map by_name;      /* struct object *; kinds with unique names */
+    struct object **sorted;  /* by name, or by id for kinds without one */
+    size_t n, cap;
+    bool unsorted;           /* while loading */
+    uint64_t dirty;          /* the last commit that touched any of them */
+};
+
+struct undo {
+    struct object *o;
+    struct version *old; /* NULL: it did not exist */
+    int64_t old_revision;
+};
+
+/* What one event changes: becomes one batch. */
+struct txn {
+    struct list link; /* in core.pending once it is committed */
+    uint64_t seq;
+    struct batch *batch;
+    struct undo *undo;
+    size_t n_undo, cap_undo;
+    struct list effects; /* REPLY, SEND, PUBLISH that wait for it */
+    int64_t revision;    /* of all that it changes */
+};
+
+struct agent {
+    char *server; /* id */
+    bool connected, reported;
+    int64_t offline_at; /* mono_ms when its guests become unknown; 0: not pending */
+};
+
+/* What is known of a job beyond its record. */
+struct job_run {
+    char *id;
+    struct list link;   /* core.jobs, in order of creation */
+    uint64_t request;   /* answered when it ends; 0: none */
+    int64_t retry_at;   /* mono_ms; 0: none */
+    int percent;        /* of the step under way */
+};
+
+typedef int core_handler(struct core *c, const struct core_request *r, struct error *e);
+
+struct core {
+    struct core_config config;
+    core_handler *handlers[API_OP_COUNT];
+    struct idgen ids;
+    int64_t last_id_ms;
+    unsigned last_id_n;
+    int64_t wall_ms, mono_ms;
+    struct table tables[API_KIND_COUNT];
+    int64_t revision;
+
+    struct list effects; /* ready to go out */
+    struct txn *txn;     /* the open one */
+    struct list pending; /* committed, not yet durable; in order of seq */
+    uint64_t seq, durable, failed_through, reported;
+    bool started;
+    bool read_only;
+    int64_t probe_at; /* when to try the store again */
+    uint64_t probe_seq;
+
+    struct map agents; /* struct agent * by server id */
+    struct list jobs;  /* struct job_run: queued, running and undoing */
+    struct map runs;   /* struct job_run * by job id */
+    struct map locks;  /* struct lock * by object id */
+    struct map held;   /* struct api_guest_report * by VM id */
+    int64_t next_sweep;
+    struct core_counts counts;
+};
+
+/* ---- inventory.c ---- */
+
+struct object *core_find(const struct core *c, enum api_kind kind, const char *id_or_name); /* live ones only */
+void *core_data(const struct core *c, enum api_kind kind, const char *id_or_name);           /* its data or NULL */
+const char *object_name(const struct object *o);                                             /* its id if it has no name */
+void table_insert(struct core *c, struct object *o);
+void table_sort(struct table *t, enum api_kind kind);
+size_t table_lower_bound(const struct table *t, enum api_kind kind, const char *key);
+void core_inventory_done(struct core *c);
+/* Puts v in o's place, keeping the indexes; returns the old version (the caller's). */
+struct version *object_swap(struct core *c, struct object *o, struct version *v, int64_t revision);
+void object_forget(struct core *c, struct object *o); /* out of memory, not out of the store */
+struct version *version_new(enum api_kind kind, void *data);
+void version_free(enum api_kind kind, struct version *v);
+const char *kind_id(enum api_kind kind, const void *data);
+const char *kind_name(enum api_kind kind, const void *data); /* NULL if the kind has none */
+
+#define CORE_GET(c, lower, UPPER, id) ((struct api_##lower *)core_data(c, API_KIND_##UPPER, id))
+/* A fresh copy of an object's struct, to be changed and put; the caller's. */
+void *core_copy(enum api_kind kind, const void *data);
+#define CORE_COPY(lower, UPPER, data) ((struct api_##lower *)core_copy(API_KIND_##UPPER, data))
+
+/* ---- commit.c ---- */
+
+void core_begin(struct core *c);
+void core_end(struct core *c);    /* commits if anything changed */
+void core_cancel(struct core *c); /* takes everything back, effects too: a refused request changes nothing */
+/* Takes data (an allocated struct of the kind). Adds or replaces. */
+void core_put(struct core *c, enum api_kind kind, void *data);
+/* The same in memory only, for what is not worth storing (progress, free space). */
+void core_put_volatile(struct core *c, enum api_kind kind, void *data);
+void core_remove(struct core *c, enum api_kind kind, const char *id);
+void core_new_id(struct core *c, char ret[static UUID_LEN + 1]);
+const char *core_now(const struct core *c, char buf[static TIME_TEXT_MAX]);
+
+/* Effects of the open transaction. after: the reply also waits for that commit (what it read was not durable yet). */
+void core_reply(struct core *c, uint64_t request, int status, char *text /* stolen */, int64_t revision, uint64_t after);
+void core_reply_error(struct core *c, uint64_t request, const struct error *e);
+void core_send(struct core *c, const char *server, json_t *message /* stolen */);
+void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text, int64_t revision);
+void core_drop(struct core *c, const char *server);
+struct core_effect *effect_new(enum core_effect_kind kind);
+void core_commit_tick(struct core *c);
+void core_commit_done(struct core *c);
+
+/* ---- query.c ---- */
+
+int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
+              bool (*visible)(void *ctx, const void *data), void *ctx, struct error *e);
+void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields);
+
+/* ---- event_log.c ---- */
+
+void core_event(struct core *c, enum api_severity severity, const char *actor, const char *code, enum api_kind kind,
+                const char *id, const char *name, const char *job, const char *fmt, ...)
+    __attribute__((format(printf, 9, 10)));
+/* Drops ended jobs and events beyond config.history from memory. */
+void core_trim_history(struct core *c);
+
+/* ---- agents.c ---- */
+
+struct agent *core_agent(struct core *c, const char *server); /* never NULL for a known server */
+bool core_agent_ready(const struct core *c, const char *server);
+void core_agents_tick(struct core *c);
+int64_t core_agents_deadline(const struct core *c);
+void core_agents_start(struct core *c);
+void core_agents_done(struct core *c);
+int core_need_agent(struct core *c, const char *server, struct error *e);
+/* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
+void core_apply_held_report(struct core *c, const char *vm);
+void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
+void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, const char *reason);
+
+/* ---- lock.c ---- */
+
+void locks_add(struct core *c, const struct api_job *j);    /* at the end of the queues */
+void locks_remove(struct core *c, const struct api_job *j);
+bool locks_held(const struct core *c, const struct api_job *j, char ***ret_waiting, size_t *ret_n); /* may it run? */
+const char *locks_holder(const struct core *c, const char *object);
+void locks_done(struct core *c);
+
+/* ---- job.c ---- */
+
+struct job_ctx {
+    struct core *c;
+    struct api_job *job;   /* the copy being changed; put by the engine */
+    struct job_run *run;
+    int64_t param;         /* of the step */
+    bool undo;
+    bool called;           /* a call was made */
+};
+
+enum { STEP_DONE = 0, STEP_WAIT = 1 };
+
+struct job_step_def {
+    const char *name;
+    unsigned weight;
+    bool forward; /* past the point of no return: retried until it succeeds, not undone */
+    int (*run)(struct job_ctx *x, struct error *e);                          /* STEP_DONE, STEP_WAIT or an error */
+    int (*done)(struct job_ctx *x, const json_t *result, struct error *e);   /* the call's answer; NULL: nothing to do */
+    int (*undo)(struct job_ctx *x, struct error *e);                         /* NULL: nothing to undo */
+};
+
+struct job_kind {
+    const char *name;
+    const struct job_step_def *steps;
+    size_t n_steps;
+    /* May it run now? Asked at the request if nothing is queued before it, and again when its turn comes. NULL: yes. */
+    int (*check)(struct job_ctx *x, struct error *e);
+    /* After its last step or its last undo, in the same transaction. NULL: nothing. */
+    void (*ended)(struct job_ctx *x);
+};
+
+struct job_request {
+    const struct job_kind *kind;
+    const char *actor;
+    char *title;  /* stolen */
+    json_t *args; /* stolen */
+    enum api_kind object_kind;
+    const char *object_id, *object_name;
+    uint64_t request;  /* the request to answer, 0 for none */
+    bool reply_at_end; /* with the object itself rather than the job */
+};
+
+/* Adds steps and locks to the job of a request, then job_submit(). */
+struct api_job *job_draft(struct core *c, const struct job_request *q);
+void job_add_step(struct api_job *j, const struct job_kind *kind, const char *step, int64_t param);
+void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char *name, bool shared);
+/* Refuses (freeing the draft) or takes it: runs its first steps now or queues it. Replies unless it fails. */
+int job_submit(struct core *c, const struct job_request *q, struct api_job *j, struct error *e);
+
+/* A step's remote effect: made durable with the step, then sent whenever that server is connected. args is stolen. */
+int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e);
+void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
+                 const char *detail);
+const struct job_kind *job_kind_by_name(const char *name);
+
+void jobs_start(struct core *c);    /* after loading, and after the store's recovery: rebuild, go on */
+void jobs_resend(struct core *c, const char *server);
+void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
+void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
+bool jobs_active(const struct core *c, const char *job);
+bool jobs_hold(const struct core *c, const char *object); /* exclusively, running or undoing */
+void jobs_tick(struct core *c);
+int64_t jobs_deadline(const struct core *c);
+int job_abort(struct core *c, const char *id, const char *actor, struct error *e);
+void jobs_done(struct core *c);
+
+/* ---- kinds of jobs ---- */
+
+extern const struct job_kind job_repository_create, job_repository_delete, job_upload_create, job_upload_delete,
+    job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete, job_vm_start,
+    job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy;
+
+/* GuestStart for a VM, with everything that its agent needs. */
+json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
+int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
+void core_upload_expire(struct core *c, const struct api_upload *u);
+
+/* ---- operations ---- */
+
+#define X(name) core_handler op_##name;
+API_CORE_OPS(X)
+#undef X
+
+/* The object that a path parameter names, or ERR_NOT_FOUND. */
+struct object *core_param(struct core *c, const struct core_request *r, int i, enum api_kind kind, struct error *e);
+int core_check_if_match(const struct core_request *r, const struct object *o, struct error *e);
+int core_check_name_free(struct core *c, enum api_kind kind, const char *name, const char *except_id, struct error *e);
+/* Turns names in x-ref fields into ids. */
+int core_resolve_refs(struct core *c, enum api_kind kind, void *data, struct error *e);
+/* The repository named, or the only one there is. */
+struct api_repository *core_pick_repository(struct core *c, const char *id_or_name, struct error *e);
+bool core_is_admin(const struct core_request *r);
+const char *kind_word(enum api_kind kind); /* "virtual machine" */

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The objects: by kind and id, by unique name, and in the order in which lists show them. */
+#include "core/core_int.h"
+
+#include <stdlib.h>
+
+static bool named(enum api_kind kind) {
+    switch (kind) {
+    case API_KIND_USER:
+    case API_KIND_SERVER:
+    case API_KIND_REPOSITORY:
+    case API_KIND_TEMPLATE:
+    case API_KIND_DISK:
+    case API_KIND_VM:
+        return true;
+    default: /* the names of tokens and uploads are labels */
+        return false;
+    }
+}
+
+const char *kind_id(enum api_kind kind, const void *data) {
+    return *(char *const *)((const char *)data + api_kinds[kind].id_offset);
+}
+
+const char *kind_name(enum api_kind kind, const void *data) {
+    if (api_kinds[kind].name_offset == API_NO_OFFSET)
+        return NULL;
+    return *(char *const *)((const char *)data + api_kinds[kind].name_offset);
+}
+
+static const char *sort_key(enum api_kind kind, const struct object *o) {
+    return named(kind) ? kind_name(kind, o->v->data) : o->id;
+}
+
+const char *object_name(const struct object *o) {
+    const char *name = kind_name(o->kind, o->v->data);
+    return name ? name : o->id;
+}
+
+void *core_copy(enum api_kind kind, const void *data) {
+    void *copy = xcalloc(1, api_kinds[kind].size);
+    api_kinds[kind].copy(copy, data);
+    return copy;
+}
+
+struct version *version_new(enum api_kind kind, void *data) {
+    struct version *v = xcalloc(1, sizeof *v);
+    json_t *j = api_kinds[kind].print(data, API_PUBLIC);
+    v->data = data;
+    v->text = json_text(j);
+    v->len = strlen(v->text);
+    json_decref(j);
+    return v;
+}
+
+void version_free(enum api_kind kind, struct version *v) {
+    if (!v)
+        return;
+    api_kinds[kind].done(v->data);
+    free(v->data);
+    free(v->text);
+    free(v);
+}
+
+struct object *core_find(const struct core *c, enum api_kind kind, const char *id_or_name) {
+    const struct table *t = &c->tables[kind];
+    struct object *o = map_get(&t->by_id, id_or_name);
+    if (!o && named(kind))
+        o = map_get(&t->by_name, id_or_name);
+    return o && o->v ? o : NULL;
+}
+
+void *core_data(const struct core *c, enum api_kind kind, const char *id_or_name) {
+    struct object *o = core_find(c, kind, id_or_name);
+    return o ? o->v->data : NULL;
+}
+
+/* The first position whose key is not below key. */
+size_t table_lower_bound(const struct table *t, enum api_kind kind, const char *key) {
+    size_t lo = 0, hi = t->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(sort_key(kind, t->sorted[mid]), key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static int compare_named(const void *a, const void *b) {
+    const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
+    return strcmp(kind_name(x->kind, x->v->data), kind_name(y->kind, y->v->data));
+}
+
+static int compare_ids(const void *a, const void *b) {
+    return strcmp((*(struct object *const *)a)->id, (*(struct object *const *)b)->id);
+}
+
+void table_sort(struct table *t, enum api_kind kind) {
+    if (t->unsorted && t->n)
+        qsort(t->sorted, t->n, sizeof *t->sorted, named(kind) ? compare_named : compare_ids);
+    t->unsorted = false;
+}
+
+static void sorted_add(struct table *t, struct object *o) {
+    if (t->n == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 64;
+        t->sorted = xreallocarray(t->sorted, t->cap, sizeof *t->sorted);
+    }
+    size_t at = t->unsorted ? t->n : table_lower_bound(t, o->kind, sort_key(o->kind, o));
+    memmove(t->sorted + at + 1, t->sorted + at, (t->n - at) * sizeof *t->sorted);
+    t->sorted[at] = o;
+    t->n++;
+}
+
+/* o still has the version under whose key it is filed. */
+static void sorted_remove(struct table *t, struct object *o) {
+    table_sort(t, o->kind);
+    size_t at = table_lower_bound(t, o->kind, sort_key(o->kind, o));
+    if (at < t->n && t->sorted[at] == o) {
+        memmove(t->sorted + at, t->sorted + at + 1, (t->n - at - 1) * sizeof *t->sorted);
+        t->n--;
+    }
+}
+
+static void count(struct core *c, const struct object *o, int by) {
+    c->counts.objects[o->kind] += (size_t)by;
+    if (o->kind == API_KIND_VM) {
+        size_t state = ((struct api_vm *)o->v->data)->state;
+        if (state < ARRAY_LEN(c->counts.vms_by_state))
+            c->counts.vms_by_state[state] += (size_t)by;
+    } else if (o->kind == API_KIND_SERVER && ((struct api_server *)o->v->data)->state == API_SERVER_STATE_ONLINE) {
+        c->counts.servers_online += (size_t)by;
+    }
+}
+
+struct version *object_swap(struct core *c, struct object *o, struct version *v, int64_t revision) {
+    struct table *t = &c->tables[o->kind];
+    struct version *old = o->v;
+    bool same_key = old && v && (!named(o->kind) || str_eq(kind_name(o->kind, old->data), kind_name(o->kind, v->data)));
+    if (old) {
+        count(c, o, -1);
+        if (!same_key) {
+            sorted_remove(t, o);
+            if (named(o->kind))
+                map_remove(&t->by_name, kind_name(o->kind, old->data));
+        }
+    }
+    o->v = v;
+    o->revision = revision;
+    if (v) {
+        count(c, o, 1);
+        if (!same_key) {
+            sorted_add(t, o);
+            if (named(o->kind))
+                map_put(&t->by_name, kind_name(o->kind, v->data), o);
+        }
+    }
+    return old;
+}
+
+void table_insert(struct core *c, struct object *o) { map_put(&c->tables[o->kind].by_id, o->id, o); }
+
+void object_forget(struct core *c, struct object *o) {
+    version_free(o->kind, object_swap(c, o, NULL, 0));
+    map_remove(&c->tables[o->kind].by_id, o->id);
+    free(o->id);
+    free(o);
+}
+
+void core_inventory_done(struct core *c) {
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        struct table *t = &c->tables[kind];
+        size_t pos = 0;
+        void *value;
+        while (map_next(&t->by_id, &pos, NULL, &value)) {
+            struct object *o = value;
+            version_free((enum api_kind)kind, o->v);
+            free(o->id);
+            free(o);
+        }
+        map_done(&t->by_id);
+        map_done(&t->by_name);
+        free(t->sorted);
+    }
+}
+
+const char *kind_word(enum api_kind kind) {
+    switch (kind) {
+    case API_KIND_VM:
+        return "virtual machine";
+    case API_KIND_DISK:
+        return "virtual disk";
+    case API_KIND_REPOSITORY:
+        return "storage repository";
+    default:
+        return api_kinds[kind].name;
+    }
+}

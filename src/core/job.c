@@ -1,0 +1,600 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The job engine. A job is a row of steps; each step may make one call to an agent. The record says all that is needed to
+ * go on after a crash: the step under way, in which direction, and the call that was made for it, word for word.
+ *
+ *     queued ──▶ running ──▶ done
+ *       │           │
+ *       │           ├─(a step failed, or an abort)──▶ undoing ──▶ failed | aborted
+ *       └─(abort)───┴──────────────────────────────────────────▶ aborted
+ *
+ * A call's id is JOB/STEP/do|undo[/ATTEMPT]. It is durable before it is sent and sent again whenever its server has
+ * reported; the agent does it once. Steps marked forward, and all undo steps, are tried again (with a new attempt, so a new
+ * id) until they succeed: 1, 2, 4 … 60 s apart. An abort is refused once the current step is a forward one.
+ */
+#include "core/core_int.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static const struct job_kind *const kinds[] = {
+    &job_repository_create, &job_repository_delete, &job_upload_create, &job_upload_delete, &job_disk_create,
+    &job_disk_delete,       &job_template_create,   &job_template_delete, &job_vm_create,   &job_vm_delete,
+    &job_vm_start,          &job_vm_stop,           &job_vm_kill,       &job_vm_restart,    &job_vm_suspend,
+    &job_vm_resume,         &job_vm_policy,
+};
+
+const struct job_kind *job_kind_by_name(const char *name) {
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strcmp(kinds[i]->name, name) == 0)
+            return kinds[i];
+    return NULL;
+}
+
+static const struct job_step_def *step_def(const struct api_job *j, size_t i) {
+    const struct job_kind *k = job_kind_by_name(j->kind);
+    for (size_t s = 0; k && s < k->n_steps; s++)
+        if (str_eq(k->steps[s].name, j->steps[i].name))
+            return &k->steps[s];
+    return NULL;
+}
+
+static struct job_run *run_of(const struct core *c, const char *job) { return map_get(&c->runs, job); }
+
+static struct job_run *run_new(struct core *c, const char *job) {
+    struct job_run *run = xcalloc(1, sizeof *run);
+    run->id = xstrdup(job);
+    list_append(&c->jobs, &run->link);
+    map_put(&c->runs, job, run);
+    return run;
+}
+
+static void run_free(struct core *c, struct job_run *run) {
+    map_remove(&c->runs, run->id);
+    list_remove(&run->link);
+    free(run->id);
+    free(run);
+}
+
+void jobs_done(struct core *c) {
+    struct job_run *run, *tmp;
+    list_for_each_safe(run, tmp, &c->jobs, link) run_free(c, run);
+    map_done(&c->runs);
+}
+
+bool jobs_active(const struct core *c, const char *job) { return run_of(c, job) != NULL; }
+
+bool jobs_hold(const struct core *c, const char *object) {
+    const char *job = locks_holder(c, object);
+    const struct api_job *j = job ? CORE_GET(c, job, JOB, job) : NULL;
+    return j && (j->state == API_JOB_STATE_RUNNING || j->state == API_JOB_STATE_UNDOING);
+}
+
+/* ---- drafts ---- */
+
+struct api_job *job_draft(struct core *c, const struct job_request *q) {
+    char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
+    struct api_job *j = xcalloc(1, sizeof *j);
+    api_job_init(j);
+    core_new_id(c, id);
+    str_set(&j->id, id);
+    str_set(&j->kind, q->kind->name);
+    str_take(&j->title, q->title);
+    str_set(&j->actor, q->actor);
+    str_set(&j->created, core_now(c, now));
+    j->state = API_JOB_STATE_QUEUED;
+    j->has_object = true;
+    str_set(&j->object.kind, api_kinds[q->object_kind].name);
+    str_set(&j->object.id, q->object_id);
+    str_set(&j->object.name, q->object_name);
+    j->args = q->args ? q->args : json_object();
+    j->vars = json_pack("{s:[]}", "plan");
+    return j;
+}
+
+void job_add_step(struct api_job *j, const struct job_kind *kind, const char *step, int64_t param) {
+    j->steps = xreallocarray(j->steps, j->n_steps + 1, sizeof *j->steps);
+    struct api_job_step *s = &j->steps[j->n_steps++];
+    memset(s, 0, sizeof *s);
+    api_job_step_init(s);
+    str_set(&s->name, step);
+    json_array_append_new(json_object_get(j->vars, "plan"), json_integer(param));
+}
+
+void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char *name, bool shared) {
+    struct api_object_ref **list = shared ? &j->shared_locks : &j->locks;
+    size_t *n = shared ? &j->n_shared_locks : &j->n_locks;
+    for (size_t i = 0; i < *n; i++)
+        if (str_eq((*list)[i].id, id))
+            return;
+    *list = xreallocarray(*list, *n + 1, sizeof **list);
+    struct api_object_ref *r = &(*list)[(*n)++];
+    memset(r, 0, sizeof *r);
+    api_object_ref_init(r);
+    str_set(&r->kind, api_kinds[kind].name);
+    str_set(&r->id, id);
+    str_set(&r->name, name);
+}
+
+void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
+                 const char *detail) {
+    struct api_job *j = x->job;
+    j->changes = xreallocarray(j->changes, j->n_changes + 1, sizeof *j->changes);
+    struct api_change *ch = &j->changes[j->n_changes++];
+    memset(ch, 0, sizeof *ch);
+    api_change_init(ch);
+    ch->has_object = true;
+    str_set(&ch->object.kind, api_kinds[kind].name);
+    str_set(&ch->object.id, id);
+    str_set(&ch->object.name, name);
+    str_set(&ch->action, action);
+    str_set(&ch->detail, str_or(detail, ""));
+}
+
+/* ---- running ---- */
+
+static struct job_ctx ctx_of(struct core *c, struct api_job *j) {
+    return (struct job_ctx){.c = c, .job = j, .run = run_of(c, j->id), .undo = j->state == API_JOB_STATE_UNDOING};
+}
+
+static int64_t step_param(const struct api_job *j, size_t i) {
+    return json_integer_value(json_array_get(json_object_get(j->vars, "plan"), i));
+}
+
+static void set_progress(struct api_job *j, int percent_of_step) {
+    unsigned total = 0, done = 0;
+    for (size_t i = 0; i < j->n_steps; i++) {
+        const struct job_step_def *d = step_def(j, i);
+        unsigned w = d ? d->weight : 1;
+        total += w * 100;
+        if (j->steps[i].state == API_STEP_STATE_DONE)
+            done += w * 100;
+        else if (j->steps[i].state == API_STEP_STATE_RUNNING)
+            done += w * (unsigned)percent_of_step;
+    }
+    j->progress = total ? done * 100 / total : 0;
+}
+
+int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
+    struct api_job *j = x->job;
+    const struct api_server *s = CORE_GET(x->c, server, SERVER, server);
+    struct api_job_step *step = &j->steps[j->current];
+    if (!s) {
+        json_decref(args);
+        if (x->undo || step_def(j, (size_t)j->current)->forward)
+            return STEP_DONE; /* the server is gone for good, and with it what was to be undone there */
+        return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
+    }
+    char attempt[24] = "";
+    if (step->attempts)
+        snprintf(attempt, sizeof attempt, "/%lld", (long long)step->attempts);
+    json_t *call = json_pack("{s:o, s:s, s:o}", "id",
+                             json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt),
+                             "op", api_agent_ops[op].name, "args", args);
+    str_set(&step->server, s->id);
+    json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));
+    x->run->percent = 0;
+    if (core_agent_ready(x->c, s->id)) {
+        core_send(x->c, s->id, call);
+        str_set(&j->message, "");
+    } else {
+        json_decref(call);
+        str_take(&j->message, xasprintf("waits for server %s to connect", s->name));
+    }
+    x->called = true;
+    return STEP_WAIT;
+}
+
+static int64_t backoff_ms(int64_t attempts) { return attempts > 6 ? 60000 : (int64_t)1000 << (attempts ? attempts - 1 : 0); }
+
+static void step_retry(struct job_ctx *x, const struct error *e) {
+    struct api_job_step *s = &x->job->steps[x->job->current];
+    json_object_del(x->job->vars, "call");
+    s->attempts++;
+    str_set(&s->error, e->message);
+    str_take(&x->job->message, xasprintf("tries again: %s", e->message));
+    x->run->retry_at = x->c->mono_ms + backoff_ms(s->attempts);
+}
+
+static void step_ended(struct job_ctx *x, enum api_step_state state) {
+    char now[TIME_TEXT_MAX];
+    struct api_job_step *s = &x->job->steps[x->job->current];
+    s->state = state;
+    str_set(&s->ended, core_now(x->c, now));
+    json_object_del(x->job->vars, "call");
+}
+
+static void begin_undo(struct job_ctx *x) {
+    struct api_job *j = x->job;
+    j->state = API_JOB_STATE_UNDOING;
+    x->undo = true;
+    for (int64_t i = 0; i <= j->current && i < (int64_t)j->n_steps; i++)
+        j->steps[i].attempts = 0;
+    if (j->current >= (int64_t)j->n_steps)
+        j->current = (int64_t)j->n_steps - 1;
+}
+
+/* The step under way failed, its call made or not. */
+static void step_failed(struct job_ctx *x, const struct error *e) {
+    struct api_job *j = x->job;
+    if (x->undo || step_def(j, (size_t)j->current)->forward) {
+        step_retry(x, e);
+        return;
+    }
+    if (!(j->abort_requested && e->code == ERR_CANCELLED)) {
+        str_set(&j->error, e->message);
+        str_set(&j->error_code, error_code_text(e->code));
+    }
+    str_set(&j->steps[j->current].error, e->message);
+    bool called = json_object_get(j->vars, "call") != NULL;
+    step_ended(x, API_STEP_STATE_FAILED);
+    begin_undo(x);
+    if (!called)
+        j->current--; /* nothing left this manager */
+}
+
+static void wake_queue(struct core *c);
+
+static void reply_at_end(struct job_ctx *x) {
+    struct api_job *j = x->job;
+    uint64_t request = x->run->request;
+    if (!request)
+        return;
+    x->run->request = 0;
+    if (j->state == API_JOB_STATE_DONE) {
+        int kind = api_kind_from_text(j->object.kind);
+        struct object *o = kind >= 0 ? core_find(x->c, (enum api_kind)kind, j->object.id) : NULL;
+        if (o) {
+            core_reply_object(x->c, request, 201, o, NULL);
+            return;
+        }
+    }
+    _cleanup_error_ struct error e = ERROR_INIT;
+    error_set(&e, str_empty(j->error_code) ? ERR_CANCELLED : error_code_parse(j->error_code), "%s",
+              str_or(j->error, "the job was aborted"));
+    core_reply_error(x->c, request, &e);
+}
+
+static void forget_calls(struct job_ctx *x) {
+    for (size_t i = 0; i < x->job->n_steps; i++) {
+        const char *server = x->job->steps[i].server;
+        bool again = str_empty(server) || !core_agent_ready(x->c, server);
+        for (size_t k = 0; k < i && !again; k++)
+            again = str_eq(x->job->steps[k].server, server);
+        if (!again)
+            core_send(x->c, server, json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", x->job->id), "op",
+                                              "op.forget", "args", "job", x->job->id));
+    }
+}
+
+static void job_end(struct job_ctx *x) {
+    struct core *c = x->c;
+    struct api_job *j = x->job;
+    const struct job_kind *k = job_kind_by_name(j->kind);
+    char now[TIME_TEXT_MAX];
+    bool undone = j->state == API_JOB_STATE_UNDOING || j->state == API_JOB_STATE_QUEUED;
+    j->state = !undone ? API_JOB_STATE_DONE : str_empty(j->error) && j->abort_requested ? API_JOB_STATE_ABORTED : API_JOB_STATE_FAILED;
+    str_set(&j->ended, core_now(c, now));
+    str_set(&j->message, "");
+    if (j->state == API_JOB_STATE_DONE)
+        j->progress = 100;
+    if (undone && j->n_changes) { /* they have been taken back */
+        for (size_t i = 0; i < j->n_changes; i++)
+            api_change_done(&j->changes[i]);
+        j->n_changes = 0;
+    }
+    locks_remove(c, j);
+    if (k && k->ended)
+        k->ended(x);
+    forget_calls(x);
+    static const char *const words[] = {[API_JOB_STATE_DONE] = "done", [API_JOB_STATE_FAILED] = "failed", [API_JOB_STATE_ABORTED] = "aborted"};
+    _cleanup_free_ char *code = xasprintf("%s.%s", j->kind, words[j->state]);
+    int kind = api_kind_from_text(j->object.kind);
+    core_event(c, j->state == API_JOB_STATE_FAILED ? API_SEVERITY_ERROR : API_SEVERITY_INFO, j->actor, code,
+               (enum api_kind)kind, j->object.id, j->object.name, j->id, "%s: %s%s%s", j->title, words[j->state],
+               str_empty(j->error) ? "" : ": ", j->error);
+    json_decref(j->args);
+    json_decref(j->vars);
+    j->args = j->vars = NULL;
+    j->current = 0;
+    reply_at_end(x);
+    run_free(c, TAKE_PTR(x->run));
+}
+
+/* Runs steps until one waits, or the job ends. True when it has ended. */
+static bool job_go(struct job_ctx *x) {
+    struct api_job *j = x->job;
+    char now[TIME_TEXT_MAX];
+    x->run->retry_at = 0;
+    for (;;) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        x->undo = j->state == API_JOB_STATE_UNDOING;
+        if (x->undo ? j->current < 0 : j->current >= (int64_t)j->n_steps) {
+            job_end(x);
+            return true;
+        }
+        struct api_job_step *s = &j->steps[j->current];
+        const struct job_step_def *d = step_def(j, (size_t)j->current);
+        if (!x->undo && j->abort_requested && !d->forward) {
+            begin_undo(x);
+            j->current--; /* this step has not begun */
+            continue;
+        }
+        if (x->undo && (!d->undo || s->state == API_STEP_STATE_PENDING)) {
+            if (s->state == API_STEP_STATE_DONE)
+                s->state = API_STEP_STATE_UNDONE;
+            j->current--;
+            continue;
+        }
+        if (str_empty(s->started) || x->undo)
+            str_set(&s->started, str_or(s->started, core_now(x->c, now)));
+        if (!x->undo || s->state != API_STEP_STATE_UNDOING)
+            s->state = x->undo ? API_STEP_STATE_UNDOING : API_STEP_STATE_RUNNING;
+        x->param = step_param(j, (size_t)j->current);
+        x->called = false;
+        int r = (x->undo ? d->undo : d->run)(x, &e);
+        if (r == STEP_WAIT) {
+            set_progress(j, 0);
+            return false;
+        }
+        if (r < 0) {
+            step_failed(x, &e);
+            if (x->run->retry_at)
+                return false;
+            continue;
+        }
+        step_ended(x, x->undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);
+        j->current += x->undo ? -1 : 1;
+        set_progress(j, 0);
+    }
+}
+
+static void job_put(struct job_ctx *x) { core_put(x->c, API_KIND_JOB, x->job); }
+
+/* Begins a job whose locks are free. */
+static bool job_begin(struct job_ctx *x, bool checked) {
+    struct api_job *j = x->job;
+    const struct job_kind *k = job_kind_by_name(j->kind);
+    _cleanup_error_ struct error e = ERROR_INIT;
+    char now[TIME_TEXT_MAX];
+    str_set(&j->started, core_now(x->c, now));
+    for (size_t i = 0; i < j->n_waiting_for; i++)
+        free(j->waiting_for[i]);
+    j->n_waiting_for = 0;
+    str_set(&j->message, "");
+    if (!checked && k->check && k->check(x, &e) < 0) {
+        str_set(&j->error, e.message);
+        str_set(&j->error_code, error_code_text(e.code));
+        job_end(x);
+        return true;
+    }
+    j->state = API_JOB_STATE_RUNNING;
+    return job_go(x);
+}
+
+static void set_waiting(struct core *c, struct api_job *j) {
+    for (size_t i = 0; i < j->n_waiting_for; i++)
+        free(j->waiting_for[i]);
+    free(j->waiting_for);
+    locks_held(c, j, &j->waiting_for, &j->n_waiting_for);
+    const struct api_job *first = j->n_waiting_for ? CORE_GET(c, job, JOB, j->waiting_for[0]) : NULL;
+    str_take(&j->message, xasprintf("waits for: %s", first ? first->title : "another job"));
+}
+
+static void wake_queue(struct core *c) {
+    for (bool again = true; again;) {
+        again = false;
+        struct job_run *run;
+        list_for_each(run, &c->jobs, link) {
+            const struct api_job *old = CORE_GET(c, job, JOB, run->id);
+            if (!old || old->state != API_JOB_STATE_QUEUED || !locks_held(c, old, NULL, NULL))
+                continue;
+            struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+            again = job_begin(&x, false);
+            job_put(&x);
+            if (again)
+                break; /* the list has changed, and more may be free */
+        }
+    }
+}
+
+static int job_try_check(struct core *c, const struct job_request *q, struct job_ctx *x, struct error *e) {
+    int r = q->kind->check ? q->kind->check(x, e) : 0;
+    if (r < 0) {
+        locks_remove(c, x->job);
+        run_free(c, x->run);
+        api_job_done(x->job);
+        free(x->job);
+    }
+    return r;
+}
+
+int job_submit(struct core *c, const struct job_request *q, struct api_job *j, struct error *e) {
+    struct job_run *run = run_new(c, j->id);
+    _cleanup_free_ char *id = xstrdup(j->id);
+    locks_add(c, j);
+    struct job_ctx x = ctx_of(c, j);
+    bool free_to_run = locks_held(c, j, NULL, NULL);
+    if (free_to_run) {
+        int r = job_try_check(c, q, &x, e);
+        if (r < 0)
+            return r;
+    }
+    if (q->reply_at_end)
+        run->request = q->request;
+    bool ended = false;
+    if (free_to_run)
+        ended = job_begin(&x, true);
+    else
+        set_waiting(c, j);
+    job_put(&x);
+    if (q->request && !q->reply_at_end) {
+        core_event(c, API_SEVERITY_INFO, j->actor, j->kind, (enum api_kind)q->object_kind, j->object.id, j->object.name, id,
+                   "%s asked: %s", j->actor, j->title);
+        core_reply_object(c, q->request, 202, core_find(c, API_KIND_JOB, id), NULL);
+    }
+    if (ended)
+        wake_queue(c);
+    return 0;
+}
+
+/* ---- answers ---- */
+
+void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message) {
+    _cleanup_free_ char *job = xstrndup(id, strcspn(id, "/"));
+    struct job_run *run = run_of(c, job);
+    const struct api_job *old = run ? CORE_GET(c, job, JOB, job) : NULL;
+    const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
+    if (!call || !str_eq(json_str(call, "server"), server) || !str_eq(json_str(json_object_get(call, "message"), "id"), id))
+        return; /* an answer that was taken already, or of a job that has ended */
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+    struct api_job *j = x.job;
+    const struct job_step_def *d = step_def(j, (size_t)j->current);
+    x.param = step_param(j, (size_t)j->current);
+    int r = 0;
+    if (!json_is_true(json_object_get(message, "ok")))
+        r = error_parse(&e, json_object_get(message, "error"));
+    else if (!x.undo && d->done)
+        r = d->done(&x, json_object_get(message, "result"), &e);
+    if (r < 0) {
+        step_failed(&x, &e);
+    } else {
+        step_ended(&x, x.undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);
+        if (!x.undo && j->abort_requested && !d->forward && d->undo)
+            begin_undo(&x); /* done, but no longer wanted */
+        else
+            j->current += x.undo ? -1 : 1;
+    }
+    bool ended = x.run->retry_at ? false : job_go(&x);
+    job_put(&x);
+    if (ended)
+        wake_queue(c);
+}
+
+void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message) {
+    _cleanup_free_ char *job = xstrndup(op, strcspn(op, "/"));
+    struct job_run *run = run_of(c, job);
+    const struct api_job *old = run ? CORE_GET(c, job, JOB, job) : NULL;
+    const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
+    if (!call || !str_eq(json_str(call, "server"), server) || !str_eq(json_str(json_object_get(call, "message"), "id"), op))
+        return;
+    if (percent < 0 || percent > 100 || (percent == run->percent && str_eq(message, old->message)))
+        return;
+    run->percent = percent;
+    struct api_job *j = CORE_COPY(job, JOB, old);
+    set_progress(j, percent);
+    if (utf8_valid(message) && strlen(message) < 500)
+        str_set(&j->message, message);
+    core_put_volatile(c, API_KIND_JOB, j);
+}
+
+void jobs_resend(struct core *c, const char *server) {
+    struct job_run *run;
+    list_for_each(run, &c->jobs, link) {
+        const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+        const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
+        if (!call || !str_eq(json_str(call, "server"), server))
+            continue;
+        core_send(c, server, json_incref(json_object_get(call, "message")));
+        if (j->abort_requested && j->state == API_JOB_STATE_RUNNING)
+            core_send(c, server, json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
+                                           "args", "op", json_object_get(json_object_get(call, "message"), "id")));
+        if (!str_empty(j->message)) {
+            struct api_job *put = CORE_COPY(job, JOB, j);
+            str_set(&put->message, "");
+            core_put_volatile(c, API_KIND_JOB, put);
+        }
+    }
+}
+
+/* ---- abort ---- */
+
+int job_abort(struct core *c, const char *id, const char *actor, struct error *e) {
+    const struct api_job *old = CORE_GET(c, job, JOB, id);
+    struct job_run *run = run_of(c, id);
+    if (!old || !run)
+        return error_set(e, ERR_CONFLICT, "the job has ended already");
+    if (old->state == API_JOB_STATE_UNDOING || old->abort_requested)
+        return error_set(e, ERR_CONFLICT, "the job is being undone already");
+    if (old->state == API_JOB_STATE_RUNNING && step_def(old, (size_t)old->current)->forward)
+        return error_set(e, ERR_CONFLICT, "the job is past the point where it can be undone; it goes on to its end");
+    struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+    struct api_job *j = x.job;
+    j->abort_requested = true;
+    str_set(&j->aborted_by, actor);
+    bool ended = false;
+    if (j->state == API_JOB_STATE_QUEUED) {
+        job_end(&x);
+        ended = true;
+    } else {
+        const json_t *call = json_object_get(j->vars, "call");
+        const char *server = json_str(call, "server");
+        str_set(&j->message, "aborting");
+        if (core_agent_ready(c, server))
+            core_send(c, server, json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
+                                           "args", "op", json_object_get(json_object_get(call, "message"), "id")));
+    }
+    job_put(&x);
+    if (ended)
+        wake_queue(c);
+    return 0;
+}
+
+/* ---- time, restart ---- */
+
+int64_t jobs_deadline(const struct core *c) {
+    int64_t next = INT64_MAX;
+    const struct job_run *run;
+    list_for_each(run, &c->jobs, link) if (run->retry_at && run->retry_at < next) next = run->retry_at;
+    return next;
+}
+
+void jobs_tick(struct core *c) {
+    struct job_run *run;
+    bool ended = true;
+    while (ended) {
+        ended = false;
+        list_for_each(run, &c->jobs, link) {
+            if (!run->retry_at || c->mono_ms < run->retry_at)
+                continue;
+            struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, CORE_GET(c, job, JOB, run->id)));
+            ended = job_go(&x);
+            job_put(&x);
+            if (ended)
+                break;
+        }
+        if (ended)
+            wake_queue(c);
+    }
+}
+
+/* After loading, and after the store's recovery: what is running is read back from the records. */
+void jobs_start(struct core *c) {
+    jobs_done(c);
+    locks_done(c);
+    struct table *t = &c->tables[API_KIND_JOB];
+    for (size_t i = 0; i < t->n; i++) { /* sorted by id: in order of creation */
+        const struct api_job *j = t->sorted[i]->v->data;
+        if (j->state < API_JOB_STATE_DONE) {
+            run_new(c, j->id);
+            locks_add(c, j);
+        }
+    }
+    bool ended = true;
+    while (ended) {
+        ended = false;
+        struct job_run *run;
+        list_for_each(run, &c->jobs, link) {
+            const struct api_job *old = CORE_GET(c, job, JOB, run->id);
+            if (old->state == API_JOB_STATE_QUEUED || json_object_get(old->vars, "call"))
+                continue;
+            struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+            ended = job_go(&x); /* it was waiting for another try */
+            job_put(&x);
+            if (ended)
+                break;
+        }
+    }
+    wake_queue(c);
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Jobs on repositories, uploads, virtual disks and templates. An object is in the inventory, as creating, from the moment
+ * its job is accepted, which reserves its name; if the job does not end well the object goes with it. Deletions mark first
+ * and then only go forward.
+ */
+#include "core/core_int.h"
+
+static const char *object_id_of(const struct job_ctx *x) { return x->job->object.id; }
+
+/* What a job that creates leaves when it is undone: nothing. */
+static void drop_if_undone(struct job_ctx *x, enum api_kind kind) {
+    if (x->job->state != API_JOB_STATE_DONE)
+        core_remove(x->c, kind, object_id_of(x));
+}
+
+/* ---- repository ---- */
+
+static json_t *repository_args(const struct api_repository *r) {
+    return json_pack("{s:s, s:s, s:s}", "repository", r->id, "driver", api_repository_driver_text(r->driver), "path", r->path);
+}
+
+static int repository_call(struct job_ctx *x, enum api_agent_op op, struct error *e) {
+    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, object_id_of(x));
+    return r ? job_call(x, r->server, op, repository_args(r), e) : STEP_DONE;
+}
+
+static int repository_open(struct job_ctx *x, struct error *e) {
+    return repository_call(x, API_AGENT_OP_REPOSITORY_OPEN, e);
+}
+static int repository_close(struct job_ctx *x, struct error *e) {
+    return repository_call(x, API_AGENT_OP_REPOSITORY_CLOSE, e);
+}
+
+static int repository_opened(struct job_ctx *x, const json_t *result, struct error *e) {
+    struct api_repository *r = CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
+    r->state = API_OBJECT_STATE_READY;
+    r->capacity = json_int(result, "capacity", 0);
+    r->free = json_int(result, "free", 0);
+    job_changed(x, API_KIND_REPOSITORY, r->id, r->name, "created", r->path);
+    core_put(x->c, API_KIND_REPOSITORY, r);
+    return 0;
+}
+
+static void repository_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_REPOSITORY); }
+
+static int repository_check_empty(struct job_ctx *x, struct error *e) {
+    const char *id = object_id_of(x);
+    static const enum api_kind kinds[] = {API_KIND_DISK, API_KIND_TEMPLATE, API_KIND_UPLOAD, API_KIND_VM};
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        struct table *t = &x->c->tables[kinds[k]];
+        for (size_t i = 0; i < t->n; i++) {
+            void *data = t->sorted[i]->v->data;
+            const char *repository = kinds[k] == API_KIND_DISK       ? ((struct api_disk *)data)->repository
+                                     : kinds[k] == API_KIND_TEMPLATE ? ((struct api_template *)data)->repository
+                                     : kinds[k] == API_KIND_UPLOAD   ? ((struct api_upload *)data)->repository
+                                                                     : ((struct api_vm *)data)->repository;
+            if (str_eq(repository, id))
+                return error_set(e, ERR_IN_USE, "the repository is not empty: %s \"%s\" is in it", kind_word(kinds[k]),
+                                 object_name(t->sorted[i]));
+        }
+    }
+    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, id);
+    return r ? core_need_agent(x->c, r->server, e) : 0;
+}
+
+static int repository_mark(struct job_ctx *x, struct error *e) {
+    struct api_repository *r = CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
+    r->state = API_OBJECT_STATE_DELETING;
+    core_put(x->c, API_KIND_REPOSITORY, r);
+    return STEP_DONE;
+}
+static int repository_unmark(struct job_ctx *x, struct error *e) {
+    struct api_repository *r = CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
+    r->state = API_OBJECT_STATE_READY;
+    core_put(x->c, API_KIND_REPOSITORY, r);
+    return STEP_DONE;
+}
+
+static int object_gone(struct job_ctx *x, enum api_kind kind) {
+    job_changed(x, kind, object_id_of(x), x->job->object.name, "deleted", NULL);
+    core_remove(x->c, kind, object_id_of(x));
+    return STEP_DONE;
+}
+static int repository_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_REPOSITORY); }
+
+static const struct job_step_def repository_create_steps[] = {
+    {"open", 1, false, repository_open, repository_opened, repository_close},
+};
+const struct job_kind job_repository_create = {
+    .name = "repository.create", .steps = repository_create_steps, .n_steps = 1, .ended = repository_create_ended};
+
+static const struct job_step_def repository_delete_steps[] = {
+    {"mark", 1, false, repository_mark, NULL, repository_unmark},
+    {"close", 1, true, repository_close, NULL, NULL},
+    {"remove", 1, true, repository_gone, NULL, NULL},
+};
+const struct job_kind job_repository_delete = {
+    .name = "repository.delete", .steps = repository_delete_steps, .n_steps = 3, .check = repository_check_empty};
+
+/* ---- upload ---- */
+
+static int upload_call(struct job_ctx *x, const char *upload, enum api_agent_op op, struct error *e) {
+    const struct api_upload *u = CORE_GET(x->c, upload, UPLOAD, upload);
+    const struct api_repository *r = u ? CORE_GET(x->c, repository, REPOSITORY, u->repository) : NULL;
+    if (!r)
+        return STEP_DONE;
+    return job_call(x, r->server, op,
+                    json_pack("{s:s, s:s, s:I}", "repository", r->id, "upload", u->id, "size", (json_int_t)u->size), e);
+}
+static int upload_open(struct job_ctx *x, struct error *e) {
+    return upload_call(x, object_id_of(x), API_AGENT_OP_UPLOAD_OPEN, e);
+}
+static int upload_undo(struct job_ctx *x, struct error *e) {
+    return upload_call(x, object_id_of(x), API_AGENT_OP_UPLOAD_DELETE, e);
+}
+static void upload_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_UPLOAD); }
+static int upload_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_UPLOAD); }
+
+static const struct job_step_def upload_create_steps[] = {{"open", 1, false, upload_open, NULL, upload_undo}};
+const struct job_kind job_upload_create = {
+    .name = "upload.create", .steps = upload_create_steps, .n_steps = 1, .ended = upload_create_ended};
+
+static const struct job_step_def upload_delete_steps[] = {
+    {"delete", 1, true, upload_undo, NULL, NULL},
+    {"remove", 1, true, upload_gone, NULL, NULL},
+};
+const struct job_kind job_upload_delete = {.name = "upload.delete", .steps = upload_delete_steps, .n_steps = 2};
+
+/* ---- disk ---- */
+
+static int disk_create(struct job_ctx *x, struct error *e) {
+    const struct api_disk *d = CORE_GET(x->c, disk, DISK, object_id_of(x));
+    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
+    return job_call(x, r->server, API_AGENT_OP_DISK_CREATE,
+                    json_pack("{s:s, s:s, s:I}", "repository", r->id, "disk", d->id, "size", (json_int_t)d->size), e);
+}
+static int disk_created(struct job_ctx *x, const json_t *result, struct error *e) {
+    struct api_disk *d = CORE_COPY(disk, DISK, CORE_GET(x->c, disk, DISK, object_id_of(x)));
+    d->state = API_OBJECT_STATE_READY;
+    d->allocated = json_int(result, "allocated", 0);
+    job_changed(x, API_KIND_DISK, d->id, d->name, "created", NULL);
+    core_put(x->c, API_KIND_DISK, d);
+    return 0;
+}
+static int disk_delete(struct job_ctx *x, struct error *e) {
+    const struct api_disk *d = CORE_GET(x->c, disk, DISK, object_id_of(x));
+    const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
+    if (!r)
+        return STEP_DONE;
+    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id), e);
+}
+static void disk_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_DISK); }
+
+static int disk_check_free(struct job_ctx *x, struct error *e) {
+    const struct api_disk *d = CORE_GET(x->c, disk, DISK, object_id_of(x));
+    if (!d)
+        return error_set(e, ERR_NOT_FOUND, "the virtual disk is gone");
+    if (!str_empty(d->vm)) {
+        const struct api_vm *vm = CORE_GET(x->c, vm, VM, d->vm);
+        return error_set(e, ERR_IN_USE, "virtual machine \"%s\" has the disk; take it away there first", vm ? vm->name : d->vm);
+    }
+    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
+    return r ? core_need_agent(x->c, r->server, e) : 0;
+}
+
+static int disk_set_state(struct job_ctx *x, enum api_object_state state) {
+    struct api_disk *d = CORE_COPY(disk, DISK, CORE_GET(x->c, disk, DISK, object_id_of(x)));
+    d->state = state;
+    core_put(x->c, API_KIND_DISK, d);
+    return STEP_DONE;
+}
+static int disk_mark(struct job_ctx *x, struct error *e) { return disk_set_state(x, API_OBJECT_STATE_DELETING); }
+static int disk_unmark(struct job_ctx *x, struct error *e) { return disk_set_state(x, API_OBJECT_STATE_READY); }
+static int disk_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_DISK); }
+
+static const struct job_step_def disk_create_steps[] = {{"create", 1, false, disk_create, disk_created, disk_delete}};
+const struct job_kind job_disk_create = {
+    .name = "disk.create", .steps = disk_create_steps, .n_steps = 1, .ended = disk_create_ended};
+
+static const struct job_step_def disk_delete_steps[] = {
+    {"mark", 1, false, disk_mark, NULL, disk_unmark},
+    {"delete", 1, true, disk_delete, NULL, NULL},
+    {"remove", 1, true, disk_gone, NULL, NULL},
+};
+const struct job_kind job_disk_delete = {
+    .name = "disk.delete", .steps = disk_delete_steps, .n_steps = 3, .check = disk_check_free};
+
+/* ---- template ---- */
+
+static int template_call(struct job_ctx *x, enum api_agent_op op, json_t *file, struct error *e) {
+    const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, object_id_of(x));
+    const struct api_repository *r = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
+    if (!r) {
+        json_decref(file);
+        return STEP_DONE;
+    }
+    json_t *args = json_pack("{s:s, s:s}", "repository", r->id, "template", t->id);
+    if (file)
+        json_object_set_new(args, "file", file);
+    return job_call(x, r->server, op, args, e);
+}
+
+/* Step param i makes args.files[i]. */
+static const json_t *template_file(const struct job_ctx *x) {
+    return json_array_get(json_object_get(x->job->args, "files"), (size_t)x->param);
+}
+
+static int template_make(struct job_ctx *x, struct error *e) {
+    return template_call(x, API_AGENT_OP_TEMPLATE_MAKE, json_deep_copy(template_file(x)), e);
+}
+
+static int template_made(struct job_ctx *x, const json_t *result, struct error *e) {
+    const json_t *file = template_file(x);
+    struct api_template *t = CORE_COPY(template, TEMPLATE, CORE_GET(x->c, template, TEMPLATE, object_id_of(x)));
+    if (str_eq(json_str(file, "role"), "disk")) {
+        size_t i = t->n_disks;
+        t->disks = xreallocarray(t->disks, ++t->n_disks, sizeof *t->disks);
+        memset(&t->disks[i], 0, sizeof t->disks[i]);
+        api_template_disk_init(&t->disks[i]);
+        t->disks[i].size = json_int(result, "size", 0);
+        t->disks[i].allocated = json_int(result, "allocated", 0);
+        enum api_disk_bus bus;
+        if (api_disk_bus_from_text(json_str(file, "bus"), &bus) == 0)
+            t->disks[i].bus = bus;
+    } else if (str_eq(json_str(file, "role"), "kernel")) {
+        t->kernel = true;
+    } else {
+        t->initrd = true;
+    }
+    core_put(x->c, API_KIND_TEMPLATE, t);
+    return 0;
+}
+
+static int template_undo(struct job_ctx *x, struct error *e) {
+    return template_call(x, API_AGENT_OP_TEMPLATE_DELETE, NULL, e);
+}
+static int template_seal(struct job_ctx *x, struct error *e) { return template_call(x, API_AGENT_OP_TEMPLATE_SEAL, NULL, e); }
+
+static int template_publish(struct job_ctx *x, struct error *e) {
+    struct api_template *t = CORE_COPY(template, TEMPLATE, CORE_GET(x->c, template, TEMPLATE, object_id_of(x)));
+    t->state = API_OBJECT_STATE_READY;
+    job_changed(x, API_KIND_TEMPLATE, t->id, t->name, "created", NULL);
+    core_put(x->c, API_KIND_TEMPLATE, t);
+    return STEP_DONE;
+}
+
+/* The upload that the file came from is not needed any more. Step param i: of args.files[i]. */
+static int template_tidy(struct job_ctx *x, struct error *e) {
+    return upload_call(x, json_str(template_file(x), "upload"), API_AGENT_OP_UPLOAD_DELETE, e);
+}
+static int template_tidied(struct job_ctx *x, struct error *e) {
+    core_remove(x->c, API_KIND_UPLOAD, json_str(template_file(x), "upload"));
+    return STEP_DONE;
+}
+
+static int template_create_check(struct job_ctx *x, struct error *e) {
+    size_t i;
+    json_t *file;
+    json_array_foreach(json_object_get(x->job->args, "files"), i, file) {
+        const char *upload = json_str(file, "upload");
+        const struct api_upload *u = CORE_GET(x->c, upload, UPLOAD, upload);
+        if (*upload && !u)
+            return error_set(e, ERR_NOT_FOUND, "the upload is gone");
+        if (u && u->state != API_UPLOAD_STATE_COMPLETE)
+            return error_set(e, ERR_CONFLICT, "the upload \"%s\" is not complete: %lld of %lld bytes have arrived", u->name,
+                             (long long)u->received, (long long)u->size);
+    }
+    const char *from_vm = json_str(x->job->args, "from_vm");
+    const struct api_vm *vm = CORE_GET(x->c, vm, VM, from_vm);
+    if (*from_vm && !vm)
+        return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
+    if (vm && vm->state != API_VM_STATE_STOPPED)
+        return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s; stop it first", vm->name, api_vm_state_text(vm->state));
+    const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, object_id_of(x));
+    const struct api_repository *r = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
+    return r ? core_need_agent(x->c, r->server, e) : 0;
+}
+
+static void template_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_TEMPLATE); }
+
+static const struct job_step_def template_create_steps[] = {
+    {"copy", 20, false, template_make, template_made, template_undo},
+    {"seal", 1, false, template_seal, NULL, template_undo},
+    {"publish", 1, false, template_publish, NULL, NULL},
+    {"tidy", 1, true, template_tidy, NULL, NULL},
+    {"forget upload", 1, true, template_tidied, NULL, NULL},
+};
+const struct job_kind job_template_create = {.name = "template.create", .steps = template_create_steps,
+    .n_steps = ARRAY_LEN(template_create_steps), .check = template_create_check, .ended = template_create_ended};
+
+static int template_check_unused(struct job_ctx *x, struct error *e) {
+    const char *id = object_id_of(x);
+    struct buf names = {0};
+    size_t n = 0;
+    struct table *vms = &x->c->tables[API_KIND_VM], *disks = &x->c->tables[API_KIND_DISK];
+    const char *last = NULL;
+    for (size_t i = 0; i < disks->n; i++) {
+        const struct api_disk *d = disks->sorted[i]->v->data;
+        if (!str_eq(d->template, id))
+            continue;
+        const struct api_vm *vm = CORE_GET(x->c, vm, VM, d->vm);
+        const char *name = vm ? vm->name : d->name;
+        if (str_eq(name, last))
+            continue;
+        last = name;
+        if (n++ < 5)
+            buf_addf(&names, "%s\"%s\"", names.len ? ", " : "", name);
+    }
+    for (size_t i = 0; i < vms->n; i++) {
+        const struct api_vm *vm = vms->sorted[i]->v->data;
+        if (str_eq(vm->template, id) && vm->direct_boot && n++ < 5)
+            buf_addf(&names, "%s\"%s\"", names.len ? ", " : "", vm->name);
+    }
+    int r = 0;
+    if (n > 5)
+        buf_addf(&names, " and %zu more", n - 5);
+    if (n)
+        r = error_set(e, ERR_IN_USE, "the template is in use by its clones: %s; delete them first", names.data);
+    buf_done(&names);
+    const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, id);
+    const struct api_repository *rep = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
+    if (r == 0 && !t)
+        r = error_set(e, ERR_NOT_FOUND, "the template is gone");
+    return r < 0 || !rep ? r : core_need_agent(x->c, rep->server, e);
+}
+
+static int template_set_state(struct job_ctx *x, enum api_object_state state) {
+    struct api_template *t = CORE_COPY(template, TEMPLATE, CORE_GET(x->c, template, TEMPLATE, object_id_of(x)));
+    t->state = state;
+    core_put(x->c, API_KIND_TEMPLATE, t);
+    return STEP_DONE;
+}
+static int template_mark(struct job_ctx *x, struct error *e) { return template_set_state(x, API_OBJECT_STATE_DELETING); }
+static int template_unmark(struct job_ctx *x, struct error *e) { return template_set_state(x, API_OBJECT_STATE_READY); }
+
+static int template_gone(struct job_ctx *x, struct error *e) {
+    struct table *t = &x->c->tables[API_KIND_VM];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (!str_eq(vm->template, object_id_of(x)))
+            continue;
+        struct api_vm *put = CORE_COPY(vm, VM, vm); /* an independent copy that remembers where it came from */
+        str_set(&put->template, "");
+        core_put(x->c, API_KIND_VM, put);
+    }
+    return object_gone(x, API_KIND_TEMPLATE);
+}
+
+static const struct job_step_def template_delete_steps[] = {
+    {"mark", 1, false, template_mark, NULL, template_unmark},
+    {"delete", 1, true, template_undo, NULL, NULL},
+    {"remove", 1, true, template_gone, NULL, NULL},
+};
+const struct job_kind job_template_delete = {
+    .name = "template.delete", .steps = template_delete_steps, .n_steps = 3, .check = template_check_unused};

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Jobs on virtual machines. While a job holds one, its state shows the job's intent (starting, stopping); the agent's
+ * answers end it. What the agent reports meanwhile of itself is kept and applied when the job lets go.
+ */
+#include "core/core_int.h"
+
+static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->c, vm, VM, x->job->object.id); }
+
+static void set_state(struct job_ctx *x, enum api_vm_state state) {
+    const struct api_vm *vm = vm_of(x);
+    if (json_object_get(x->job->vars, "prior") == NULL)
+        json_set_str(x->job->vars, "prior", api_vm_state_text(vm->state));
+    core_set_vm_state(x->c, vm->id, state, "");
+}
+
+/* Where no answer said otherwise, it is again what it was before. */
+static void vm_ended(struct job_ctx *x) {
+    const struct api_vm *vm = vm_of(x);
+    enum api_vm_state prior;
+    bool moving = vm && (vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING ||
+                         vm->state == API_VM_STATE_DELETING);
+    if (moving && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)
+        core_set_vm_state(x->c, vm->id, prior, x->job->error);
+    core_apply_held_report(x->c, x->job->object.id);
+}
+
+static int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
+    struct api_guest_report g;
+    int r = api_guest_report_parse(result, API_PEER, &g, e);
+    if (r < 0)
+        return r;
+    struct api_vm *vm = CORE_COPY(vm, VM, vm_of(x));
+    _cleanup_free_ char *detail = xasprintf("%s -> %s", json_str(x->job->vars, "prior"), api_vm_state_text(g.state));
+    vm->state = g.state;
+    vm->restarts = g.restarts;
+    str_set(&vm->state_reason, g.reason);
+    if (!str_empty(g.started))
+        str_set(&vm->started, g.started);
+    if (!str_empty(g.hypervisor))
+        str_set(&vm->hypervisor, g.hypervisor);
+    job_changed(x, API_KIND_VM, vm->id, vm->name, "changed", detail);
+    core_put(x->c, API_KIND_VM, vm);
+    core_drop_held_report(x->c, vm->id, g.sequence);
+    api_guest_report_done(&g);
+    return 0;
+}
+
+static int guest_call(struct job_ctx *x, enum api_agent_op op, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    return vm ? job_call(x, vm->server, op, json_pack("{s:s}", "vm", vm->id), e) : STEP_DONE;
+}
+
+/* ---- what a start needs ---- */
+
+static json_t *guest_disk(struct core *c, const struct api_vm_disk *vd) {
+    const struct api_disk *d = CORE_GET(c, disk, DISK, vd->disk);
+    if (!d)
+        return NULL;
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:b}", "disk", d->id, "repository", d->repository, "template", d->template,
+                     "template_disk", (json_int_t)d->template_disk, "bus", api_disk_bus_text(vd->bus), "read_only", vd->read_only);
+}
+
+json_t *vm_guest_start(struct core *c, const struct api_vm *vm) {
+    json_t *disks = json_array();
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        json_t *d = guest_disk(c, &vm->disks[i]);
+        if (d)
+            json_array_append_new(disks, d);
+    }
+    const struct api_template *t = vm->direct_boot ? CORE_GET(c, template, TEMPLATE, vm->template) : NULL;
+    return json_pack("{s:o, s:s, s:o, s:s, s:s, s:b, s:s}", "vm", api_vm_print(vm, API_PRIVATE), "repository", vm->repository,
+                     "disks", disks, "kernel_template", t ? t->id : "", "kernel_repository", t ? t->repository : "",
+                     "has_initrd", t ? t->initrd : false, "hypervisor", vm->hypervisor);
+}
+
+int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
+    if (!s)
+        return error_set_field(e, ERR_CONFLICT, "server", "its server is no longer in the inventory");
+    if (s->has_hardware && s->hardware.memory && vm->memory > s->hardware.memory) {
+        char want[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX];
+        return error_set_field(e, ERR_NO_CAPACITY, "memory", "%s are more than server \"%s\" has (%s)",
+                               size_format(vm->memory, want), s->name, size_format(s->hardware.memory, has));
+    }
+    bool usable = s->n_hypervisors == 0; /* it has not connected yet */
+    const char *why = "no hypervisor driver";
+    for (size_t i = 0; i < s->n_hypervisors && !usable; i++) {
+        usable = s->hypervisors[i].usable;
+        why = str_or(s->hypervisors[i].reason, why);
+    }
+    if (!usable)
+        return error_set_field(e, ERR_NO_CAPACITY, "server", "server \"%s\" cannot run virtual machines: %s", s->name, why);
+    return 0;
+}
+
+static int check_disks_ready(struct job_ctx *x, const struct api_vm *vm, struct error *e) {
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[i].disk);
+        const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
+        if (!d || d->state != API_OBJECT_STATE_READY)
+            return error_set(e, ERR_CONFLICT, "its virtual disk \"%s\" is not ready", d ? d->name : vm->disks[i].disk);
+        if (!r || r->state == API_OBJECT_STATE_UNAVAILABLE)
+            return error_set(e, ERR_UNAVAILABLE, "storage repository \"%s\" is not usable now", r ? r->name : "");
+    }
+    return 0;
+}
+
+/* ---- checks ---- */
+
+static int check_exists(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (!vm)
+        return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
+    if (vm->state == API_VM_STATE_UNKNOWN || !core_agent_is_connected(x->c, vm->server))
+        return core_need_agent(x->c, vm->server, e);
+    return 0;
+}
+
+static int wrong_state(const struct api_vm *vm, const char *hint, struct error *e) {
+    return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s%s", vm->name, api_vm_state_text(vm->state), hint);
+}
+
+static int start_check(struct job_ctx *x, struct error *e) {
+    int r = check_exists(x, e);
+    if (r < 0)
+        return r;
+    const struct api_vm *vm = vm_of(x);
+    if (vm->state == API_VM_STATE_RUNNING)
+        return wrong_state(vm, " already", e);
+    if (vm->state == API_VM_STATE_SUSPENDED)
+        return wrong_state(vm, "; resume it instead", e);
+    if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
+        return wrong_state(vm, "", e);
+    r = vm_check_server(x->c, vm, e);
+    return r < 0 ? r : check_disks_ready(x, vm, e);
+}
+
+static int running_check(struct job_ctx *x, struct error *e) {
+    int r = check_exists(x, e);
+    if (r < 0)
+        return r;
+    const struct api_vm *vm = vm_of(x);
+    if (vm->state == API_VM_STATE_SUSPENDED)
+        return wrong_state(vm, "; resume it first, or kill it", e);
+    return vm->state == API_VM_STATE_RUNNING ? 0 : wrong_state(vm, ", not running", e);
+}
+
+static int kill_check(struct job_ctx *x, struct error *e) {
+    int r = check_exists(x, e);
+    if (r < 0)
+        return r;
+    const struct api_vm *vm = vm_of(x);
+    if (vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_CREATING || vm->state == API_VM_STATE_DELETING)
+        return wrong_state(vm, ", not running", e);
+    return 0;
+}
+
+static int suspended_check(struct job_ctx *x, struct error *e) {
+    int r = check_exists(x, e);
+    return r < 0 ? r : vm_of(x)->state == API_VM_STATE_SUSPENDED ? 0 : wrong_state(vm_of(x), ", not suspended", e);
+}
+
+/* ---- steps ---- */
+
+static int guest_start(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
+    if (r >= 0)
+        set_state(x, API_VM_STATE_STARTING);
+    return r;
+}
+static int guest_kill(struct job_ctx *x, struct error *e) {
+    int r = guest_call(x, API_AGENT_OP_GUEST_KILL, e);
+    if (r >= 0 && !x->undo)
+        set_state(x, API_VM_STATE_STOPPING);
+    return r;
+}
+static int guest_stop(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    int64_t timeout = json_int(x->job->args, "timeout", 60);
+    int r = job_call(x, vm->server, API_AGENT_OP_GUEST_STOP,
+                     json_pack("{s:s, s:I, s:b}", "vm", vm->id, "timeout", (json_int_t)timeout, "force",
+                               json_bool(x->job->args, "force", false)), e);
+    if (r >= 0)
+        set_state(x, API_VM_STATE_STOPPING);
+    return r;
+}
+static int guest_suspend(struct job_ctx *x, struct error *e) { return guest_call(x, API_AGENT_OP_GUEST_SUSPEND, e); }
+static int guest_resume(struct job_ctx *x, struct error *e) { return guest_call(x, API_AGENT_OP_GUEST_RESUME, e); }
+
+static int guest_forget(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (!vm)
+        return STEP_DONE;
+    return job_call(x, vm->server, API_AGENT_OP_GUEST_FORGET,
+                    json_pack("{s:s, s:s}", "vm", vm->id, "repository", vm->repository), e);
+}
+
+static const struct job_step_def start_steps[] = {{"start", 1, false, guest_start, vm_take_report, guest_kill}};
+const struct job_kind job_vm_start = {.name = "vm.start", .steps = start_steps, .n_steps = 1, .check = start_check, .ended = vm_ended};
+
+static const struct job_step_def stop_steps[] = {{"stop", 1, false, guest_stop, vm_take_report, NULL}};
+const struct job_kind job_vm_stop = {.name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
+
+static const struct job_step_def kill_steps[] = {{"kill", 1, true, guest_kill, vm_take_report, NULL}};
+const struct job_kind job_vm_kill = {.name = "vm.kill", .steps = kill_steps, .n_steps = 1, .check = kill_check, .ended = vm_ended};
+
+static const struct job_step_def restart_steps[] = {
+    {"stop", 1, false, guest_stop, vm_take_report, NULL},
+    {"start", 1, false, guest_start, vm_take_report, guest_kill},
+};
+const struct job_kind job_vm_restart = {
+    .name = "vm.restart", .steps = restart_steps, .n_steps = 2, .check = running_check, .ended = vm_ended};
+
+static const struct job_step_def suspend_steps[] = {{"suspend", 1, false, guest_suspend, vm_take_report, guest_resume}};
+const struct job_kind job_vm_suspend = {
+    .name = "vm.suspend", .steps = suspend_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
+
+static const struct job_step_def resume_steps[] = {{"resume", 1, false, guest_resume, vm_take_report, guest_suspend}};
+const struct job_kind job_vm_resume = {
+    .name = "vm.resume", .steps = resume_steps, .n_steps = 1, .check = suspended_check, .ended = vm_ended};
+
+static int guest_policy(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (!vm)
+        return STEP_DONE;
+    return job_call(x, vm->server, API_AGENT_OP_GUEST_POLICY,
+                    json_pack("{s:s, s:s, s:s}", "vm", vm->id, "name", vm->name, "restart_policy",
+                              api_restart_policy_text(vm->restart_policy)), e);
+}
+static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL}};
+const struct job_kind job_vm_policy = {.name = "vm.policy", .steps = policy_steps, .n_steps = 1, .ended = vm_ended};
+
+/* ---- create ---- */
+
+static int create_disk(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[x->param].disk);
+    json_t *args = json_pack("{s:s, s:s, s:I}", "repository", d->repository, "disk", d->id, "size", (json_int_t)d->size);
+    const json_t *clone = json_object_get(json_object_get(x->job->args, "clones"), d->id);
+    if (clone) {
+        json_set_str(args, "template", vm->template);
+        json_set_int(args, "template_disk", json_int(clone, "index", 0));
+        json_set_str(args, "clone", json_str(clone, "mode"));
+    }
+    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
+    return job_call(x, r->server, API_AGENT_OP_DISK_CREATE, args, e);
+}
+
+static int created_disk(struct job_ctx *x, const json_t *result, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    struct api_disk *d = CORE_COPY(disk, DISK, CORE_GET(x->c, disk, DISK, vm->disks[x->param].disk));
+    d->state = API_OBJECT_STATE_READY;
+    d->size = json_int(result, "size", d->size);
+    d->allocated = json_int(result, "allocated", 0);
+    job_changed(x, API_KIND_DISK, d->id, d->name, "created", NULL);
+    core_put(x->c, API_KIND_DISK, d);
+    return 0;
+}
+
+static int delete_disk(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    const struct api_disk *d = vm && (size_t)x->param < vm->n_disks ? CORE_GET(x->c, disk, DISK, vm->disks[x->param].disk) : NULL;
+    const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
+    if (!r)
+        return STEP_DONE;
+    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id), e);
+}
+
+static int create_finish(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    job_changed(x, API_KIND_VM, vm->id, vm->name, "created", NULL);
+    core_set_vm_state(x->c, vm->id, API_VM_STATE_STOPPED, "");
+    return STEP_DONE;
+}
+static int create_unfinish(struct job_ctx *x, struct error *e) {
+    core_set_vm_state(x->c, x->job->object.id, API_VM_STATE_CREATING, "");
+    return STEP_DONE;
+}
+static int nothing(struct job_ctx *x, struct error *e) { return STEP_DONE; }
+
+static int create_check(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, vm->template);
+    if (!str_empty(vm->template) && (!t || t->state != API_OBJECT_STATE_READY))
+        return error_set_field(e, ERR_CONFLICT, "template", "the template is not ready");
+    return core_need_agent(x->c, vm->server, e);
+}
+
+static void create_ended(struct job_ctx *x) {
+    const struct api_vm *vm = vm_of(x);
+    if (x->job->state == API_JOB_STATE_DONE || !vm) {
+        vm_ended(x);
+        return;
+    }
+    const json_t *made = json_object_get(x->job->args, "made");
+    const char *disk;
+    json_t *v;
+    json_object_foreach((json_t *)made, disk, v) core_remove(x->c, API_KIND_DISK, disk);
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[i].disk);
+        if (!d)
+            continue;
+        struct api_disk *put = CORE_COPY(disk, DISK, d); /* one that was there before is free again */
+        str_set(&put->vm, "");
+        core_put(x->c, API_KIND_DISK, put);
+    }
+    core_remove(x->c, API_KIND_VM, vm->id);
+}
+
+static const struct job_step_def create_steps[] = {
+    {"create disk", 5, false, create_disk, created_disk, delete_disk},
+    {"finish", 1, false, create_finish, NULL, create_unfinish},
+    {"prepare start", 1, false, nothing, NULL, guest_forget},
+    {"start", 2, false, guest_start, vm_take_report, guest_kill},
+};
+const struct job_kind job_vm_create = {.name = "vm.create", .steps = create_steps, .n_steps = ARRAY_LEN(create_steps),
+    .check = create_check, .ended = create_ended};
+
+/* ---- delete ---- */
+
+static int delete_check(struct job_ctx *x, struct error *e) {
+    int r = check_exists(x, e);
+    if (r < 0)
+        return r;
+    const struct api_vm *vm = vm_of(x);
+    if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
+        return wrong_state(vm, "; stop it first", e);
+    return 0;
+}
+static int delete_mark(struct job_ctx *x, struct error *e) {
+    set_state(x, API_VM_STATE_DELETING);
+    return STEP_DONE;
+}
+static int delete_unmark(struct job_ctx *x, struct error *e) {
+    vm_ended(x);
+    return STEP_DONE;
+}
+static int delete_finish(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (!vm)
+        return STEP_DONE;
+    for (size_t i = 0; i < vm->n_disks; i++)
+        core_remove(x->c, API_KIND_DISK, vm->disks[i].disk);
+    job_changed(x, API_KIND_VM, vm->id, vm->name, "deleted", NULL);
+    core_remove(x->c, API_KIND_VM, vm->id);
+    return STEP_DONE;
+}
+
+static const struct job_step_def delete_steps[] = {
+    {"mark", 1, false, delete_mark, NULL, delete_unmark},
+    {"forget guest", 1, true, guest_forget, NULL, NULL},
+    {"delete disk", 1, true, delete_disk, NULL, NULL},
+    {"remove", 1, true, delete_finish, NULL, NULL},
+};
+const struct job_kind job_vm_delete = {.name = "vm.delete", .steps = delete_steps, .n_steps = ARRAY_LEN(delete_steps),
+    .check = delete_check, .ended = vm_ended};

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operations on repositories, uploads, virtual disks and templates. */
+#include "core/core_int.h"
+
+#include <errno.h>
+
+/* Gives a new object its id, time and state. */
+#define FRESH(c, lower, o)                                                                                   \
+    ({                                                                                                       \
+        char fresh_id[UUID_LEN + 1], fresh_now[TIME_TEXT_MAX];                                               \
+        core_new_id(c, fresh_id);                                                                            \
+        str_set(&(o)->id, fresh_id);                                                                         \
+        str_set(&(o)->created, core_now(c, fresh_now));                                                      \
+    })
+
+static void discard(enum api_kind kind, void *data) {
+    api_kinds[kind].done(data);
+    free(data);
+}
+
+/* A deletion by job: one lock, the steps of the kind in their order. */
+static int submit_delete(struct core *c, const struct core_request *r, const struct job_kind *kind, struct object *o,
+                         struct error *e) {
+    int result = core_check_if_match(r, o, e);
+    if (result < 0)
+        return result;
+    struct job_request q = {.kind = kind, .actor = r->actor, .request = r->id, .object_kind = o->kind, .object_id = o->id,
+                            .object_name = object_name(o), .title = xasprintf("Delete %s %s", kind_word(o->kind), object_name(o))};
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, o->kind, o->id, object_name(o), false);
+    for (size_t i = 0; i < kind->n_steps; i++)
+        job_add_step(j, kind, kind->steps[i].name, 0);
+    return job_submit(c, &q, j, e);
+}
+
+/* ---- repositories ---- */
+
+static int pick_server(struct core *c, char **server, struct error *e) {
+    struct table *t = &c->tables[API_KIND_SERVER];
+    if (str_empty(*server)) {
+        if (t->n != 1)
+            return error_set_field(e, ERR_INVALID, "server", t->n ? "there are several servers: name one of them"
+                                                                  : "no server has joined yet");
+        str_set(server, t->sorted[0]->id);
+    }
+    return core_need_agent(c, *server, e);
+}
+
+static int repository_check_path(struct core *c, const struct api_repository *r, struct error *e) {
+    struct table *t = &c->tables[API_KIND_REPOSITORY];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_repository *other = t->sorted[i]->v->data;
+        if (str_eq(other->server, r->server) && str_eq(other->path, r->path))
+            return error_set_field(e, ERR_EXISTS, "path", "is the storage repository \"%s\" already", other->name);
+    }
+    return 0;
+}
+
+int op_repository_create(struct core *c, const struct core_request *r, struct error *e) {
+    struct api_repository *n = xcalloc(1, sizeof *n);
+    int result = api_repository_parse(r->body, API_CREATE, n, e);
+    if (result < 0) {
+        free(n);
+        return result;
+    }
+    result = core_resolve_refs(c, API_KIND_REPOSITORY, n, e);
+    if (result == 0)
+        result = core_check_name_free(c, API_KIND_REPOSITORY, n->name, NULL, e);
+    if (result == 0)
+        result = pick_server(c, &n->server, e);
+    if (result == 0)
+        result = repository_check_path(c, n, e);
+    if (result < 0) {
+        discard(API_KIND_REPOSITORY, n);
+        return result;
+    }
+    FRESH(c, repository, n);
+    n->state = API_OBJECT_STATE_CREATING;
+    struct job_request q = {.kind = &job_repository_create, .actor = r->actor, .request = r->id, .object_kind = API_KIND_REPOSITORY,
+                            .object_id = n->id, .object_name = n->name, .title = xasprintf("Create storage repository %s", n->name)};
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, API_KIND_REPOSITORY, n->id, n->name, false);
+    job_add_step(j, q.kind, "open", 0);
+    core_put(c, API_KIND_REPOSITORY, n);
+    return job_submit(c, &q, j, e);
+}
+
+int op_repository_change(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_REPOSITORY, e);
+    struct api_repository next;
+    if (!o)
+        return -ENOENT;
+    int result = core_check_if_match(r, o, e);
+    if (result == 0)
+        result = api_repository_merge(o->v->data, r->body, &next, e);
+    if (result < 0)
+        return result;
+    result = core_check_name_free(c, API_KIND_REPOSITORY, next.name, o->id, e);
+    if (result < 0) {
+        api_repository_done(&next);
+        return result;
+    }
+    core_event(c, API_SEVERITY_INFO, r->actor, "repository.changed", API_KIND_REPOSITORY, o->id, next.name, NULL,
+               "%s changed storage repository %s", r->actor, next.name);
+    core_put(c, API_KIND_REPOSITORY, xmemdup(&next, sizeof next));
+    core_reply_object(c, r->id, 200, o, NULL);
+    return 0;
+}
+
+int op_repository_delete(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_REPOSITORY, e);
+    return o ? submit_delete(c, r, &job_repository_delete, o, e) : -ENOENT;
+}
+
+/* ---- uploads ---- */
+
+int op_upload_create(struct core *c, const struct core_request *r, struct error *e) {
+    struct api_upload *u = xcalloc(1, sizeof *u);
+    int result = api_upload_parse(r->body, API_CREATE, u, e);
+    if (result < 0) {
+        free(u);
+        return result;
+    }
+    const struct api_repository *rep = core_pick_repository(c, u->repository, e);
+    result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+    if (result == 0 && rep->free && u->size > rep->free) {
+        char want[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX];
+        result = error_set_field(e, ERR_NO_SPACE, "size", "%s do not fit into storage repository \"%s\" (%s free)",
+                                 size_format(u->size, want), rep->name, size_format(rep->free, has));
+    }
+    if (result < 0) {
+        discard(API_KIND_UPLOAD, u);
+        return result;
+    }
+    FRESH(c, upload, u);
+    str_set(&u->repository, rep->id);
+    str_set(&u->owner, r->actor);
+    u->state = API_UPLOAD_STATE_OPEN;
+    struct job_request q = {.kind = &job_upload_create, .actor = r->actor, .request = r->id, .reply_at_end = true,
+                            .object_kind = API_KIND_UPLOAD, .object_id = u->id, .object_name = u->name,
+                            .title = xasprintf("Begin upload of %s", u->name)};
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, API_KIND_UPLOAD, u->id, u->name, false);
+    job_lock(j, API_KIND_REPOSITORY, rep->id, rep->name, true);
+    job_add_step(j, q.kind, "open", 0);
+    core_put(c, API_KIND_UPLOAD, u);
+    return job_submit(c, &q, j, e);
+}
+
+int op_upload_delete(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_UPLOAD, e);
+    return o ? submit_delete(c, r, &job_upload_delete, o, e) : -ENOENT;
+}
+
+#define UPLOAD_IDLE_MS (24 * 3600 * 1000LL)
+
+void core_upload_expire(struct core *c, const struct api_upload *u) {
+    int64_t created;
+    if (time_parse(u->created, &created) < 0 || created + UPLOAD_IDLE_MS > c->wall_ms || map_get(&c->locks, u->id))
+        return;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct job_request q = {.kind = &job_upload_delete, .actor = "tarn", .object_kind = API_KIND_UPLOAD, .object_id = u->id,
+                            .object_name = u->name, .title = xasprintf("Throw away the unused upload %s", u->name)};
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, API_KIND_UPLOAD, u->id, u->name, false);
+    for (size_t i = 0; i < q.kind->n_steps; i++)
+        job_add_step(j, q.kind, q.kind->steps[i].name, 0);
+    job_submit(c, &q, j, &e);
+}
+
+/* ---- disks ---- */
+
+int op_disk_create(struct core *c, const struct core_request *r, struct error *e) {
+    struct api_disk *d = xcalloc(1, sizeof *d);
+    int result = api_disk_parse(r->body, API_CREATE, d, e);
+    if (result < 0) {
+        free(d);
+        return result;
+    }
+    const struct api_repository *rep = core_pick_repository(c, d->repository, e);
+    result = rep ? core_check_name_free(c, API_KIND_DISK, d->name, NULL, e) : -ENOENT;
+    if (result == 0)
+        result = core_need_agent(c, rep->server, e);
+    if (result < 0) {
+        discard(API_KIND_DISK, d);
+        return result;
+    }
+    FRESH(c, disk, d);
+    str_set(&d->repository, rep->id);
+    d->state = API_OBJECT_STATE_CREATING;
+    struct job_request q = {.kind = &job_disk_create, .actor = r->actor, .request = r->id, .object_kind = API_KIND_DISK,
+                            .object_id = d->id, .object_name = d->name, .title = xasprintf("Create virtual disk %s", d->name)};
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, API_KIND_DISK, d->id, d->name, false);
+    job_lock(j, API_KIND_REPOSITORY, rep->id, rep->name, true);
+    job_add_step(j, q.kind, "create", 0);
+    core_put(c, API_KIND_DISK, d);
+    return job_submit(c, &q, j, e);
+}
+
+int op_disk_change(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_DISK, e);
+    struct api_disk next;
+    if (!o)
+        return -ENOENT;
+    int result = core_check_if_match(r, o, e);
+    if (result == 0)
+        result = api_disk_merge(o->v->data, r->body, &next, e);
+    if (result < 0)
+        return result;
+    result = core_check_name_free(c, API_KIND_DISK, next.name, o->id, e);
+    if (result < 0) {
+        api_disk_done(&next);
+        return result;
+    }
+    core_event(c, API_SEVERITY_INFO, r->actor, "disk.changed", API_KIND_DISK, o->id, next.name, NULL, "%s changed virtual disk %s",
+               r->actor, next.name);
+    core_put(c, API_KIND_DISK, xmemdup(&next, sizeof next));
+    core_reply_object(c, r->id, 200, o, NULL);
+    return 0;
+}
+
+int op_disk_delete(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_DISK, e);
+    return o ? submit_delete(c, r, &job_disk_delete, o, e) : -ENOENT;
+}
+
+/* ---- templates ---- */
+
+/* Adds {role, index, upload | path, format} to files. */
+static int add_source(struct core *c, const struct core_request *r, const struct api_image_source *s, const char *role,
+                      const char *repository, json_t *files, struct error *e) {
+    _cleanup_free_ char *field = xasprintf("%s", str_eq(role, "disk") ? "image" : str_eq(role, "kernel") ? "kernel_image" : "initrd_image");
+    if (str_empty(s->upload) == str_empty(s->path))
+        return error_set_field(e, ERR_INVALID, field, "needs either an upload or a path on the server, one of the two");
+    if (!str_empty(s->path) && !core_is_admin(r))
+        return error_set_field(e, ERR_FORBIDDEN, field, "a path on a server may be given by administrators only; upload the file");
+    const struct api_upload *u = CORE_GET(c, upload, UPLOAD, s->upload);
+    if (!str_empty(s->upload) && !u)
+        return error_set_field(e, ERR_NOT_FOUND, field, "there is no upload \"%.*s\"", 128, s->upload);
+    if (u && !core_is_admin(r) && !str_eq(u->owner, r->actor))
+        return error_set_field(e, ERR_FORBIDDEN, field, "the upload is another user's");
+    if (u && !str_eq(u->repository, repository))
+        return error_set_field(e, ERR_INVALID, field, "the upload is in another storage repository than the template is to be");
+    json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s, s:s}", "role", role, "index", 0, "upload", u ? u->id : "",
+                                           "path", s->path, "format", api_image_format_text(s->format)));
+    return 0;
+}
+
+static int add_vm_disks(struct core *c, struct api_template *t, json_t *files, struct error *e) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, t->from_vm);
+    if (!vm->n_disks)
+        return error_set_field(e, ERR_CONFLICT, "from_vm", "virtual machine \"%s\" has no disks to make a template from", vm->name);
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_disk *d = CORE_GET(c, disk, DISK, vm->disks[i].disk);
+        if (!d)
+            continue;
+        if (!str_eq(d->repository, t->repository))
+            return error_set_field(e, ERR_INVALID, "from_vm", "its disks are in another storage repository than the template is to be");
+        json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s}", "role", "disk", "index", (int)i, "from_disk", d->id, "bus",
+                                               api_disk_bus_text(vm->disks[i].bus)));
+    }
+    /* It becomes what the virtual machine is. */
+    t->cpus = vm->cpus;
+    t->memory = vm->memory;
+    t->machine = vm->machine;
+    t->firmware = vm->firmware;
+    return 0;
+}
+
+static int template_files(struct core *c, const struct core_request *r, struct api_template *t, json_t *files, struct error *e) {
+    int result = 0;
+    if (!str_empty(t->from_vm) && (t->has_image || t->has_kernel_image || t->has_initrd_image))
+        return error_set_field(e, ERR_INVALID, "from_vm", "goes without image, kernel_image and initrd_image");
+    if (str_empty(t->from_vm) && !t->has_image && !t->has_kernel_image)
+        return error_set_field(e, ERR_INVALID, "image", "is missing: give an image, a kernel_image (with an initrd_image), or from_vm");
+    if (t->has_initrd_image && !t->has_kernel_image)
+        return error_set_field(e, ERR_INVALID, "initrd_image", "goes with a kernel_image");
+    if (!str_empty(t->from_vm))
+        result = add_vm_disks(c, t, files, e);
+    if (result == 0 && t->has_image)
+        result = add_source(c, r, &t->image, "disk", t->repository, files, e);
+    if (result == 0 && t->has_kernel_image)
+        result = add_source(c, r, &t->kernel_image, "kernel", t->repository, files, e);
+    if (result == 0 && t->has_initrd_image)
+        result = add_source(c, r, &t->initrd_image, "initrd", t->repository, files, e);
+    return result;
+}
+
+static int check_machine(enum api_machine machine, enum api_firmware firmware, struct error *e) {
+    if (machine == API_MACHINE_MICROVM && firmware == API_FIRMWARE_UEFI)
+        return error_set_field(e, ERR_INVALID, "firmware", "uefi goes with machine q35, not microvm");
+    return 0;
+}
+
+/* Where it goes: as asked, or where the virtual machine's disks are, or where the upload is, or the only repository. */
+static const char *template_repository(struct core *c, const struct api_template *t) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, t->from_vm);
+    const struct api_upload *u = CORE_GET(c, upload, UPLOAD, t->has_image ? t->image.upload : t->kernel_image.upload);
+    return !str_empty(t->repository) ? t->repository : vm ? vm->repository : u ? u->repository : NULL;
+}
+
+static void add_template_steps(struct core *c, struct api_job *j, json_t *files) {
+    size_t i;
+    json_t *file;
+    json_array_foreach(files, i, file) job_add_step(j, &job_template_create, "copy", (int64_t)i);
+    job_add_step(j, &job_template_create, "seal", 0);
+    job_add_step(j, &job_template_create, "publish", 0);
+    json_array_foreach(files, i, file) {
+        const struct api_upload *u = CORE_GET(c, upload, UPLOAD, json_str(file, "upload"));
+        if (!u)
+            continue;
+        job_lock(j, API_KIND_UPLOAD, u->id, u->name, false);
+        job_add_step(j, &job_template_create, "tidy", (int64_t)i);
+        job_add_step(j, &job_template_create, "forget upload", (int64_t)i);
+    }
+}
+
+int op_template_create(struct core *c, const struct core_request *r, struct error *e) {
+    struct api_template *t = xcalloc(1, sizeof *t);
+    int result = api_template_parse(r->body, API_CREATE, t, e);
+    if (result < 0) {
+        free(t);
+        return result;
+    }
+    json_t *files = json_array();
+    result = core_resolve_refs(c, API_KIND_TEMPLATE, t, e);
+    if (result == 0)
+        result = core_check_name_free(c, API_KIND_TEMPLATE, t->name, NULL, e);
+    if (result == 0)
+        result = check_machine(t->machine, t->firmware, e);
+    const struct api_repository *rep = result == 0 ? core_pick_repository(c, template_repository(c, t), e) : NULL;
+    if (result == 0)
+        result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+    if (result == 0) {
+        str_set(&t->repository, rep->id);
+        result = template_files(c, r, t, files, e);
+    }
+    if (result < 0) {
+        json_decref(files);
+        discard(API_KIND_TEMPLATE, t);
+        return result;
+    }
+    FRESH(c, template, t);
+    t->state = API_OBJECT_STATE_CREATING;
+    struct job_request q = {.kind = &job_template_create, .actor = r->actor, .request = r->id, .object_kind = API_KIND_TEMPLATE,
+                            .object_id = t->id, .object_name = t->name, .title = xasprintf("Import template %s", t->name)};
+    q.args = json_pack("{s:o, s:s}", "files", files, "from_vm", t->from_vm);
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, API_KIND_TEMPLATE, t->id, t->name, false);
+    job_lock(j, API_KIND_REPOSITORY, rep->id, rep->name, true);
+    const struct api_vm *vm = CORE_GET(c, vm, VM, t->from_vm);
+    if (vm)
+        job_lock(j, API_KIND_VM, vm->id, vm->name, false);
+    add_template_steps(c, j, json_object_get(j->args, "files"));
+    core_put(c, API_KIND_TEMPLATE, t);
+    return job_submit(c, &q, j, e);
+}
+
+int op_template_change(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_TEMPLATE, e);
+    struct api_template next;
+    if (!o)
+        return -ENOENT;
+    int result = core_check_if_match(r, o, e);
+    if (result == 0)
+        result = api_template_merge(o->v->data, r->body, &next, e);
+    if (result < 0)
+        return result;
+    result = core_check_name_free(c, API_KIND_TEMPLATE, next.name, o->id, e);
+    if (result == 0)
+        result = check_machine(next.machine, next.firmware, e);
+    if (result < 0) {
+        api_template_done(&next);
+        return result;
+    }
+    core_event(c, API_SEVERITY_INFO, r->actor, "template.changed", API_KIND_TEMPLATE, o->id, next.name, NULL, "%s changed template %s",
+               r->actor, next.name);
+    core_put(c, API_KIND_TEMPLATE, xmemdup(&next, sizeof next));
+    core_reply_object(c, r->id, 200, o, NULL);
+    return 0;
+}
+
+int op_template_delete(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_TEMPLATE, e);
+    return o ? submit_delete(c, r, &job_template_delete, o, e) : -ENOENT;
+}

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lists: filter, sort, page, fields. Values are read from the structs through the generated tables; the pages are put
+ * together from the objects' stored text.
+ */
+#include "core/core_int.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <strings.h>
+
+#define LIMIT_DEFAULT 100
+#define PATH_DEPTH 4
+#define TERMS_MAX 16
+
+/* "hardware.memory", "disks.0.size" */
+struct path {
+    const struct api_field *fields[PATH_DEPTH];
+    int64_t index[PATH_DEPTH]; /* into an array; -1: any element */
+    size_t n;
+};
+
+enum term_op { TERM_EQUAL, TERM_DIFFERENT, TERM_CONTAINS };
+struct term {
+    struct path path;
+    enum term_op op;
+    char *value;
+};
+struct filter {
+    struct term terms[TERMS_MAX];
+    size_t n;
+};
+
+static const struct api_field *field_find(const struct api_schema *s, const char *name, size_t len) {
+    for (size_t i = 0; i < s->n_fields; i++)
+        if (strncmp(s->fields[i].name, name, len) == 0 && !s->fields[i].name[len])
+            return &s->fields[i];
+    return NULL;
+}
+
+static int path_parse(const struct api_schema *schema, const char *text, size_t len, struct path *p, struct error *e) {
+    const struct api_schema *s = schema;
+    *p = (struct path){0};
+    for (size_t at = 0; at < len;) {
+        size_t n = strcspn(text + at, ".");
+        if (n > len - at)
+            n = len - at;
+        const struct api_field *f = s && p->n < PATH_DEPTH ? field_find(s, text + at, n) : NULL;
+        if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT))
+            return error_set(e, ERR_INVALID, "%s has no field \"%.*s\"", schema->name, (int)(len > 80 ? 80 : len), text);
+        p->fields[p->n] = f;
+        p->index[p->n] = -1;
+        at += n + 1;
+        if (f->flags & API_F_ARRAY && at < len && isdigit((unsigned char)text[at])) {
+            p->index[p->n] = strtol(text + at, NULL, 10);
+            at += strcspn(text + at, ".") + 1;
+        }
+        s = f->type == API_TYPE_OBJECT ? f->schema : NULL;
+        p->n++;
+    }
+    if (!p->n)
+        return error_set(e, ERR_INVALID, "a field's name is missing");
+    return 0;
+}
+
+static size_t element_size(const struct api_field *f) {
+    switch (f->type) {
+    case API_TYPE_OBJECT:
+        return f->schema->size;
+    case API_TYPE_ENUM:
+        return sizeof(int);
+    case API_TYPE_BOOLEAN:
+        return sizeof(bool);
+    default:
+        return 8;
+    }
+}
+
+/* A scalar as text in buf (or borrowed) and as a number for sorting. */
+struct scalar {
+    const char *text;
+    double number;
+    bool is_number;
+};
+
+static struct scalar scalar_of(const struct api_field *f, const void *at, char buf[static 40]) {
+    struct scalar v = {.text = ""};
+    switch (f->type) {
+    case API_TYPE_STRING:
+        v.text = str_or(*(char *const *)at, "");
+        break;
+    case API_TYPE_INTEGER:
+        snprintf(buf, 40, "%lld", (long long)*(const int64_t *)at);
+        v = (struct scalar){buf, (double)*(const int64_t *)at, true};
+        break;
+    case API_TYPE_NUMBER:
+        snprintf(buf, 40, "%.15g", *(const double *)at);
+        v = (struct scalar){buf, *(const double *)at, true};
+        break;
+    case API_TYPE_BOOLEAN:
+        v.text = *(const bool *)at ? "true" : "false";
+        break;
+    case API_TYPE_ENUM: {
+        int i = *(const int *)at;
+        if (f->choices && i >= 0 && (size_t)i < f->choices->n)
+            v.text = f->choices->texts[i];
+        break;
+    }
+    default:
+        break;
+    }
+    return v;
+}
+
+/* Visits the scalars that the path leads to until visit returns true. */
+static bool path_visit(const struct path *p, size_t depth, const void *object,
+                       bool (*visit)(void *ctx, const struct scalar *v), void *ctx) {
+    const struct api_field *f = p->fields[depth];
+    const char *at = (const char *)object + f->offset;
+    size_t n = 1;
+    if (f->flags & API_F_ARRAY) {
+        n = *(const size_t *)((const char *)object + f->count_offset);
+        at = *(char *const *)at;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (p->index[depth] >= 0 && (int64_t)i != p->index[depth])
+            continue;
+        const char *element = at + i * element_size(f);
+        if (depth + 1 < p->n) {
+            if (path_visit(p, depth + 1, element, visit, ctx))
+                return true;
+        } else {
+            char buf[40];
+            struct scalar v = scalar_of(f, element, buf);
+            if (visit(ctx, &v))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void filter_done(struct filter *f) {
+    for (size_t i = 0; i < f->n; i++)
+        free(f->terms[i].value);
+}
+
+static int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e) {
+    *f = (struct filter){0};
+    while (text && *text) {
+        size_t len = strcspn(text, ","), name = strcspn(text, "=!~");
+        bool different = name < len && text[name] == '!';
+        if (name >= len || (different && text[name + 1] != '='))
+            return error_set_field(e, ERR_INVALID, "filter",
+                                   "\"%.*s\" is not of the form FIELD=VALUE, FIELD!=VALUE or FIELD~TEXT",
+                                   (int)(len > 80 ? 80 : len), text);
+        if (f->n == TERMS_MAX)
+            return error_set_field(e, ERR_INVALID, "filter", "has more than %d terms", TERMS_MAX);
+        struct term *t = &f->terms[f->n];
+        if (path_parse(schema, text, name, &t->path, e) < 0) {
+            error_prefix_field(e, "filter");
+            return -EINVAL;
+        }
+        t->op = different ? TERM_DIFFERENT : text[name] == '~' ? TERM_CONTAINS : TERM_EQUAL;
+        size_t skip = name + 1 + different;
+        t->value = xstrndup(text + skip, len - skip);
+        f->n++;
+        text += len + (text[len] == ',');
+    }
+    return 0;
+}
+
+static bool term_matches(void *ctx, const struct scalar *v) {
+    const struct term *t = ctx;
+    return t->op == TERM_CONTAINS ? strcasestr(v->text, t->value) != NULL : strcmp(v->text, t->value) == 0;
+}
+
+/* A reference may be given by the name of what it refers to. */
+static bool term_matches_ref(const struct core *c, const struct term *t, const void *data) {
+    const struct api_field *f = t->path.fields[t->path.n - 1];
+    int kind = f->ref ? api_kind_from_text(f->ref) : -1;
+    struct object *o = kind >= 0 && c ? core_find(c, (enum api_kind)kind, t->value) : NULL;
+    if (!o)
+        return false;
+    struct term by_id = *t;
+    by_id.value = o->id;
+    by_id.op = TERM_EQUAL;
+    return path_visit(&t->path, 0, data, term_matches, &by_id);
+}
+
+static bool filter_match(const struct core *c, const struct filter *f, const void *data) {
+    for (size_t i = 0; i < f->n; i++) {
+        const struct term *t = &f->terms[i];
+        bool found = path_visit(&t->path, 0, data, term_matches, (void *)t) || term_matches_ref(c, t, data);
+        if (found == (t->op == TERM_DIFFERENT))
+            return false;
+    }
+    return true;
+}
+
+/* ---- fields ---- */
+
+json_t *core_select_fields(const char *fields, json_t *object) {
+    if (str_empty(fields))
+        return object;
+    json_t *out = json_object();
+    while (*fields) {
+        size_t len = strcspn(fields, ",");
+        _cleanup_free_ char *name = xstrndup(fields, len);
+        json_t *v = json_object_get(object, name);
+        if (v)
+            json_object_set(out, name, v);
+        fields += len + (fields[len] == ',');
+    }
+    json_decref(object);
+    return out;
+}
+
+static int fields_check(const struct api_schema *schema, const char *fields, struct error *e) {
+    while (fields && *fields) {
+        size_t len = strcspn(fields, ",");
+        const struct api_field *f = field_find(schema, fields, len);
+        if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT))
+            return error_set_field(e, ERR_INVALID, "fields", "%s has no field \"%.*s\"", schema->name,
+                                   (int)(len > 80 ? 80 : len), fields);
+        fields += len + (fields[len] == ',');
+    }
+    return 0;
+}
+
+static void add_object(struct buf *b, const char *text, size_t len, const char *fields) {
+    if (str_empty(fields)) {
+        buf_add(b, text, len);
+        return;
+    }
+    json_t *j = core_select_fields(fields, json_loadb(text, len, 0, NULL));
+    _cleanup_free_ char *s = json_text(j);
+    json_decref(j);
+    buf_adds(b, s);
+}
+
+void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields) {
+    struct buf b = {0};
+    add_object(&b, o->v->text, o->v->len, fields);
+    core_reply(c, request, status, buf_take(&b), o->revision, o->dirty);
+}
+
+/* ---- pages ---- */
+
+struct row {
+    const struct object *o;
+    char *text;
+    double number;
+    bool is_number;
+};
+
+static bool take_scalar(void *ctx, const struct scalar *v) {
+    struct row *r = ctx;
+    r->text = xstrdup(v->text);
+    r->number = v->number;
+    r->is_number = v->is_number;
+    return true;
+}
+
+static int compare_rows(const void *a, const void *b) {
+    const struct row *x = a, *y = b;
+    if (x->is_number && y->is_number && x->number != y->number)
+        return x->number < y->number ? -1 : 1;
+    int r = strcmp(str_or(x->text, ""), str_or(y->text, ""));
+    return r ? r : strcmp(x->o->id, y->o->id);
+}
+
+struct page {
+    struct core *c;
+    const struct core_request *r;
+    enum api_kind kind;
+    struct filter filter;
+    bool (*visible)(void *ctx, const void *data);
+    void *ctx;
+    int64_t limit;
+    struct buf out;
+    size_t n;    /* objects in out */
+    char *next;  /* cursor, once the page is full */
+};
+
+static bool page_wants(const struct page *p, const struct object *o) {
+    return (!p->visible || p->visible(p->ctx, o->v->data)) && filter_match(p->c, &p->filter, o->v->data);
+}
+
+static void page_add(struct page *p, const struct object *o) {
+    if (p->n++)
+        buf_addc(&p->out, ',');
+    add_object(&p->out, o->v->text, o->v->len, p->r->query.fields);
+}
+
+/* In the table's own order; the cursor is the last object's key. */
+static void page_in_order(struct page *p, bool descending) {
+    struct table *t = &p->c->tables[p->kind];
+    const char *after = p->r->query.after;
+    bool by_name = kind_name(p->kind, t->n ? t->sorted[0]->v->data : NULL) != NULL && t->by_name.count;
+    size_t at = 0;
+    if (descending)
+        at = t->n - (after ? table_lower_bound(t, p->kind, after) : t->n);
+    else if (after) {
+        at = table_lower_bound(t, p->kind, after);
+        if (at < t->n && str_eq(by_name ? kind_name(p->kind, t->sorted[at]->v->data) : t->sorted[at]->id, after))
+            at++;
+    }
+    for (; at < t->n; at++) {
+        const struct object *o = t->sorted[descending ? t->n - 1 - at : at];
+        if (!page_wants(p, o))
+            continue;
+        if ((int64_t)p->n == p->limit) {
+            const struct object *last = NULL;
+            /* The last one shown: step back over those that were filtered out. */
+            for (size_t k = at; k-- > 0 && !last;) {
+                const struct object *prev = t->sorted[descending ? t->n - 1 - k : k];
+                if (page_wants(p, prev))
+                    last = prev;
+            }
+            p->next = xstrdup(by_name ? kind_name(p->kind, last->v->data) : last->id);
+            return;
+        }
+        page_add(p, o);
+    }
+}
+
+/* By any field: "ID:VALUE" is the cursor. */
+static void page_sorted(struct page *p, const struct path *path, bool descending) {
+    struct table *t = &p->c->tables[p->kind];
+    struct row *rows = xcalloc(t->n, sizeof *rows);
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (!page_wants(p, t->sorted[i]))
+            continue;
+        rows[n].o = t->sorted[i];
+        path_visit(path, 0, t->sorted[i]->v->data, take_scalar, &rows[n]);
+        n++;
+    }
+    qsort(rows, n, sizeof *rows, compare_rows);
+    const char *after = p->r->query.after;
+    bool started = !after;
+    for (size_t k = 0; k < n; k++) {
+        struct row *row = &rows[descending ? n - 1 - k : k];
+        if (!started) {
+            size_t id_len = strcspn(after, ":");
+            _cleanup_free_ char *id = xstrndup(after, id_len);
+            struct object ghost = {.id = id};
+            struct row cursor = {.o = &ghost, .text = (char *)(after[id_len] ? after + id_len + 1 : ""), .is_number = row->is_number};
+            cursor.number = strtod(cursor.text, NULL);
+            int order = compare_rows(row, &cursor);
+            if (descending ? order >= 0 : order <= 0)
+                continue;
+            started = true;
+        }
+        if ((int64_t)p->n == p->limit) {
+            struct row *last = &rows[descending ? n - k : k - 1];
+            p->next = xasprintf("%s:%s", last->o->id, str_or(last->text, ""));
+            break;
+        }
+        page_add(p, row->o);
+    }
+    for (size_t i = 0; i < n; i++)
+        free(rows[i].text);
+    free(rows);
+}
+
+static void page_reply(struct page *p) {
+    struct core *c = p->c;
+    struct buf b = {0};
+    buf_reserve(&b, p->out.len + 128);
+    buf_adds(&b, "{\"items\":[");
+    if (p->out.len)
+        buf_add(&b, p->out.data, p->out.len);
+    buf_adds(&b, "]");
+    if (p->next) {
+        _cleanup_json_ json_t *next = json_string(p->next);
+        _cleanup_free_ char *s = json_text(next);
+        buf_addf(&b, ",\"next\":%s", s);
+    }
+    if (!p->filter.n && !p->visible)
+        buf_addf(&b, ",\"total\":%zu", c->tables[p->kind].n);
+    buf_addf(&b, ",\"revision\":%lld}", (long long)c->revision);
+    core_reply(c, p->r->id, 200, buf_take(&b), 0, c->tables[p->kind].dirty);
+}
+
+/* Older ones are in the store only: the shell goes on there. */
+static void page_history(struct page *p) {
+    struct core_effect *e = effect_new(CORE_HISTORY);
+    struct table *t = &p->c->tables[p->kind];
+    const char *after = p->r->query.after, *oldest = t->n ? t->sorted[0]->id : NULL;
+    e->request = p->r->id;
+    e->object_kind = api_kinds[p->kind].name;
+    e->filter = xstrdup(p->r->query.filter);
+    e->fields = xstrdup(p->r->query.fields);
+    e->limit = p->limit;
+    if (after && (!oldest || strcmp(after, oldest) < 0))
+        e->before = xstrdup(after);
+    else
+        e->before = xstrdup(oldest);
+    buf_addc(&p->out, ']');
+    e->items = xasprintf("[%s", p->out.data);
+    list_append(&p->c->txn->effects, &e->link);
+}
+
+int core_list(struct core *c, const struct core_request *r, enum api_kind kind, bool (*visible)(void *ctx, const void *data),
+              void *ctx, struct error *e) {
+    const struct api_schema *schema = api_kinds[kind].schema;
+    bool history = kind == API_KIND_JOB || kind == API_KIND_EVENT;
+    const char *sort = r->query.sort;
+    bool descending = sort ? *sort == '-' : history;
+    struct path path = {0};
+    struct page p = {.c = c, .r = r, .kind = kind, .visible = visible, .ctx = ctx};
+    p.limit = r->query.limit ? r->query.limit : LIMIT_DEFAULT;
+    if (p.limit < 1 || p.limit > 1000)
+        return error_set_field(e, ERR_INVALID, "limit", "must be between 1 and 1000");
+    if (sort) {
+        sort += *sort == '-';
+        if (path_parse(schema, sort, strlen(sort), &path, e) < 0) {
+            error_prefix_field(e, "sort");
+            return -EINVAL;
+        }
+    }
+    int result = fields_check(schema, r->query.fields, e);
+    if (result == 0)
+        result = filter_parse(schema, r->query.filter, &p.filter, e);
+    if (result == 0) {
+        bool own_order = !sort || str_eq(sort, history ? "id" : c->tables[kind].by_name.count ? "name" : "id");
+        if (own_order)
+            page_in_order(&p, descending);
+        else
+            page_sorted(&p, &path, descending);
+        if (history && own_order && descending && !p.next)
+            page_history(&p);
+        else
+            page_reply(&p);
+    }
+    filter_done(&p.filter);
+    buf_done(&p.out);
+    free(p.next);
+    return result;
+}
+
+int core_filter_match(const char *filter, const json_t *object, struct error *e) {
+    /* Only for kinds with history; which of the two it is shows in its fields. */
+    enum api_kind kind = json_object_get(object, "steps") ? API_KIND_JOB : API_KIND_EVENT;
+    struct filter f;
+    int r = filter_parse(api_kinds[kind].schema, filter, &f, e);
+    if (r == 0 && f.n) {
+        void *data = xcalloc(1, api_kinds[kind].size);
+        r = api_kinds[kind].parse(object, API_STORED, data, e);
+        if (r == 0) {
+            r = filter_match(NULL, &f, data);
+            api_kinds[kind].done(data);
+        }
+        free(data);
+    } else if (r == 0) {
+        r = 1;
+    }
+    filter_done(&f);
+    return r;
+}
