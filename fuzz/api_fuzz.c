@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as JSON, parsed as every type in every way, merged into every kind, printed and parsed again; and as a path. */
+/* Any bytes as JSON, parsed as every type in every way, merged into every kind, printed and parsed again; and as a
+ * path. */
 #include "fuzz.h"
 
 #include "api/api.h"

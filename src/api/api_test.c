@@ -6,8 +6,8 @@
 #include "base/mem.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -91,19 +91,22 @@ static void test_refused(void **state) {
     refused(vm, "{\"name\": \"a\", \"tags\": \"x\"}", "tags", "must be a list, not text");
     refused(vm, "{\"name\": \"a\", \"tags\": [\"x\", \"\"]}", "tags[1]", "is empty");
     refused(vm, "{\"name\": \"a\", \"boot_order\": [\"disk\", 3]}", "boot_order[1]", "must be text");
-    refused(vm, "{\"name\": \"a\", \"boot_order\": [\"disk\",\"disk\",\"disk\",\"disk\"]}", "boot_order", "at most 3 items, not 4");
-    refused(vm, "{\"name\": \"a\", \"disks\": [{\"size\": 1048576}, {\"size\": 5}]}", "disks[1].size", "must be between");
+    refused(vm, "{\"name\": \"a\", \"boot_order\": [\"disk\",\"disk\",\"disk\",\"disk\"]}", "boot_order",
+            "at most 3 items, not 4");
+    refused(vm, "{\"name\": \"a\", \"disks\": [{\"size\": 1048576}, {\"size\": 5}]}", "disks[1].size",
+            "must be between");
     refused(vm, "{\"name\": \"a\", \"disks\": [7]}", "disks[0]", "must be an object, not a number");
     refused(vm, "{\"name\": \"a\", \"nics\": [{\"mac\": \"01:00:00:00:00:00\"}]}", "nics[0].mac", "multicast");
     refused(vm, "{\"name\": \"a\", \"nics\": [{\"network\": \"lan\"}]}", "nics[0].network", "must be one of user");
-    refused(vm, "{\"name\": \"a\", \"cloud_init\": {\"userdata\": \"\"}}", "cloud_init.userdata", "did you mean \"user_data\"");
+    refused(vm, "{\"name\": \"a\", \"cloud_init\": {\"userdata\": \"\"}}", "cloud_init.userdata",
+            "did you mean \"user_data\"");
     refused(vm, "{\"name\": \"a\", \"cloud_init\": []}", "cloud_init", "must be an object");
     refused(vm, "{\"name\": \"a\", \"description\": \"bell \\u0007\"}", "description", "control characters");
     refused(vm, "{\"name\": \"a\", \"description\": \"\\u009b2J\"}", "description", "control characters");
     refused(&api_user_schema, "{\"name\": \"a\"}", "password", "is required");
     refused(&api_user_schema, "{\"name\": \"a\", \"password\": \"short\"}", "password", "at least 8 bytes long, not 5");
-    refused(&api_user_schema, "{\"name\": \"a\", \"password\": \"long enough\", \"password_hash\": \"x\"}", "password_hash",
-            "unknown field");
+    refused(&api_user_schema, "{\"name\": \"a\", \"password\": \"long enough\", \"password_hash\": \"x\"}",
+            "password_hash", "unknown field");
     refused(&api_repository_schema, "{\"name\": \"a\", \"path\": \"/a/../b\"}", "path", "component");
     refused(&api_template_schema, "{\"name\": \"a\", \"image\": {\"path\": \"x\"}}", "image.path", "absolute");
     refused(&api_sign_in_schema, "{\"name\": \"a\"}", "password", "is required");
@@ -114,9 +117,11 @@ static void test_names(void **state) {
     static const struct {
         const char *name;
         bool good;
-    } cases[] = {{"web", true}, {"新名字", true}, {"web 1", true}, {"a.b_c-d", true}, {"..", false}, {"a..b", false},
-                 {"a/b", false}, {" a", false}, {"a ", false}, {"a  b", false}, {"<script>", false}, {"a\nb", false},
-                 {"a\x7f", false}, {"-rf", false}, {"0192f0c4-0000-7000-8000-000000000001", false}};
+    } cases[] = {{"web", true},     {"新名字", true},    {"web 1", true},
+                 {"a.b_c-d", true}, {"..", false},       {"a..b", false},
+                 {"a/b", false},    {" a", false},       {"a ", false},
+                 {"a  b", false},   {"<script>", false}, {"a\nb", false},
+                 {"a\x7f", false},  {"-rf", false},      {"0192f0c4-0000-7000-8000-000000000001", false}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_json_ json_t *j = json_pack("{s:s}", "name", cases[i].name);
         struct api_vm vm;
@@ -133,7 +138,8 @@ static void test_names(void **state) {
 static void test_views(void **state) {
     struct api_vm vm;
     vm_create("{\"name\": \"a\", \"start\": true, \"clone\": \"full\", \"disks\": [{\"size\": 1048576}],"
-              " \"cloud_init\": {\"user_data\": \"secret\"}}", &vm);
+              " \"cloud_init\": {\"user_data\": \"secret\"}}",
+              &vm);
     _cleanup_json_ json_t *public = api_vm_print(&vm, API_PUBLIC), *private = api_vm_print(&vm, API_PRIVATE);
     assert_null(json_object_get(public, "cloud_init"));
     assert_string_equal(json_str(json_object_get(private, "cloud_init"), "user_data"), "secret");
@@ -147,7 +153,8 @@ static void test_views(void **state) {
 }
 
 static void test_stored_and_peer(void **state) {
-    _cleanup_json_ json_t *j = json_of("{\"name\": \"a/b\", \"cpus\": 100000, \"hat\": 1, \"start\": true, \"state\": \"running\"}");
+    _cleanup_json_ json_t *j =
+        json_of("{\"name\": \"a/b\", \"cpus\": 100000, \"hat\": 1, \"start\": true, \"state\": \"running\"}");
     struct api_vm vm;
     assert_int_equal(api_vm_parse(j, API_STORED, &vm, NULL), 0);
     assert_string_equal(vm.name, "a/b");
@@ -180,9 +187,13 @@ static int vm_merge(const struct api_vm *old, const char *patch, struct api_vm *
 static void test_merge(void **state) {
     struct api_vm old, new;
     _cleanup_error_ struct error e = ERROR_INIT;
-    vm_create("{\"name\": \"a\", \"tags\": [\"x\"], \"cloud_init\": {\"user_data\": \"u\", \"meta_data\": \"m\"}}", &old);
+    vm_create("{\"name\": \"a\", \"tags\": [\"x\"], \"cloud_init\": {\"user_data\": \"u\", \"meta_data\": \"m\"}}",
+              &old);
     str_set(&old.id, "0192f0c4-0000-7000-8000-000000000001");
-    assert_int_equal(vm_merge(&old, "{\"name\": \"b\", \"tags\": null, \"nics\": null, \"cloud_init\": {\"meta_data\": null}}", &new, &e), 0);
+    assert_int_equal(
+        vm_merge(&old, "{\"name\": \"b\", \"tags\": null, \"nics\": null, \"cloud_init\": {\"meta_data\": null}}", &new,
+                 &e),
+        0);
     assert_string_equal(new.id, old.id);
     assert_string_equal(new.name, "b");
     assert_int_equal(new.n_tags, 0);
@@ -227,7 +238,8 @@ static void test_merge_changeable_input(void **state) {
     _cleanup_error_ struct error e = ERROR_INIT;
     api_user_init(&old);
     str_set(&old.name, "root");
-    _cleanup_json_ json_t *patch = json_of("{\"password\": \"correct horse\"}"), *name = json_of("{\"name\": \"toor\"}");
+    _cleanup_json_ json_t *patch = json_of("{\"password\": \"correct horse\"}"),
+                          *name = json_of("{\"name\": \"toor\"}");
     assert_int_equal(api_user_merge(&old, patch, &new, &e), 0);
     assert_string_equal(new.password, "correct horse");
     api_user_done(&new);
@@ -341,16 +353,29 @@ static void test_routes(void **state) {
     assert_string_equal(r.allow, "GET, PATCH, DELETE");
     assert_null(api_route("get", "/vms/a", &r));
 
-    static const char *const unknown[] = {"", "/", "vms", "/vm", "/vmss", "/vms/", "/vms//start", "/vms/a/", "/vms/a/b",
-                                          "/vms/a/start/", "/vms/a/start/x", "//vms", "/VMS", "/{vm}", "/vms/a/{vm}"};
+    static const char *const unknown[] = {"",
+                                          "/",
+                                          "vms",
+                                          "/vm",
+                                          "/vmss",
+                                          "/vms/",
+                                          "/vms//start",
+                                          "/vms/a/",
+                                          "/vms/a/b",
+                                          "/vms/a/start/",
+                                          "/vms/a/start/x",
+                                          "//vms",
+                                          "/VMS",
+                                          "/{vm}",
+                                          "/vms/a/{vm}"};
     for (size_t i = 0; i < ARRAY_LEN(unknown); i++) {
         assert_null(api_route("GET", unknown[i], &r));
         assert_null(r.allow);
         assert_false(r.malformed);
     }
-    static const char *const malformed[] = {"/vms/%", "/vms/%4", "/vms/a%4/start", "/vms/%zz", "/vms/%00", "/vms/a%00b",
-                                            "/vms/a%2fb", "/vms/a%2Fb", "/vms/%ff", "/vms/%c0%80", "/vms/%ed%a0%80", "/vms/%-1",
-                                            "/vms/% 1"};
+    static const char *const malformed[] = {"/vms/%",         "/vms/%4",    "/vms/a%4/start", "/vms/%zz", "/vms/%00",
+                                            "/vms/a%00b",     "/vms/a%2fb", "/vms/a%2Fb",     "/vms/%ff", "/vms/%c0%80",
+                                            "/vms/%ed%a0%80", "/vms/%-1",   "/vms/% 1"};
     for (size_t i = 0; i < ARRAY_LEN(malformed); i++) {
         assert_null(api_route("GET", malformed[i], &r));
         assert_null(r.allow);

@@ -40,8 +40,9 @@ static const char *json_type_text(const json_t *j) {
 
 int api_wrong_type(const struct api_field *f, int index, const json_t *j, struct error *e) {
     static const char *const expected[] = {
-        [API_TYPE_STRING] = "text",          [API_TYPE_INTEGER] = "a whole number", [API_TYPE_NUMBER] = "a number",
-        [API_TYPE_BOOLEAN] = "true or false", [API_TYPE_ENUM] = "text",             [API_TYPE_OBJECT] = "an object",
+        [API_TYPE_STRING] = "text",     [API_TYPE_INTEGER] = "a whole number",
+        [API_TYPE_NUMBER] = "a number", [API_TYPE_BOOLEAN] = "true or false",
+        [API_TYPE_ENUM] = "text",       [API_TYPE_OBJECT] = "an object",
         [API_TYPE_JSON] = "an object",
     };
     const char *want = index < 0 && (f->flags & API_F_ARRAY) ? "a list" : expected[f->type];
@@ -111,8 +112,8 @@ static const char *format_problem(enum api_format format, const char *s, size_t 
     }
 }
 
-const char *api_string_problem(enum api_format format, int64_t min, int64_t max, const char *s, size_t len, size_t buf_len,
-                               char *buf) {
+const char *api_string_problem(enum api_format format, int64_t min, int64_t max, const char *s, size_t len,
+                               size_t buf_len, char *buf) {
     if (strlen(s) != len)
         return "must not contain a NUL character";
     if ((int64_t)len < min || (int64_t)len > max) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every object of the description, at random: the rows that the runtime reads are read here too, to make objects that must be
- * accepted and, breaking one rule at a time, objects that must be refused with the path of the broken field. A new field is
- * covered as soon as it is described. A failure prints its seed; SEED=n replays it.
+ * Every object of the description, at random: the rows that the runtime reads are read here too, to make objects that
+ * must be accepted and, breaking one rule at a time, objects that must be refused with the path of the broken field. A
+ * new field is covered as soon as it is described. A failure prints its seed; SEED=n replays it.
  */
 #include "api/api.h"
 #include "base/id.h"
@@ -100,7 +100,8 @@ static json_t *random_field(const struct api_field *f, enum mode mode) {
     if (!(f->flags & API_F_ARRAY))
         return random_value(f, mode);
     json_t *list = json_array();
-    size_t n = f->max_items && pick(4) == 0 ? f->max_items : pick(f->max_items && f->max_items < 4 ? f->max_items + 1 : 4);
+    size_t n =
+        f->max_items && pick(4) == 0 ? f->max_items : pick(f->max_items && f->max_items < 4 ? f->max_items + 1 : 4);
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, random_value(f, mode));
     return list;
@@ -111,7 +112,8 @@ static bool allowed(const struct api_field *f, enum mode mode) {
         return !(f->flags & API_F_INPUT);
     if (f->flags & (API_F_READ_ONLY | API_F_INTERNAL))
         return false;
-    return mode == CREATE || !((f->flags & API_F_IMMUTABLE) || ((f->flags & API_F_INPUT) && !(f->flags & API_F_CHANGEABLE)));
+    return mode == CREATE ||
+           !((f->flags & API_F_IMMUTABLE) || ((f->flags & API_F_INPUT) && !(f->flags & API_F_CHANGEABLE)));
 }
 
 /* Stored objects are whole, but for what may not exist; clients send what they like. */
@@ -120,7 +122,8 @@ static json_t *random_object(const struct api_schema *schema, enum mode mode) {
     for (size_t i = 0; i < schema->n_fields; i++) {
         const struct api_field *f = &schema->fields[i];
         bool maybe = f->type == API_TYPE_OBJECT || f->type == API_TYPE_JSON;
-        bool needed = mode == STORED ? !maybe || (f->flags & API_F_ARRAY) : mode == CREATE && (f->flags & API_F_REQUIRED);
+        bool needed =
+            mode == STORED ? !maybe || (f->flags & API_F_ARRAY) : mode == CREATE && (f->flags & API_F_REQUIRED);
         if (allowed(f, mode) && (needed || coin()))
             json_object_set_new(out, f->name, random_field(f, mode));
     }
@@ -131,8 +134,8 @@ static json_t *random_object(const struct api_schema *schema, enum mode mode) {
 
 static void explain(const struct api_schema *schema, const char *what, const json_t *a, const struct error *e) {
     _cleanup_free_ char *text = a ? json_text(a) : NULL;
-    fail_msg("%s %s, SEED=%llu: %s: %s\n%s", schema->name, what, (unsigned long long)seed, e && e->field ? e->field : "",
-             e && e->message ? e->message : "", text ? text : "");
+    fail_msg("%s %s, SEED=%llu: %s: %s\n%s", schema->name, what, (unsigned long long)seed,
+             e && e->field ? e->field : "", e && e->message ? e->message : "", text ? text : "");
 }
 
 static void *parse(const struct api_schema *schema, const json_t *j, enum api_use use) {
@@ -266,7 +269,8 @@ static size_t bad_values(const struct api_field *f, json_t *out[static 12]) {
     if (f->format != API_FORMAT_TEXT)
         out[n++] = json_string("!");
     out[n++] = json_string("long enough \x1b[2J");
-    out[n++] = json_string("/long\x7f" "enough");
+    out[n++] = json_string("/long\x7f"
+                           "enough");
     return n;
 }
 

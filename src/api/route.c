@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * There are few paths and most differ in their first bytes, so that a walk through them all costs less than the parsing of
- * the request line that led here.
+ * There are few paths and most differ in their first bytes, so that a walk through them all costs less than the parsing
+ * of the request line that led here.
  */
 #include "api/route.h"
 

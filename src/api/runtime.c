@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Parsing fills a zeroed object field by field and gives it away only when all is good; a half-filled one is freed by the
- * same api_object_done() as any other, which is why "absent" is always the all-zero value of a member. Nested objects are
- * embedded, arrays are one block each.
+ * Parsing fills a zeroed object field by field and gives it away only when all is good; a half-filled one is freed by
+ * the same api_object_done() as any other, which is why "absent" is always the all-zero value of a member. Nested
+ * objects are embedded, arrays are one block each.
  */
 #include "api/runtime.h"
 
@@ -24,7 +24,9 @@ struct parse {
 static int object_fill(const struct api_schema *schema, const json_t *j, const struct parse *p, void *object);
 
 static inline void *member(const void *object, size_t offset) { return (char *)object + offset; }
-static inline size_t *count_of(const struct api_field *f, const void *object) { return member(object, f->count_offset); }
+static inline size_t *count_of(const struct api_field *f, const void *object) {
+    return member(object, f->count_offset);
+}
 static inline bool *has_of(const struct api_field *f, const void *object) { return member(object, f->count_offset); }
 
 static size_t element_size(const struct api_field *f) {
@@ -178,7 +180,8 @@ static int enum_fill(const struct api_field *f, int index, const json_t *j, cons
     return 0;
 }
 
-static int object_value_fill(const struct api_field *f, int index, const json_t *j, const struct parse *p, void *value) {
+static int object_value_fill(const struct api_field *f, int index, const json_t *j, const struct parse *p,
+                             void *value) {
     if (!json_is_object(j))
         return api_wrong_type(f, index, j, p->e);
     int r = object_fill(f->schema, j, p, value);
@@ -281,8 +284,8 @@ static int refuse_unknown(const struct api_schema *schema, const json_t *j, stru
 }
 
 /*
- * What Tarn prints is in the order of the fields, so the next key is nearly always the next field and needs no look-up; the
- * iterator is only a guess, and any other order works too.
+ * What Tarn prints is in the order of the fields, so the next key is nearly always the next field and needs no look-up;
+ * the iterator is only a guess, and any other order works too.
  */
 static json_t *take_next(const json_t *j, const char *name, void **iter, size_t *seen) {
     json_t *value;
@@ -387,7 +390,8 @@ static int object_merge(const struct api_schema *schema, const json_t *patch, co
     return r;
 }
 
-int api_object_merge(const struct api_schema *schema, const void *old, const json_t *patch, void *ret, struct error *e) {
+int api_object_merge(const struct api_schema *schema, const void *old, const json_t *patch, void *ret,
+                     struct error *e) {
     if (!json_is_object(patch))
         return error_set(e, ERR_INVALID, "a JSON object with the fields to change is expected");
     void *object = xmalloc(schema->size);
@@ -428,7 +432,8 @@ static json_t *value_print(const struct api_field *f, const void *value, enum ap
     case API_TYPE_BOOLEAN:
         return json_boolean(*(const bool *)value);
     case API_TYPE_ENUM:
-        return json_string_nocheck(f->choices->texts[(size_t)*(const int *)value < f->choices->n ? *(const int *)value : 0]);
+        return json_string_nocheck(
+            f->choices->texts[(size_t) * (const int *)value < f->choices->n ? *(const int *)value : 0]);
     case API_TYPE_OBJECT:
         return api_object_print(f->schema, value, view);
     case API_TYPE_JSON:
@@ -466,7 +471,8 @@ json_t *api_object_print(const struct api_schema *schema, const void *object, en
 
 /* ---- references ---- */
 
-static int object_refs(const struct api_schema *schema, void *object, const char *prefix, api_ref_visitor *visit, void *ctx);
+static int object_refs(const struct api_schema *schema, void *object, const char *prefix, api_ref_visitor *visit,
+                       void *ctx);
 
 static int value_refs(const struct api_field *f, void *value, const char *path, api_ref_visitor *visit, void *ctx) {
     if (f->type == API_TYPE_OBJECT)
@@ -475,7 +481,8 @@ static int value_refs(const struct api_field *f, void *value, const char *path, 
     return str_empty(*text) ? 0 : visit(ctx, f->ref, text, path);
 }
 
-static int object_refs(const struct api_schema *schema, void *object, const char *prefix, api_ref_visitor *visit, void *ctx) {
+static int object_refs(const struct api_schema *schema, void *object, const char *prefix, api_ref_visitor *visit,
+                       void *ctx) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < schema->n_fields; i++) {
         const struct api_field *f = &schema->fields[i];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What walks the generated tables. api/tarn.yaml and api/agent.yaml become one struct api_schema for each object, with a row
- * for each of its fields; parsing, merging, printing, copying and freeing are written once, here, over those rows. The
- * functions by type (api_vm_parse …) are one line each.
+ * What walks the generated tables. api/tarn.yaml and api/agent.yaml become one struct api_schema for each object, with
+ * a row for each of its fields; parsing, merging, printing, copying and freeing are written once, here, over those
+ * rows. The functions by type (api_vm_parse …) are one line each.
  *
  * Use api/api.h; this header is for the generated code and for whoever handles objects without knowing their type.
  */
@@ -95,15 +95,17 @@ void api_object_copy(const struct api_schema *schema, void *to, const void *from
 int api_object_parse(const struct api_schema *schema, const json_t *j, enum api_use use, void *ret, struct error *e);
 int api_object_merge(const struct api_schema *schema, const void *old, const json_t *patch, void *ret, struct error *e);
 json_t *api_object_print(const struct api_schema *schema, const void *object, enum api_view view);
-/* Visits every reference that is not empty, inputs too, with its path ("disks[0].disk"); stops at the first non-zero. */
+/* Visits every reference that is not empty, inputs too, with its path ("disks[0].disk"); stops at the first non-zero.
+ */
 int api_object_each_ref(const struct api_schema *schema, void *object, api_ref_visitor *visit, void *ctx);
 
 /* The value's number, or -1. */
 int api_choice(const struct api_choices *choices, const char *text);
 
-/* A string of a client against a format and a length; NULL if it is good, else what is wrong ("must be …"), in buf or static. */
-const char *api_string_problem(enum api_format format, int64_t min, int64_t max, const char *s, size_t len, size_t buf_len,
-                               char *buf);
+/* A string of a client against a format and a length; NULL if it is good, else what is wrong ("must be …"), in buf or
+ * static. */
+const char *api_string_problem(enum api_format format, int64_t min, int64_t max, const char *s, size_t len,
+                               size_t buf_len, char *buf);
 
 #define API_ROUTE_TEXT 512
 struct api_route {
