@@ -33,6 +33,9 @@
  *     stopping                          stopped            stopped         stopped*
  *     crashed        starting                              stopped
  *     (* died while we were killing it; while we only asked it to shut down: crashed)
+ *     A guest.stop or .kill turns starting, running and suspended into stopping; one that has failed, timed out or been
+ *     cancelled turns stopping back into running. A reset is told as running again. However it ended, the driver's guest.kill is
+ *     called last, so that nothing of it is left when the op is answered or the guest started again.
  */
 #pragma once
 
@@ -53,8 +56,8 @@ void host_set_time(struct host *h, int64_t wall_ms, int64_t mono_ms);
 
 int host_load(struct host *h, const char *key, const char *value, size_t len, struct error *e);
 /*
- * All is loaded. CALL effects of guest.find follow, one for each guest that should run or was about to; its result is a
- * GuestReport of what is there. Then the ops that had begun are called again.
+ * All is loaded. CALL effects follow: repository.open for each that was open, and guest.find for each guest that is known; its
+ * result is a GuestReport of what is there (see hypervisor.h). Then the ops that had begun are called again.
  */
 void host_start(struct host *h);
 

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The repositories that are open: after a start they are opened again before any op or restart, and again while they fail. */
+#include "guest/internal.h"
+
+#define RETRY_MS 30000
+
+struct repository *host_repository_find(struct host *h, const char *id) {
+    struct repository *r;
+    list_for_each(r, &h->repositories, link) {
+        if (str_eq(r->id, id))
+            return r;
+    }
+    return NULL;
+}
+
+static struct repository *repository_new(struct host *h, const char *id, const json_t *args) {
+    struct repository *r = xcalloc(1, sizeof(*r));
+    memcpy(r->id, id, UUID_LEN);
+    r->args = json_text(args);
+    r->retry_at = NEVER;
+    api_repository_report_init(&r->report);
+    str_set(&r->report.repository, id);
+    list_append(&h->repositories, &r->link);
+    return r;
+}
+
+void host_repository_free(struct repository *r) {
+    list_remove(&r->link);
+    api_repository_report_done(&r->report);
+    free(r->args);
+    free(r);
+}
+
+int host_repository_load(struct host *h, const char *id, const json_t *value, struct error *e) {
+    struct api_repository_op a;
+    int r = api_repository_op_parse(value, API_PEER, &a, e);
+    if (r < 0)
+        return r;
+    api_repository_op_done(&a);
+    if (!host_repository_find(h, id))
+        repository_new(h, id, value);
+    return 0;
+}
+
+static bool take_report(struct repository *r, const struct api_repository_report *report) {
+    if (!str_eq(report->repository, r->id))
+        return false;
+    bool same = report->usable == r->report.usable && str_eq(report->reason, r->report.reason) &&
+                report->capacity == r->report.capacity && report->free == r->report.free;
+    api_repository_report_done(&r->report);
+    api_repository_report_copy(&r->report, report);
+    return !same;
+}
+
+static bool take_result(struct repository *r, const json_t *result) {
+    struct api_repository_report report;
+    if (api_repository_report_parse(result, API_PEER, &report, NULL) < 0)
+        return false;
+    bool changed = take_report(r, &report);
+    api_repository_report_done(&report);
+    return changed;
+}
+
+void host_repository_opened(struct host *h, const json_t *args, const json_t *result) {
+    const char *id = json_str(args, "repository");
+    struct repository *r = host_repository_find(h, id);
+    _cleanup_json_ json_t *kept = json_deep_copy(args);
+    json_object_set_new(kept, "existing", json_true());
+    if (!r)
+        r = repository_new(h, id, kept);
+    else
+        str_take(&r->args, json_text(kept));
+    r->report.usable = true;
+    str_set(&r->report.reason, "");
+    r->retry_at = NEVER;
+    take_result(r, result);
+    host_dirty(h, "repository", id);
+}
+
+void host_repository_closed(struct host *h, const json_t *args) {
+    const char *id = json_str(args, "repository");
+    struct repository *r = host_repository_find(h, id);
+    if (!r)
+        return;
+    host_dirty(h, "repository", id);
+    struct call *c;
+    list_for_each(c, &h->calls, link) {
+        if (c->repository == r)
+            c->repository = NULL;
+    }
+    if (r->first_open && h->opening)
+        h->opening--;
+    host_repository_free(r);
+}
+
+void host_repository_reopen(struct host *h, struct repository *r) {
+    r->retry_at = NEVER;
+    if (r->opening)
+        return;
+    r->opening = true;
+    struct call *c = host_call(h, CALL_REOPEN, API_AGENT_OP_REPOSITORY_OPEN, json_loads(r->args, 0, NULL), false);
+    c->repository = r;
+}
+
+static void repository_tell(struct host *h, const struct repository *r) {
+    host_send(h, host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)), false);
+}
+
+void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result) {
+    r->opening = false;
+    bool changed;
+    if (error) {
+        const char *reason = str_or(error->message, error_code_text(error->code));
+        changed = r->report.usable || !str_eq(r->report.reason, reason);
+        r->report.usable = false;
+        str_set(&r->report.reason, reason);
+        r->retry_at = h->mono + RETRY_MS;
+    } else {
+        changed = take_result(r, result);
+    }
+    if (r->first_open) {
+        r->first_open = false;
+        if (h->opening && --h->opening == 0) {
+            h->opening_until = NEVER;
+            host_guest_touch_all(h);
+        }
+    } else if (changed) {
+        repository_tell(h, r);
+    }
+}
+
+void host_repository_state(struct host *h, const struct api_repository_report *report) {
+    struct repository *r = host_repository_find(h, report->repository);
+    if (r && take_report(r, report))
+        repository_tell(h, r);
+    host_settle(h);
+}
