@@ -103,7 +103,7 @@ struct core_effect {
     char *text;          /* REPLY: body (JSON) or NULL; SEND: frame; PUBLISH: the StreamMessage as JSON */
     char *server;        /* SEND, DROP */
     const char *object_kind; /* PUBLISH, HISTORY: "vm", …; static */
-    char *object_id;     /* PUBLISH */
+    char *object_id;     /* PUBLISH; HISTORY: answer with just this object (or ERR_NOT_FOUND), not with a list */
     char *before;        /* HISTORY: items with a key below KIND/before, or NULL for the newest */
     char *filter;        /* HISTORY: as in the request; NULL if none */
     int64_t limit;       /* HISTORY */

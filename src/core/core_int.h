@@ -125,6 +125,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
 void object_forget(struct core *c, struct object *o); /* out of memory, not out of the store */
 struct version *version_new(enum api_kind kind, void *data);
 void version_free(enum api_kind kind, struct version *v);
+bool kind_named(enum api_kind kind); /* its names are unique: objects are found and sorted by them */
 const char *kind_id(enum api_kind kind, const void *data);
 const char *kind_name(enum api_kind kind, const void *data); /* NULL if the kind has none */
 
@@ -212,6 +213,7 @@ struct job_step_def {
     int (*run)(struct job_ctx *x, struct error *e);                          /* STEP_DONE, STEP_WAIT or an error */
     int (*done)(struct job_ctx *x, const json_t *result, struct error *e);   /* the call's answer; NULL: nothing to do */
     int (*undo)(struct job_ctx *x, struct error *e);                         /* NULL: nothing to undo */
+    int (*undone)(struct job_ctx *x, const json_t *result, struct error *e); /* the undo's answer; NULL: nothing to do */
 };
 
 struct job_kind {

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-static bool named(enum api_kind kind) {
+bool kind_named(enum api_kind kind) {
     switch (kind) {
     case API_KIND_USER:
     case API_KIND_SERVER:
@@ -29,7 +29,7 @@ const char *kind_name(enum api_kind kind, const void *data) {
 }
 
 static const char *sort_key(enum api_kind kind, const struct object *o) {
-    return named(kind) ? kind_name(kind, o->v->data) : o->id;
+    return kind_named(kind) ? kind_name(kind, o->v->data) : o->id;
 }
 
 const char *object_name(const struct object *o) {
@@ -65,7 +65,7 @@ void version_free(enum api_kind kind, struct version *v) {
 struct object *core_find(const struct core *c, enum api_kind kind, const char *id_or_name) {
     const struct table *t = &c->tables[kind];
     struct object *o = map_get(&t->by_id, id_or_name);
-    if (!o && named(kind))
+    if (!o && kind_named(kind))
         o = map_get(&t->by_name, id_or_name);
     return o && o->v ? o : NULL;
 }
@@ -99,7 +99,7 @@ static int compare_ids(const void *a, const void *b) {
 
 void table_sort(struct table *t, enum api_kind kind) {
     if (t->unsorted && t->n)
-        qsort(t->sorted, t->n, sizeof *t->sorted, named(kind) ? compare_named : compare_ids);
+        qsort(t->sorted, t->n, sizeof *t->sorted, kind_named(kind) ? compare_named : compare_ids);
     t->unsorted = false;
 }
 
@@ -138,12 +138,12 @@ static void count(struct core *c, const struct object *o, int by) {
 struct version *object_swap(struct core *c, struct object *o, struct version *v, int64_t revision) {
     struct table *t = &c->tables[o->kind];
     struct version *old = o->v;
-    bool same_key = old && v && (!named(o->kind) || str_eq(kind_name(o->kind, old->data), kind_name(o->kind, v->data)));
+    bool same_key = old && v && (!kind_named(o->kind) || str_eq(kind_name(o->kind, old->data), kind_name(o->kind, v->data)));
     if (old) {
         count(c, o, -1);
         if (!same_key) {
             sorted_remove(t, o);
-            if (named(o->kind))
+            if (kind_named(o->kind))
                 map_remove(&t->by_name, kind_name(o->kind, old->data));
         }
     }
@@ -153,7 +153,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
         count(c, o, 1);
         if (!same_key) {
             sorted_add(t, o);
-            if (named(o->kind))
+            if (kind_named(o->kind))
                 map_put(&t->by_name, kind_name(o->kind, v->data), o);
         }
     }

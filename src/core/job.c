@@ -455,8 +455,8 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
     int r = 0;
     if (!json_is_true(json_object_get(message, "ok")))
         r = error_parse(&e, json_object_get(message, "error"));
-    else if (!x.undo && d->done)
-        r = d->done(&x, json_object_get(message, "result"), &e);
+    else if (x.undo ? d->undone : d->done)
+        r = (x.undo ? d->undone : d->done)(&x, json_object_get(message, "result"), &e);
     if (r < 0) {
         step_failed(&x, &e);
     } else {

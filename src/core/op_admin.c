@@ -319,13 +319,12 @@ int op_job_show(struct core *c, const struct core_request *r, struct error *e) {
     }
     if (!uuid_valid(r->params[0]))
         return error_set(e, ERR_NOT_FOUND, "there is no job \"%.*s\"", 128, r->params[0]);
-    /* An old one: in the store only. limit -1 asks for that very key, or not-found. */
+    /* An old one: in the store only. */
     struct core_effect *effect = effect_new(CORE_HISTORY);
     effect->request = r->id;
     effect->object_kind = api_kinds[API_KIND_JOB].name;
     effect->object_id = xstrdup(r->params[0]);
     effect->fields = xstrdup(r->query.fields);
-    effect->limit = -1;
     list_append(&c->txn->effects, &effect->link);
     return 0;
 }

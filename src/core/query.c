@@ -297,7 +297,7 @@ static void page_add(struct page *p, const struct object *o) {
 static void page_in_order(struct page *p, bool descending) {
     struct table *t = &p->c->tables[p->kind];
     const char *after = p->r->query.after;
-    bool by_name = kind_name(p->kind, t->n ? t->sorted[0]->v->data : NULL) != NULL && t->by_name.count;
+    bool by_name = kind_named(p->kind);
     size_t at = 0;
     if (descending)
         at = t->n - (after ? table_lower_bound(t, p->kind, after) : t->n);
@@ -425,7 +425,7 @@ int core_list(struct core *c, const struct core_request *r, enum api_kind kind, 
     if (result == 0)
         result = filter_parse(schema, r->query.filter, &p.filter, e);
     if (result == 0) {
-        bool own_order = !sort || str_eq(sort, history ? "id" : c->tables[kind].by_name.count ? "name" : "id");
+        bool own_order = !sort || str_eq(sort, history ? "id" : kind_named(kind) ? "name" : "id");
         if (own_order)
             page_in_order(&p, descending);
         else
