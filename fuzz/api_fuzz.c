@@ -21,6 +21,11 @@ static void use_object(const struct api_schema *schema, void *object) {
     _cleanup_json_ json_t *second = api_object_print(schema, again, API_PRIVATE);
     if (!json_equal(first, second))
         abort();
+    _cleanup_free_ char *text = json_text(first);
+    _cleanup_buf_ struct buf written = {0};
+    api_object_write(schema, object, API_PRIVATE, &written);
+    if (strcmp(text, written.data) != 0)
+        abort();
     api_object_done(schema, again);
     json_decref(api_object_print(schema, object, API_PUBLIC));
 }

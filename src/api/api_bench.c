@@ -70,6 +70,7 @@ int main(void) {
     MEASURE("json_t to Vm, and done", api_vm_parse(j, API_STORED, &other, NULL); api_vm_done(&other));
     MEASURE("Vm to json_t", json_decref(api_vm_print(&vm, API_PRIVATE)));
     MEASURE("json_t to text", free(json_text(j)));
+    MEASURE("Vm to text", struct buf b = {0}; api_vm_write(&vm, API_PRIVATE, &b); buf_done(&b));
     MEASURE("copy, and done", api_vm_copy(&other, &vm); api_vm_done(&other));
     MEASURE("merge, and done", api_vm_merge(&vm, patch, &other, NULL); api_vm_done(&other));
     MEASURE("init, and done", api_vm_init(&other); api_vm_done(&other));

@@ -275,7 +275,29 @@ static void test_printed_text_is_utf8(void **state) {
     str_set(&error.message, "caf\xe9 \xff!");
     _cleanup_json_ json_t *j = api_error_print(&error, API_PUBLIC);
     assert_string_equal(json_str(j, "message"), "caf? ?!");
+    str_set(&error.field, "caf\xc3\xa9 \x01\x1f\x7f\b\f\n\r\t\"\\/");
+    _cleanup_json_ json_t *k = api_error_print(&error, API_PUBLIC);
+    _cleanup_free_ char *text = json_text(k);
+    _cleanup_buf_ struct buf out = {0};
+    api_error_write(&error, API_PUBLIC, &out);
+    assert_string_equal(out.data, text);
     api_error_done(&error);
+}
+
+static void test_numbers(void **state) {
+    static const double values[] = {0, 1, -1.5, 1e300, 0.1, 1.0 / 0.0, 0.0 / 0.0, 1e15, 123456789.125};
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        struct api_vm_stats stats;
+        api_vm_stats_init(&stats);
+        stats.cpu = values[i];
+        stats.memory = i ? INT64_MIN : INT64_MAX;
+        _cleanup_json_ json_t *j = api_vm_stats_print(&stats, API_PUBLIC);
+        _cleanup_free_ char *text = json_text(j);
+        _cleanup_buf_ struct buf out = {0};
+        api_vm_stats_write(&stats, API_PUBLIC, &out);
+        assert_string_equal(out.data, text);
+        api_vm_stats_done(&stats);
+    }
 }
 
 static void test_enums(void **state) {
@@ -456,6 +478,7 @@ int main(void) {
         cmocka_unit_test(test_merge_changeable_input),
         cmocka_unit_test(test_each_ref),
         cmocka_unit_test(test_printed_text_is_utf8),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_enums),
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_operations),

@@ -175,6 +175,14 @@ static bool contains(const struct api_schema *schema, const json_t *whole, const
     return true;
 }
 
+static void writes(const struct api_schema *schema, const void *object, enum api_view view, const json_t *printed) {
+    _cleanup_free_ char *text = json_text(printed);
+    _cleanup_buf_ struct buf out = {0};
+    api_object_write(schema, object, view, &out);
+    assert_string_equal(out.data, text);
+    assert_int_equal(out.len, strlen(text));
+}
+
 static void round_trip(const struct api_schema *schema, enum api_use use) {
     _cleanup_json_ json_t *j = random_object(schema, STORED);
     void *first = parse(schema, j, use), *copy = xmalloc(schema->size);
@@ -190,6 +198,8 @@ static void round_trip(const struct api_schema *schema, enum api_use use) {
     for (size_t i = 0; i < schema->n_fields; i++)
         if (schema->fields[i].flags & (API_F_WRITE_ONLY | API_F_INPUT))
             assert_null(json_object_get(public, schema->fields[i].name));
+    writes(schema, copy, API_PRIVATE, j);
+    writes(schema, copy, API_PUBLIC, public);
     release(schema, copy);
 }
 

@@ -29,7 +29,7 @@ static inline size_t *count_of(const struct api_field *f, const void *object) {
 }
 static inline bool *has_of(const struct api_field *f, const void *object) { return member(object, f->count_offset); }
 
-static size_t element_size(const struct api_field *f) {
+size_t api_element_size(const struct api_field *f) {
     switch ((enum api_type)f->type) {
     case API_TYPE_STRING:
         return sizeof(char *);
@@ -66,7 +66,7 @@ static void field_done(const struct api_field *f, void *object) {
         return;
     }
     char *elements = *(char **)value;
-    size_t size = element_size(f);
+    size_t size = api_element_size(f);
     for (size_t i = 0; i < *count_of(f, object); i++)
         value_done(f, elements + i * size);
     free(elements);
@@ -95,7 +95,7 @@ static void value_own(const struct api_field *f, void *value) {
                 value_own(inner, at);
                 continue;
             }
-            size_t n = *count_of(inner, value), size = element_size(inner);
+            size_t n = *count_of(inner, value), size = api_element_size(inner);
             char *elements = *(char **)at ? xmemdup(*(char **)at, n * size) : NULL;
             *(char **)at = elements;
             for (size_t k = 0; k < n; k++)
@@ -232,7 +232,7 @@ static int value_fill(const struct api_field *f, int index, const json_t *j, con
 static int array_fill(const struct api_field *f, const json_t *j, const struct parse *p, void *object) {
     if (!json_is_array(j))
         return api_wrong_type(f, -1, j, p->e);
-    size_t n = json_array_size(j), size = element_size(f);
+    size_t n = json_array_size(j), size = api_element_size(f);
     if (p->use == API_CREATE && f->max_items && n > f->max_items)
         return api_field_error(f, -1, p->e, "must have at most %u items, not %zu", f->max_items, n);
     if (n == 0)
@@ -344,7 +344,7 @@ static int object_merge(const struct api_schema *schema, const json_t *patch, co
 /* The member as if it had never been given. */
 static void field_reset(const struct api_field *f, void *object) {
     field_done(f, object);
-    memset(member(object, f->offset), 0, f->flags & API_F_ARRAY ? sizeof(void *) : element_size(f));
+    memset(member(object, f->offset), 0, f->flags & API_F_ARRAY ? sizeof(void *) : api_element_size(f));
     if (f->flags & API_F_ARRAY)
         *count_of(f, object) = 0;
     else if (f->type == API_TYPE_OBJECT)
@@ -442,16 +442,23 @@ static json_t *value_print(const struct api_field *f, const void *value, enum ap
     return NULL;
 }
 
+bool api_field_present(const struct api_field *f, const void *object) {
+    if (f->flags & API_F_ARRAY)
+        return true;
+    if (f->type == API_TYPE_OBJECT)
+        return *has_of(f, object);
+    return f->type != API_TYPE_JSON || *(json_t *const *)member(object, f->offset);
+}
+
 static json_t *field_print(const struct api_field *f, const void *object, enum api_view view) {
     const void *value = member(object, f->offset);
-    if (!(f->flags & API_F_ARRAY)) {
-        if (f->type == API_TYPE_OBJECT ? !*has_of(f, object) : f->type == API_TYPE_JSON && !*(json_t *const *)value)
-            return NULL;
+    if (!api_field_present(f, object))
+        return NULL;
+    if (!(f->flags & API_F_ARRAY))
         return value_print(f, value, view);
-    }
     json_t *list = json_array();
     const char *elements = *(char *const *)value;
-    size_t n = *count_of(f, object), size = element_size(f);
+    size_t n = *count_of(f, object), size = api_element_size(f);
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, value_print(f, elements + i * size, view));
     return list;
@@ -498,7 +505,7 @@ static int object_refs(const struct api_schema *schema, void *object, const char
         }
         for (size_t k = 0; r == 0 && k < *count_of(f, object); k++) {
             snprintf(path, sizeof path, "%s%s%s[%zu]", prefix, dot, f->name, k);
-            r = value_refs(f, *(char **)value + k * element_size(f), path, visit, ctx);
+            r = value_refs(f, *(char **)value + k * api_element_size(f), path, visit, ctx);
         }
     }
     return r;

@@ -21,6 +21,7 @@ struct api_kind_info {
     int (*parse)(const json_t *j, enum api_use use, void *ret, struct error *e);
     int (*merge)(const void *old, const json_t *patch, void *ret, struct error *e);
     json_t *(*print)(const void *object, enum api_view view);
+    void (*write)(const void *object, enum api_view view, struct buf *out);
     int (*each_ref)(void *object, api_ref_visitor *visit, void *ctx);
 };
 extern const struct api_kind_info api_kinds[API_KIND_COUNT];
@@ -101,6 +102,7 @@ static int {n}_merge(const void *old, const json_t *patch, void *ret, struct err
     return api_{n}_merge(old, patch, ret, e);
 }}
 static json_t *{n}_print(const void *object, enum api_view view) {{ return api_{n}_print(object, view); }}
+static void {n}_write(const void *object, enum api_view view, struct buf *out) {{ api_{n}_write(object, view, out); }}
 static int {n}_each_ref(void *object, api_ref_visitor *visit, void *ctx) {{ return api_{n}_each_ref(object, visit, ctx); }}
 """
 
@@ -141,7 +143,7 @@ def kind_row(model, s):
     return c_row([f'.name = "{s.kind}"', f'.plural = "{model.plural(s)}"', f".schema = &api_{n}_schema",
                   f".size = sizeof(struct api_{n})"] +
                  [f".{f}_offset = {offset(f)}" for f in ("id", "name", "revision", "created")] +
-                 [f".{f} = {n}_{f}" for f in ("init", "done", "copy", "parse", "merge", "print", "each_ref")])
+                 [f".{f} = {n}_{f}" for f in ("init", "done", "copy", "parse", "merge", "print", "write", "each_ref")])
 
 
 def op_row(model, o):

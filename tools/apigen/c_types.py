@@ -15,6 +15,7 @@ void api_{n}_done(struct api_{n} *object);
 void api_{n}_copy(struct api_{n} *to, const struct api_{n} *from);
 int api_{n}_parse(const json_t *j, enum api_use use, struct api_{n} *ret, struct error *e);
 json_t *api_{n}_print(const struct api_{n} *object, enum api_view view);
+void api_{n}_write(const struct api_{n} *object, enum api_view view, struct buf *out);
 int api_{n}_each_ref(struct api_{n} *object, api_ref_visitor *visit, void *ctx);"""
 
 BODIES = """\
@@ -26,6 +27,9 @@ int api_{n}_parse(const json_t *j, enum api_use use, struct api_{n} *ret, struct
 }}
 json_t *api_{n}_print(const struct api_{n} *object, enum api_view view) {{
     return api_object_print(&api_{n}_schema, object, view);
+}}
+void api_{n}_write(const struct api_{n} *object, enum api_view view, struct buf *out) {{
+    api_object_write(&api_{n}_schema, object, view, out);
 }}
 int api_{n}_each_ref(struct api_{n} *object, api_ref_visitor *visit, void *ctx) {{
     return api_object_each_ref(&api_{n}_schema, object, visit, ctx);
