@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one scenario with a crash at one point after another, and checks everything after each."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import time
+
+import cluster
+import rest
+import scenarios
+
+FULL = os.environ.get("CRASH") == "full"
+# Without CRASH=full a run stops at most this many times for each kind, spread over the job.
+SELECTION = int(os.environ.get("CRASH_POINTS", "3"))
+LIMIT = 60
+
+
+class Bench:
+    """A cluster on which every kind is tried in turn."""
+
+    def __init__(self):
+        self.c = cluster.Cluster(1, prefix="tarn-c-")
+        self.points = 0
+        self.kinds = set()
+
+    def start(self):
+        c = self.c
+        c.start()
+        c.repository()
+        image = os.path.join(c.dir, "base.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "4M"], check=True)
+        folder = cluster.images()
+        # Such a guest is there and does nothing: no scenario waits for a boot.
+        c.api.do("/templates", {"name": "base", "image": {"path": image}, "kernel_image": {"path": folder + "/vmlinuz"},
+                                "initrd_image": {"path": folder + "/initrd.img"}, "machine": "microvm", "memory": 80 << 20,
+                                "cmdline": "console=ttyS0 quiet rdinit=/bin/sh"}, timeout=120)
+
+    # ---- restarting ----
+
+    def restart_manager(self, env=None):
+        c = self.c
+        if c.manager.running():
+            c.manager.stop()
+        c.api.close()
+        c.manager.start(dict(env, TARN_TEST="1") if env else None, wait=not env)
+        if env:
+            try:
+                c.manager.wait_ready()
+            except AssertionError:
+                return False
+        return True
+
+    def restart_agent(self, env=None):
+        agent = self.c.agent
+        if agent.running():
+            agent.stop()
+        agent.start(dict(env, TARN_TEST="1") if env else None)
+
+    def settle(self, timeout=60):
+        """Both run, the agent is connected, every job has ended."""
+        c = self.c
+        if not c.manager.running():
+            c.api.close()
+            c.manager.start()
+        if not c.agent.running():
+            c.agent.start()
+        c.wait_online(c.agent.name, timeout)
+
+        def ended():
+            jobs = [job for job in c.api.get("/jobs", limit=50)["items"] if job["state"] not in rest.ENDED]
+            return not jobs
+        try:
+            cluster.wait_until(ended, timeout, "the end of every job")
+        except TimeoutError:
+            jobs = [job for job in c.api.get("/jobs", limit=50)["items"] if job["state"] not in rest.ENDED]
+            raise AssertionError(f"jobs that don't end: {cluster.pretty(jobs)}\n{c.manager.tail()}\n{c.agent.tail()}") from None
+
+    # ---- what must hold whenever no job runs ----
+
+    def check(self):
+        c, api = self.c, self.c.api
+        vms = {vm["id"]: vm for vm in api.list("/vms")}
+        alive = {key for key, vm in vms.items() if vm["state"] in ("running", "suspended")}
+        strange = [vm for vm in vms.values() if vm["state"] not in ("running", "suspended", "stopped", "crashed")]
+        assert not strange, f"VMs between states with no job: {cluster.pretty(strange)}"
+        deadline = time.monotonic() + 3
+        while set(c.agent.guests()) != alive and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert set(c.agent.guests()) == alive, f"QEMUs of {set(c.agent.guests())}, inventory says {alive}"
+        disks = {disk["id"]: disk for disk in api.list("/disks")}
+        templates = {template["id"]: template for template in api.list("/templates")}
+        uploads = {upload["id"]: upload for upload in api.list("/uploads")}
+        for item in [*disks.values(), *templates.values(), *api.list("/repositories")]:
+            assert item["state"] == "ready", cluster.pretty(item)
+        for vm in vms.values():
+            for disk in vm["disks"]:
+                assert disks[disk["disk"]]["vm"] == vm["id"], cluster.pretty(vm)
+        for disk in disks.values():
+            assert not disk.get("vm") or disk["vm"] in vms, cluster.pretty(disk)
+
+        def files(folder):
+            path = os.path.join(c.agent.repository, folder)
+            return set(os.listdir(path)) if os.path.isdir(path) else set()
+        assert files("disks") == {key + ".qcow2" for key in disks}, (files("disks"), set(disks))
+        assert files("templates") == set(templates), (files("templates"), set(templates))
+        assert files("uploads") <= set(uploads), (files("uploads"), set(uploads))
+        assert files("guests") <= set(vms), (files("guests"), set(vms))
+        self.check_agent(vms)
+
+    def agent_keys(self):
+        """Every key in the agent's own store."""
+        name = next(n for n in os.listdir(self.c.agent.state) if n.endswith((".db", ".sqlite")))
+        db = sqlite3.connect(f"file:{self.c.agent.state}/{name}?mode=ro", uri=True, timeout=5)
+        try:
+            return [row[0] for row in db.execute("SELECT key FROM head JOIN log USING (key, rev) WHERE NOT deleted")]
+        finally:
+            db.close()
+
+    def check_agent(self, vms):
+        def wrong():
+            keys = self.agent_keys()
+            guests = {key.split("/", 1)[1] for key in keys if key.startswith("guest/")}
+            ops = [key for key in keys if key.startswith("op/")]
+            return sorted(guests - set(vms)) + ops
+        deadline = time.monotonic() + 5
+        while wrong() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not wrong(), f"the agent remembers {wrong()}"
+
+    # ---- one kind ----
+
+    def commits(self):
+        text = self.c.api.raw("GET", "//metrics").data.decode()
+        for line in text.splitlines():
+            if line.startswith(("tarn_store_commits_total ", "tarn_commits_total ")):
+                return int(float(line.split()[1]))
+        raise AssertionError("/metrics has no count of commits")
+
+    def last_job(self, kind, before):
+        for job in self.c.api.get("/jobs", limit=20)["items"]:
+            if job["kind"] == kind and job["id"] not in before:
+                return job
+        return None
+
+    def attempt(self, kind, arm, crashed, abort=False):
+        """Prepares, arms, requests; whether the crash came during the job (None: before it)."""
+        scenario = scenarios.SCENARIOS[kind](self.c)
+        scenario.prepare()
+        self.settle()
+        before = {job["id"] for job in self.c.api.get("/jobs", limit=50)["items"]}
+        if not arm():
+            return None
+        try:
+            scenario.request()
+            deadline = time.monotonic() + 30
+            while not crashed() and time.monotonic() < deadline:
+                job = self.last_job(kind, before)
+                if (job and job["state"] in rest.ENDED) or (scenario.internal and not job and self.quiet()):
+                    break
+                time.sleep(0.005)
+        except scenarios.CUT_OFF:
+            time.sleep(0.05)
+        hit = crashed()
+        if abort and hit:
+            job = self.last_job(kind, before)
+            if job and job["state"] not in rest.ENDED:
+                self.c.api.raw("POST", f"/jobs/{job['id']}/abort")
+        if self.c.agent.running() and self.c.manager.running() and not hit:
+            self.disarm()
+        self.settle()
+        self.finish(kind, scenario, before)
+        return hit
+
+    def quiet(self):
+        time.sleep(0.3)
+        return True
+
+    def disarm(self):
+        """What did not fire must not fire in the next attempt's preparation."""
+        if self.armed == "manager":
+            self.restart_manager()
+        else:
+            self.restart_agent()
+
+    def finish(self, kind, scenario, before):
+        job = self.last_job(kind, before)
+        try:
+            if job:
+                scenario.outcome(job["state"] == "done")
+            self.check()
+        except AssertionError as error:
+            raise AssertionError(f"{error}\njob: {cluster.pretty(job)}\n{self.c.manager.tail()}\n{self.c.agent.tail()}") from None
+        scenario.tidy()
+        self.check()
+
+    def manager_points(self, kind):
+        """SIGKILL after each commit of the job."""
+        self.armed = "manager"
+        self.restart_manager()
+        self.c.wait_online(self.c.agent.name)
+        time.sleep(0.2)
+        first = self.commits()
+        return self.walk(kind, first, lambda n: self.arm_manager(n), lambda: not self.c.manager.running())
+
+    def arm_manager(self, n):
+        if not self.restart_manager({"TARN_CRASH_AFTER_COMMITS": str(n)}):
+            return False
+        try:
+            cluster.wait_until(lambda: not self.c.manager.running() or self.online(), 30, "online")
+        except (OSError, rest.http.client.HTTPException):
+            return False
+        return self.c.manager.running()
+
+    def online(self):
+        try:
+            return self.c.online(self.c.agent.name)
+        except (OSError, rest.http.client.HTTPException):
+            return False
+
+    def agent_points(self, kind, what, abort=False):
+        """SIGKILL after each of the agent's commits or effects; then go on, or abort the job first."""
+        self.armed = "agent"
+
+        def arm(n):
+            self.restart_agent({f"TARN_CRASH_AFTER_{what}": str(n)})
+            cluster.wait_until(lambda: not self.c.agent.running() or self.c.online(self.c.agent.name), 30, "online")
+            return self.c.agent.running()
+        return self.walk(kind, 1, arm, lambda: not self.c.agent.running(), abort)
+
+    def walk(self, kind, first, arm, crashed, abort=False):
+        """The points that the job reached."""
+        reached = []
+        n, misses = first, 0
+        while n < first + LIMIT:
+            hit = self.attempt(kind, lambda n=n: arm(n), crashed, abort)
+            self.settle()
+            if hit:
+                reached.append(n)
+                self.points += 1
+            elif hit is not None:
+                misses += 1
+                # Commits are grouped as they come, so one attempt may need fewer than another: two in a row decide.
+                if not FULL or misses == 2:
+                    break
+            if not FULL and len(reached) >= SELECTION:
+                break
+            n += 1 if FULL or not reached else 2
+        self.kinds.add(kind)
+        print(f"  {kind}: crashed at {reached}", flush=True)
+        return reached
+
+    def close(self):
+        self.c.close()
+
+
+def summary(bench, what):
+    print(f"crash test, {what}: {bench.points} points in {len(bench.kinds)} kinds of jobs", flush=True)
+    return json.dumps({"what": what, "points": bench.points, "kinds": len(bench.kinds)})

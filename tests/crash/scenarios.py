@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each kind of job is tried on, and what all or nothing means for it.
+
+A scenario: prepare() makes what the request needs, request() sends it and returns the job (or None where the answer is no
+job), outcome(done) checks what must hold when the job has ended well (done) or was undone, tidy() removes what is left. Each
+works on objects named "crash" and leaves the template "base" (a small disk and a kernel) alone.
+"""
+
+import rest
+
+
+def present(api, path):
+    return api.raw("GET", path).status == 200
+
+
+class Scenario:
+    internal = False  # a job that no operation answers with
+
+    def __init__(self, cluster):
+        self.c, self.api = cluster, cluster.api
+
+    def prepare(self):
+        pass
+
+    def outcome(self, done):
+        pass
+
+    def tidy(self):
+        for kind in ("vms", "disks", "templates", "uploads"):
+            for item in self.api.list("/" + kind):
+                if item["name"].startswith("crash"):
+                    if kind == "vms" and item["state"] not in ("stopped", "crashed"):
+                        self.api.do(f"/vms/{item['id']}/kill")
+                    self.api.remove(f"/{kind}/{item['id']}")
+        if present(self.api, "/repositories/crash"):
+            self.api.remove("/repositories/crash")
+
+    def check(self, condition, what):
+        if not condition:
+            raise AssertionError(f"{type(self).__name__}: {what}")
+
+    def vm(self, start, **more):
+        body = {"name": "crash", "template": "base", "start": start, "display": "none", "restart_policy": "never"}
+        body.update(more)
+        self.api.do("/vms", body)
+
+
+class RepositoryCreate(Scenario):
+    def request(self):
+        return self.api.post("/repositories", {"name": "crash", "server": self.c.agent.name, "path": self.c.dir + "/crash.repo"})
+
+    def outcome(self, done):
+        self.check(present(self.api, "/repositories/crash") == done, "repository in the inventory")
+
+
+class RepositoryDelete(RepositoryCreate):
+    def prepare(self):
+        self.api.wait_job(super().request())
+
+    def request(self):
+        return self.api.delete("/repositories/crash")
+
+    def outcome(self, done):
+        super().outcome(not done)
+
+
+class DiskCreate(Scenario):
+    def request(self):
+        return self.api.post("/disks", {"name": "crash", "size": 4 << 20})
+
+    def outcome(self, done):
+        self.check(present(self.api, "/disks/crash") == done, "disk in the inventory")
+
+
+class DiskDelete(DiskCreate):
+    def prepare(self):
+        self.api.wait_job(super().request())
+
+    def request(self):
+        return self.api.delete("/disks/crash")
+
+    def outcome(self, done):
+        super().outcome(not done)
+
+
+class UploadCreate(Scenario):
+    internal = True
+
+    def request(self):
+        self.api.post("/uploads", {"name": "crash", "size": 4096})
+
+    def outcome(self, done):
+        names = [u["name"] for u in self.api.list("/uploads")]
+        self.check(names in ([], ["crash"]), names)
+
+
+class UploadDelete(Scenario):
+    def prepare(self):
+        self.key = self.api.upload("crash", b"x" * 4096)
+
+    def request(self):
+        return self.api.delete("/uploads/" + self.key)
+
+    def outcome(self, done):
+        self.check(present(self.api, "/uploads/" + self.key) == (not done), "upload in the inventory")
+
+
+class TemplateCreate(Scenario):
+    def request(self):
+        return self.api.post("/templates", {"name": "crash", "image": {"path": self.c.dir + "/base.qcow2"}})
+
+    def outcome(self, done):
+        self.check(present(self.api, "/templates/crash") == done, "template in the inventory")
+
+
+class TemplateDelete(TemplateCreate):
+    def prepare(self):
+        self.api.wait_job(super().request())
+
+    def request(self):
+        return self.api.delete("/templates/crash")
+
+    def outcome(self, done):
+        super().outcome(not done)
+
+
+class VmCreate(Scenario):
+    def request(self):
+        return self.api.post("/vms", {"name": "crash", "template": "base", "start": True, "display": "none",
+                                      "disks": [{"size": 2 << 20}], "restart_policy": "never"})
+
+    def outcome(self, done):
+        self.check(present(self.api, "/vms/crash") == done, "VM in the inventory")
+        if done:
+            self.check(self.c.vm_state("crash") == "running", "it is to be started")
+        else:
+            self.check([d for d in self.api.list("/disks") if d["name"].startswith("crash")] == [], "disks left")
+
+
+class VmDelete(Scenario):
+    def prepare(self):
+        self.vm(False)
+
+    def request(self):
+        return self.api.delete("/vms/crash")
+
+    def outcome(self, done):
+        self.check(present(self.api, "/vms/crash") == (not done), "VM in the inventory")
+        if not done:
+            self.check(self.c.vm_state("crash") == "stopped", self.c.vm_state("crash"))
+
+
+class State(Scenario):
+    """A change of state: before, after, whether the VM is started beforehand."""
+
+    verb, before, after, body = "", "stopped", "running", None
+
+    def prepare(self):
+        self.vm(self.before != "stopped")
+        if self.before == "suspended":
+            self.api.do("/vms/crash/suspend")
+
+    def request(self):
+        return self.api.post("/vms/crash/" + self.verb, self.body)
+
+    def outcome(self, done):
+        state = self.c.vm_state("crash")
+        self.check(state == (self.after if done else self.before), f"{state} after {self.verb} {'done' if done else 'undone'}")
+
+
+class VmStart(State):
+    verb = "start"
+
+
+class VmStop(State):
+    verb, before, after, body = "stop", "running", "stopped", {"timeout": 1, "force": True}
+
+    def outcome(self, done):
+        # A stop that is aborted may have stopped it already: what was asked of a guest can't be taken back.
+        state = self.c.vm_state("crash")
+        self.check(state == "stopped" or (not done and state == "running"), state)
+
+
+class VmKill(State):
+    verb, before, after = "kill", "running", "stopped"
+
+
+class VmRestart(VmStop):
+    verb = "restart"
+
+    def outcome(self, done):
+        state = self.c.vm_state("crash")
+        self.check(state == "running" or (not done and state == "stopped"), state)
+
+
+class VmSuspend(State):
+    verb, before, after = "suspend", "running", "suspended"
+
+
+class VmResume(State):
+    verb, before, after = "resume", "suspended", "running"
+
+
+class VmPolicy(State):
+    """A change of a running VM is told to its agent by a job of its own."""
+
+    internal, before = True, "running"
+
+    def request(self):
+        self.api.patch("/vms/crash", {"restart_policy": "always"})
+
+    def outcome(self, done):
+        self.check(self.api.get("/vms/crash")["restart_policy"] in ("never", "always"), "restart policy")
+
+
+SCENARIOS = {
+    "repository.create": RepositoryCreate,
+    "repository.delete": RepositoryDelete,
+    "disk.create": DiskCreate,
+    "disk.delete": DiskDelete,
+    "upload.create": UploadCreate,
+    "upload.delete": UploadDelete,
+    "template.create": TemplateCreate,
+    "template.delete": TemplateDelete,
+    "vm.create": VmCreate,
+    "vm.delete": VmDelete,
+    "vm.start": VmStart,
+    "vm.stop": VmStop,
+    "vm.kill": VmKill,
+    "vm.restart": VmRestart,
+    "vm.suspend": VmSuspend,
+    "vm.resume": VmResume,
+    "vm.policy": VmPolicy,
+}
+# A request that the crash cut off may have been accepted or not.
+CUT_OFF = (OSError, rest.http.client.HTTPException, rest.ApiError)

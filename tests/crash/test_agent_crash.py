@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent is killed after each of its commits and effects during each kind of job; once the job simply goes on when it is
+back, once it has been aborted meanwhile."""
+
+import unittest
+
+import crash
+import scenarios
+
+
+class AgentCrash(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.bench = crash.Bench()
+        cls.addClassCleanup(cls.bench.close)
+        cls.bench.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        crash.summary(cls.bench, "agent after each commit and effect, and with abort")
+
+
+def add(kind, what, abort):
+    def test(self):
+        self.assertTrue(self.bench.agent_points(kind, what, abort), "no point was reached")
+    setattr(AgentCrash, f"test_{kind.replace('.', '_')}_{what.lower()}{'_abort' if abort else ''}", test)
+
+
+for name in scenarios.SCENARIOS:
+    add(name, "COMMITS", False)
+    add(name, "EFFECTS", False)
+    add(name, "EFFECTS", True)
