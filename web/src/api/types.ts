@@ -47,6 +47,8 @@ export interface Disk {
   allocated: number
   /** The template on which it stands (linked clone) */
   template: string
+  /** Which of the template's disks */
+  template_disk: number
   /** The virtual machine that has it */
   vm: string
   state: ObjectState
