@@ -187,10 +187,10 @@ void core_put(struct core *c, enum api_kind kind, void *data) {
     struct object *o = object_for(c, kind, kind_id(kind, data));
     *(int64_t *)((char *)data + api_kinds[kind].revision_offset) = c->txn->revision;
     key_of(kind, o->id, key, sizeof key);
-    json_t *j = api_kinds[kind].print(data, API_PRIVATE);
-    char *stored = json_text(j);
-    json_decref(j);
-    batch_put_take(txn_batch(c), key, stored, strlen(stored));
+    struct buf stored = {0};
+    api_kinds[kind].write(data, API_PRIVATE, &stored);
+    size_t len = stored.len;
+    batch_put_take(txn_batch(c), key, buf_take(&stored), len);
 
     int64_t old_revision = o->revision;
     struct version *v = version_new(kind, data);

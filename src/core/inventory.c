@@ -45,11 +45,11 @@ void *core_copy(enum api_kind kind, const void *data) {
 
 struct version *version_new(enum api_kind kind, void *data) {
     struct version *v = xcalloc(1, sizeof *v);
-    json_t *j = api_kinds[kind].print(data, API_PUBLIC);
+    struct buf text = {0};
+    api_kinds[kind].write(data, API_PUBLIC, &text);
     v->data = data;
-    v->text = json_text(j);
-    v->len = strlen(v->text);
-    json_decref(j);
+    v->len = text.len;
+    v->text = xreallocarray(buf_take(&text), v->len + 1, 1); /* kept: without the buffer's spare room */
     return v;
 }
 
