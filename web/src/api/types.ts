@@ -313,7 +313,7 @@ export interface Server {
 
 /** A machine that runs tarn-agent */
 export interface ServerChange {
-  name?: string | null
+  name?: string
   description?: string | null
   tags?: string[] | null
 }
