@@ -27,7 +27,8 @@ struct storage_config {
     void (*repository)(void *ctx, const struct api_repository_report *r); /* space or usability changed */
     void *ctx;
 };
-struct storage *storage_new(const struct storage_config *config);
+struct storage *storage_new(const struct storage_config *config); /* copies it */
+/* No callback follows; what runs is cancelled, and its memory goes when the loop has run until nothing is active. */
 void storage_free(struct storage *s);
 
 /* repository.open also creates an absent or empty directory. The agent calls it again for each known one at its start, with
@@ -44,7 +45,8 @@ void storage_upload_delete(struct storage *s, uint64_t call, const struct api_up
 void storage_guest_forget(struct storage *s, uint64_t call, const struct api_guest_forget *a);
 void storage_cancel(struct storage *s, uint64_t call);
 
-/* Opens everything for a start (making vars and seed when they are needed): ready(ctx, error or NULL, files) once. */
+/* Opens everything for a start (making vars and seed when they are needed): ready(ctx, error or NULL, files) once. *files is
+   there during the call only; the descriptors in it are the callee's from then on (copy the struct, guest_files_done() it). */
 void storage_guest_open(struct storage *s, const struct api_guest_start *a,
                         void (*ready)(void *ctx, const struct error *e, struct guest_files *files), void *ctx);
 

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Templates are made file by file in templates/.ID, then sealed: read-only, flushed, and renamed to templates/ID, from which
+ * moment disks may stand on them. A file in .ID has its name only when it is whole, so a repeat takes what is there.
+ */
+#include "agent/storage/image.h"
+#include "agent/storage/task.h"
+
+#include "base/id.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SOURCE_COPY ".source.tmp"
+
+enum role { ROLE_DISK, ROLE_KERNEL, ROLE_INITRD };
+
+struct make_task {
+    struct task t;
+    struct api_template_make a;
+    enum role role;
+    struct convert convert;
+    int dir; /* templates/.ID */
+    char name[32], temporary[40];
+};
+
+static void make_free(struct task *t) {
+    struct make_task *m = container_of(t, struct make_task, t);
+    api_template_make_done(&m->a);
+    convert_done(&m->convert);
+    close_fd(&m->dir);
+}
+
+/* ---- where it comes from --------------------------------------------------------------------------------------------- */
+
+static int open_upload(struct make_task *m) {
+    if (!uuid_valid(m->a.file.upload))
+        return error_set_field(&m->t.error, ERR_INVALID, "file.upload", "the id of the upload is no UUID");
+    _cleanup_free_ char *name = xasprintf("uploads/%s", m->a.file.upload);
+    int fd = open_regular(m->t.dirfd, name, O_RDONLY);
+    if (fd == -ENOENT)
+        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no upload %s", m->t.place, m->a.file.upload);
+    return fd;
+}
+
+static int open_path(struct make_task *m) {
+    const char *path = m->a.file.path, *problem = path_problem(path);
+    struct error *e = &m->t.error;
+    if (problem)
+        return error_set_field(e, ERR_INVALID, "file.path", "the path %s", problem);
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0)
+        return error_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "opening %s on this server failed: %s", path, strerror(errno));
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return error_set(e, ERR_BAD_IMAGE, "%s is no regular file", path);
+    return TAKE_FD(fd);
+}
+
+/* Whether qemu-img, as the guest user, may open the file again through its descriptor. */
+static bool guest_may_read(const struct storage *s, int fd) {
+    struct stat st;
+    if (!s->has_owner)
+        return true;
+    if (fstat(fd, &st) < 0)
+        return false;
+    if (st.st_uid == s->owner)
+        return st.st_mode & S_IRUSR;
+    if (st.st_gid == s->group)
+        return st.st_mode & S_IRGRP;
+    return st.st_mode & S_IROTH;
+}
+
+/* Files that only root may read are copied (by reflink where the file system can) rather than opened up. */
+static int make_readable(struct make_task *m, int *fd) {
+    struct stat st;
+    if (guest_may_read(m->t.storage, *fd))
+        return 0;
+    if (unlinkat(m->dir, SOURCE_COPY, 0) < 0 && errno != ENOENT)
+        return -errno;
+    _cleanup_close_ int copy = open_beneath(m->dir, SOURCE_COPY, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (copy < 0)
+        return copy;
+    if (fstat(*fd, &st) < 0)
+        return -errno;
+    int r = storage_own(m->t.storage, copy);
+    if (r == 0)
+        r = file_copy(&m->t, *fd, copy, st.st_size, "copying the image");
+    if (r < 0)
+        return r;
+    close_fd(fd);
+    *fd = TAKE_FD(copy);
+    return 0;
+}
+
+static int open_image(struct make_task *m) {
+    _cleanup_close_ int fd = str_empty(m->a.file.upload) ? open_path(m) : open_upload(m);
+    if (fd < 0)
+        return fd;
+    struct image_fd f = {.fd = fd, .cancel = &m->t.cancel};
+    struct image_source s;
+    struct image_info info;
+    enum image_format want = IMAGE_AUTO;
+    int r = image_source_from_fd(&f, &s);
+    if (r < 0)
+        return r;
+    image_format_from_text(api_image_format_text(m->a.file.format), &want);
+    task_progress(&m->t, 0, "checking the image");
+    if ((r = image_probe(&s, want, &info, &m->t.error)) < 0 || (r = image_verify(&s, &info, &m->t.error)) < 0)
+        return r;
+    if ((r = make_readable(m, &fd)) < 0)
+        return r;
+    m->convert.chain[0] = TAKE_FD(fd);
+    m->convert.n = 1;
+    m->convert.driver = image_format_driver(info.format);
+    m->convert.size = (info.size + 511) & ~INT64_C(511);
+    return 0;
+}
+
+/* A stopped VM's disk with what it stands on; qemu-img finds out whether it is really stopped, by QEMU's locks. */
+static int open_chain(struct make_task *m) {
+    char name[DISK_NAME_MAX], backing[IMAGE_BACKING_MAX + 1];
+    if (!uuid_valid(m->a.file.from_disk))
+        return error_set_field(&m->t.error, ERR_INVALID, "file.from_disk", "the id of the disk is no UUID");
+    disk_name(m->a.file.from_disk, name);
+    _cleanup_close_ int fd = open_regular(m->t.dirfd, name, O_RDONLY);
+    if (fd == -ENOENT)
+        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no disk %s", m->t.place, m->a.file.from_disk);
+    struct image_fd f = {.fd = fd};
+    struct image_source s;
+    int r = fd < 0 ? fd : image_source_from_fd(&f, &s);
+    if (r < 0 || (r = image_own_backing(&s, backing, &m->t.error)) < 0)
+        return r;
+    if (backing[0] && !backing_path(backing))
+        return error_set(&m->t.error, ERR_BAD_IMAGE, "%s/%s stands on a file that is no template's; somebody changed it", m->t.place, name);
+    if ((r = image_check_own(&s, backing, &m->convert.size, &m->t.error)) < 0)
+        return r;
+    m->convert.chain[m->convert.n++] = TAKE_FD(fd);
+    m->convert.driver = "qcow2";
+    if (!backing[0])
+        return 0;
+    r = open_own_disk(&m->t, m->t.dirfd, backing_path(backing), O_RDONLY, "", NULL);
+    if (r < 0)
+        return r == -ENOENT ? error_set(&m->t.error, ERR_NOT_FOUND, "the template on which the disk stands is missing") : r;
+    m->convert.chain[m->convert.n++] = r;
+    return 0;
+}
+
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
+
+static int make_boot_file(struct make_task *m) {
+    _cleanup_close_ int fd = str_empty(m->a.file.upload) ? open_path(m) : open_upload(m);
+    if (fd < 0)
+        return fd;
+    struct image_fd f = {.fd = fd, .cancel = &m->t.cancel};
+    struct image_source s;
+    int64_t allocated;
+    int r = image_source_from_fd(&f, &s);
+    if (r < 0 ||
+        (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
+        return r;
+    if (unlinkat(m->dir, m->temporary, 0) < 0 && errno != ENOENT)
+        return -errno;
+    _cleanup_close_ int to = open_beneath(m->dir, m->temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (to < 0)
+        return to;
+    if ((r = file_copy(&m->t, fd, to, (int64_t)s.length, "copying")) < 0)
+        return r;
+    if (fsync(to) < 0 || renameat(m->dir, m->temporary, m->dir, m->name) < 0 || fsync(m->dir) < 0)
+        return -errno;
+    if ((r = file_allocated(to, NULL, &allocated)) < 0)
+        return r;
+    task_result_disk(&m->t, (int64_t)s.length, allocated);
+    return TASK_DONE;
+}
+
+/* 1: the file is there already, made by an earlier try (sealed even, if its answer was lost). */
+static int find_made(struct make_task *m) {
+    _cleanup_free_ char *making = xasprintf("templates/.%s/%s", m->a.template, m->name);
+    _cleanup_free_ char *sealed = xasprintf("templates/%s/%s", m->a.template, m->name);
+    int64_t size, allocated;
+    _cleanup_close_ int fd = open_regular(m->t.dirfd, making, O_RDONLY);
+    if (fd == -ENOENT)
+        fd = open_regular(m->t.dirfd, sealed, O_RDONLY);
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    struct image_fd f = {.fd = fd};
+    struct image_source s;
+    int r = file_allocated(fd, &size, &allocated);
+    if (r == 0 && m->role == ROLE_DISK && (r = image_source_from_fd(&f, &s)) == 0)
+        r = image_check_own(&s, "", &size, &m->t.error);
+    if (r < 0)
+        return r;
+    task_result_disk(&m->t, size, allocated);
+    return 1;
+}
+
+static int make_names(struct make_task *m) {
+    static const char *const roles[] = {"disk", "kernel", "initrd"};
+    const struct api_template_file *f = &m->a.file;
+    int sources = !str_empty(f->upload) + !str_empty(f->path) + !str_empty(f->from_disk);
+    for (m->role = ROLE_DISK; !str_eq(f->role, roles[m->role]); m->role++)
+        if (m->role == ROLE_INITRD)
+            return error_set_field(&m->t.error, ERR_INVALID, "file.role", "the role is disk, kernel or initrd");
+    if (!m->a.has_file || sources != 1 || (m->role != ROLE_DISK && !str_empty(f->from_disk)))
+        return error_set_field(&m->t.error, ERR_INVALID, "file", "exactly one of upload, path and (for a disk) from_disk is needed");
+    if (f->index < 0 || f->index > 99)
+        return error_set_field(&m->t.error, ERR_INVALID, "file.index", "a template has disks 0 to 99");
+    if (m->role == ROLE_DISK)
+        snprintf(m->name, sizeof(m->name), "disk-%d.qcow2", (int)f->index);
+    else
+        snprintf(m->name, sizeof(m->name), "%s", roles[m->role]);
+    snprintf(m->temporary, sizeof(m->temporary), ".%s.tmp", m->name);
+    return 0;
+}
+
+static int make_prepare(struct task *t) {
+    struct make_task *m = container_of(t, struct make_task, t);
+    _cleanup_free_ char *folder = xasprintf("templates/.%s", m->a.template);
+    int r = make_names(m);
+    if (r < 0 || (r = find_made(m)) != 0)
+        return r < 0 ? r : TASK_DONE;
+    m->dir = make_dir(t->dirfd, folder, 0700);
+    if (m->dir < 0)
+        return m->dir;
+    if (m->role != ROLE_DISK)
+        return make_boot_file(m);
+    r = str_empty(m->a.file.from_disk) ? open_image(m) : open_chain(m);
+    if (r == 0)
+        r = convert_make_target(t, &m->convert, m->dir, m->temporary);
+    return r < 0 ? r : TASK_CHILD;
+}
+
+static int make_spawn(struct task *t) { return convert_spawn(t, &container_of(t, struct make_task, t)->convert); }
+
+static int make_finish(struct task *t) {
+    struct make_task *m = container_of(t, struct make_task, t);
+    if (unlinkat(m->dir, SOURCE_COPY, 0) < 0 && errno != ENOENT)
+        return -errno;
+    return convert_seal(t, &m->convert, m->dir, m->temporary, m->name, true);
+}
+
+static void make_rollback(struct task *t) {
+    struct make_task *m = container_of(t, struct make_task, t);
+    if (m->dir < 0)
+        return;
+    unlinkat(m->dir, m->temporary, 0);
+    unlinkat(m->dir, SOURCE_COPY, 0);
+}
+
+void storage_template_make(struct storage *s, uint64_t call, const struct api_template_make *a) {
+    static const struct task_type type = {.what = "importing", .size = sizeof(struct make_task), .heavy = true,
+                                          .cancellable = true, .prepare = make_prepare, .spawn = make_spawn,
+                                          .child_ended = convert_ended, .finish = make_finish, .rollback = make_rollback,
+                                          .free = make_free};
+    struct make_task *m = container_of(task_new(s, &type, call, a->repository), struct make_task, t);
+    api_template_make_copy(&m->a, a);
+    convert_init(&m->convert);
+    m->dir = -1;
+    task_key(&m->t, "template", a->template);
+    task_queue(&m->t);
+}
+
+/* ---- seal and delete -------------------------------------------------------------------------------------------------- */
+
+struct template_task {
+    struct task t;
+    char *id;
+};
+
+static void template_free(struct task *t) { free(container_of(t, struct template_task, t)->id); }
+
+static int seal_file(int dir, const char *name) {
+    _cleanup_close_ int fd = open_regular(dir, name, O_RDONLY);
+    if (fd < 0)
+        return fd;
+    return fchmod(fd, 0444) < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+/* Seals each file; those that begin with a dot are left from a try that failed. */
+static int seal_files(int dirfd, const char *folder) {
+    int fd = open_beneath(dirfd, folder, O_RDONLY | O_DIRECTORY, 0);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (!d) {
+        int r = fd < 0 ? fd : -errno;
+        close_fd(&fd);
+        return r;
+    }
+    int r = 0;
+    const struct dirent *entry;
+    while (r == 0 && (errno = 0, entry = readdir(d))) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (entry->d_name[0] == '.')
+            r = unlinkat(fd, entry->d_name, 0) < 0 ? -errno : 0;
+        else
+            r = seal_file(fd, entry->d_name);
+    }
+    if (r == 0)
+        r = errno ? -errno : fsync(fd) < 0 ? -errno : 0;
+    closedir(d);
+    return r;
+}
+
+static int seal_prepare(struct task *t) {
+    const struct template_task *s = container_of(t, struct template_task, t);
+    _cleanup_free_ char *making = xasprintf(".%s", s->id);
+    _cleanup_close_ int dir = open_beneath(t->dirfd, "templates", O_RDONLY | O_DIRECTORY, 0);
+    if (dir < 0)
+        return dir;
+    _cleanup_close_ int sealed = open_beneath(dir, s->id, O_RDONLY | O_DIRECTORY, 0);
+    if (sealed >= 0)
+        return remove_tree_at(dir, making); /* an earlier try got so far */
+    if (sealed != -ENOENT)
+        return sealed;
+    int r = seal_files(dir, making);
+    if (r == -ENOENT)
+        return error_set(&t->error, ERR_NOT_FOUND, "the repository %s has no template %s to seal", t->place, s->id);
+    if (r < 0)
+        return r;
+    if (renameat(dir, making, dir, s->id) < 0 || fsync(dir) < 0)
+        return -errno;
+    return TASK_DONE;
+}
+
+static int delete_prepare(struct task *t) {
+    const struct template_task *s = container_of(t, struct template_task, t);
+    _cleanup_free_ char *making = xasprintf(".%s", s->id);
+    _cleanup_close_ int dir = open_beneath(t->dirfd, "templates", O_RDONLY | O_DIRECTORY, 0);
+    if (dir < 0)
+        return dir;
+    int r = remove_tree_at(dir, s->id);
+    if (r == 0)
+        r = remove_tree_at(dir, making);
+    if (r == 0 && fsync(dir) < 0)
+        r = -errno;
+    return r;
+}
+
+static void template_queue(struct storage *s, const struct task_type *type, uint64_t call, const struct api_template_op *a) {
+    struct template_task *t = container_of(task_new(s, type, call, a->repository), struct template_task, t);
+    t->id = xstrdup(a->template);
+    task_key(&t->t, "template", a->template);
+    task_queue(&t->t);
+}
+
+void storage_template_seal(struct storage *s, uint64_t call, const struct api_template_op *a) {
+    static const struct task_type type = {.what = "sealing the template", .size = sizeof(struct template_task),
+                                          .prepare = seal_prepare, .free = template_free};
+    template_queue(s, &type, call, a);
+}
+
+void storage_template_delete(struct storage *s, uint64_t call, const struct api_template_op *a) {
+    static const struct task_type type = {.what = "deleting the template", .size = sizeof(struct template_task),
+                                          .prepare = delete_prepare, .free = template_free};
+    template_queue(s, &type, call, a);
+}
