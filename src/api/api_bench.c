@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#define REPEAT 100000
+
 static double now_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -31,7 +33,8 @@ static char *sample(void) {
     return json_text(printed);
 }
 
-static void load_all(const char *text, size_t n) {
+static void load_all(const char *text) {
+    const size_t n = REPEAT;
     struct api_vm *vms = xcalloc(n, sizeof *vms);
     size_t len = strlen(text), before = mallinfo2().uordblks;
     double start = now_us();
@@ -49,7 +52,6 @@ static void load_all(const char *text, size_t n) {
     free(vms);
 }
 
-#define REPEAT 100000
 #define MEASURE(what, code)                                                                                            \
     do {                                                                                                               \
         double start = now_us();                                                                                       \
@@ -76,7 +78,7 @@ int main(void) {
     MEASURE("init, and done", api_vm_init(&other); api_vm_done(&other));
     MEASURE("route, POST /vms/{vm}/start", api_route("POST", "/vms/web-1/start", &r));
     MEASURE("route, no such path", api_route("GET", "/vms/web-1/no", &r));
-    load_all(text, REPEAT);
+    load_all(text);
     api_vm_done(&vm);
     return 0;
 }

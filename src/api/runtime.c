@@ -96,7 +96,9 @@ static void value_own(const struct api_field *f, void *value) {
                 continue;
             }
             size_t n = *count_of(inner, value), size = api_element_size(inner);
-            char *elements = *(char **)at ? xmemdup(*(char **)at, n * size) : NULL;
+            if (n == 0)
+                continue;
+            char *elements = xmemdup(*(char **)at, n * size);
             *(char **)at = elements;
             for (size_t k = 0; k < n; k++)
                 value_own(inner, elements + k * size);
