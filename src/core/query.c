@@ -247,16 +247,17 @@ void core_reply_object(struct core *c, uint64_t request, int status, const struc
 
 /* ---- pages ---- */
 
+/* Strings are borrowed from the object: rows live only while a page is put together. */
 struct row {
     const struct object *o;
-    char *text;
+    const char *text;
     double number;
     bool is_number;
 };
 
 static bool take_scalar(void *ctx, const struct scalar *v) {
     struct row *r = ctx;
-    r->text = xstrdup(v->text);
+    r->text = v->is_number ? "" : v->text;
     r->number = v->number;
     r->is_number = v->is_number;
     return true;
@@ -268,6 +269,49 @@ static int compare_rows(const void *a, const void *b) {
         return x->number < y->number ? -1 : 1;
     int r = strcmp(str_or(x->text, ""), str_or(y->text, ""));
     return r ? r : strcmp(x->o->id, y->o->id);
+}
+
+/* The best `cap` rows seen so far, the worst of them on top: a page never needs all objects sorted. */
+struct heap {
+    struct row *rows;
+    size_t n, cap;
+    bool descending;
+};
+
+static int heap_order(const struct heap *h, const struct row *x, const struct row *y) {
+    return h->descending ? compare_rows(y, x) : compare_rows(x, y);
+}
+
+static void heap_sift_down(struct heap *h) {
+    for (size_t i = 0;;) {
+        size_t worst = i, l = 2 * i + 1;
+        for (size_t k = l; k < l + 2 && k < h->n; k++)
+            if (heap_order(h, &h->rows[k], &h->rows[worst]) > 0)
+                worst = k;
+        if (worst == i)
+            return;
+        struct row t = h->rows[i];
+        h->rows[i] = h->rows[worst];
+        h->rows[worst] = t;
+        i = worst;
+    }
+}
+
+static void heap_add(struct heap *h, const struct row *r) {
+    if (h->n == h->cap) {
+        if (heap_order(h, r, &h->rows[0]) >= 0)
+            return;
+        h->rows[0] = *r;
+        heap_sift_down(h);
+        return;
+    }
+    size_t i = h->n++;
+    h->rows[i] = *r;
+    for (; i && heap_order(h, &h->rows[i], &h->rows[(i - 1) / 2]) > 0; i = (i - 1) / 2) {
+        struct row t = h->rows[i];
+        h->rows[i] = h->rows[(i - 1) / 2];
+        h->rows[(i - 1) / 2] = t;
+    }
 }
 
 struct page {
@@ -328,41 +372,38 @@ static void page_in_order(struct page *p, bool descending) {
 /* By any field: "ID:VALUE" is the cursor. */
 static void page_sorted(struct page *p, const struct path *path, bool descending) {
     struct table *t = &p->c->tables[p->kind];
-    struct row *rows = xcalloc(t->n, sizeof *rows);
-    size_t n = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        if (!page_wants(p, t->sorted[i]))
-            continue;
-        rows[n].o = t->sorted[i];
-        path_visit(path, 0, t->sorted[i]->v->data, take_scalar, &rows[n]);
-        n++;
-    }
-    qsort(rows, n, sizeof *rows, compare_rows);
     const char *after = p->r->query.after;
-    bool started = !after;
-    for (size_t k = 0; k < n; k++) {
-        struct row *row = &rows[descending ? n - 1 - k : k];
-        if (!started) {
-            size_t id_len = strcspn(after, ":");
-            _cleanup_free_ char *id = xstrndup(after, id_len);
-            struct object ghost = {.id = id};
-            struct row cursor = {.o = &ghost, .text = (char *)(after[id_len] ? after + id_len + 1 : ""), .is_number = row->is_number};
-            cursor.number = strtod(cursor.text, NULL);
-            int order = compare_rows(row, &cursor);
-            if (descending ? order >= 0 : order <= 0)
-                continue;
-            started = true;
-        }
+    size_t id_len = after ? strcspn(after, ":") : 0;
+    _cleanup_free_ char *id = after ? xstrndup(after, id_len) : NULL;
+    struct object ghost = {.id = id};
+    struct row cursor = {.o = &ghost, .text = after && after[id_len] ? after + id_len + 1 : ""};
+    cursor.number = strtod(cursor.text, NULL);
+    struct heap h = {.cap = (size_t)p->limit + 1, .descending = descending};
+    h.rows = xcalloc(h.cap, sizeof *h.rows);
+    for (size_t i = 0; i < t->n; i++) {
+        struct row row = {.o = t->sorted[i]};
+        if (!page_wants(p, row.o))
+            continue;
+        path_visit(path, 0, row.o->v->data, take_scalar, &row);
+        struct row edge = cursor;
+        edge.is_number = row.is_number;
+        if (row.is_number)
+            edge.text = "";
+        if (!after || heap_order(&h, &row, &edge) > 0)
+            heap_add(&h, &row);
+    }
+    qsort(h.rows, h.n, sizeof *h.rows, compare_rows);
+    for (size_t k = 0; k < h.n; k++) {
+        const struct row *row = &h.rows[descending ? h.n - 1 - k : k];
         if ((int64_t)p->n == p->limit) {
-            struct row *last = &rows[descending ? n - k : k - 1];
-            p->next = xasprintf("%s:%s", last->o->id, str_or(last->text, ""));
+            const struct row *last = &h.rows[descending ? h.n - k : k - 1];
+            p->next = last->is_number ? xasprintf("%s:%.17g", last->o->id, last->number)
+                                      : xasprintf("%s:%s", last->o->id, str_or(last->text, ""));
             break;
         }
         page_add(p, row->o);
     }
-    for (size_t i = 0; i < n; i++)
-        free(rows[i].text);
-    free(rows);
+    free(h.rows);
 }
 
 static void page_reply(struct page *p) {
