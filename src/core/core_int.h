@@ -91,6 +91,7 @@ struct core {
     unsigned last_id_n;
     int64_t wall_ms, mono_ms;
     struct table tables[API_KIND_COUNT];
+    struct map macs; /* struct object * of the virtual machine, by address */
     int64_t revision;
 
     struct list effects; /* ready to go out */

@@ -2,6 +2,7 @@
 /* The objects: by kind and id, by unique name, and in the order in which lists show them. */
 #include "core/core_int.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 bool kind_named(enum api_kind kind) {
@@ -124,12 +125,29 @@ static void sorted_remove(struct table *t, struct object *o) {
     }
 }
 
-static void count(struct core *c, const struct object *o, int by) {
+/* Addresses of network cards are unique; the index is by the address in lower case. */
+static void index_macs(struct core *c, struct object *o, bool add) {
+    const struct api_vm *vm = o->v->data;
+    for (size_t i = 0; i < vm->n_nics; i++) {
+        char mac[24] = "";
+        for (size_t k = 0; vm->nics[i].mac[k] && k < sizeof mac - 1; k++)
+            mac[k] = (char)tolower((unsigned char)vm->nics[i].mac[k]);
+        if (!*mac)
+            continue;
+        if (add)
+            map_put(&c->macs, mac, o);
+        else if (map_get(&c->macs, mac) == o)
+            map_remove(&c->macs, mac);
+    }
+}
+
+static void count(struct core *c, struct object *o, int by) {
     c->counts.objects[o->kind] += (size_t)by;
     if (o->kind == API_KIND_VM) {
         size_t state = ((struct api_vm *)o->v->data)->state;
         if (state < ARRAY_LEN(c->counts.vms_by_state))
             c->counts.vms_by_state[state] += (size_t)by;
+        index_macs(c, o, by > 0);
     } else if (o->kind == API_KIND_SERVER && ((struct api_server *)o->v->data)->state == API_SERVER_STATE_ONLINE) {
         c->counts.servers_online += (size_t)by;
     }
@@ -170,6 +188,7 @@ void object_forget(struct core *c, struct object *o) {
 }
 
 void core_inventory_done(struct core *c) {
+    map_done(&c->macs);
     for (int kind = 0; kind < API_KIND_COUNT; kind++) {
         struct table *t = &c->tables[kind];
         size_t pos = 0;

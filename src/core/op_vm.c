@@ -2,6 +2,7 @@
 /* Operations on virtual machines. */
 #include "core/core_int.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -60,14 +61,11 @@ static int check_shape(const struct api_vm *vm, struct error *e) {
 }
 
 static bool mac_taken(struct core *c, const char *mac, const char *except) {
-    struct table *t = &c->tables[API_KIND_VM];
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_vm *vm = t->sorted[i]->v->data;
-        for (size_t k = 0; k < vm->n_nics; k++)
-            if (!str_eq(vm->id, except) && strcasecmp(vm->nics[k].mac, mac) == 0)
-                return true;
-    }
-    return false;
+    char lower[24] = "";
+    for (size_t k = 0; mac[k] && k < sizeof lower - 1; k++)
+        lower[k] = (char)tolower((unsigned char)mac[k]);
+    const struct object *o = map_get(&c->macs, lower);
+    return o && !str_eq(o->id, except);
 }
 
 /* 52:54:00 is the prefix that QEMU's users know; three random bytes. */
@@ -75,9 +73,11 @@ static void give_macs(struct core *c, struct api_vm *vm) {
     for (size_t i = 0; i < vm->n_nics; i++) {
         if (!str_empty(vm->nics[i].mac))
             continue;
-        uint64_t n = idgen_next(&c->ids);
-        str_take(&vm->nics[i].mac, xasprintf("52:54:00:%02x:%02x:%02x", (unsigned)(n & 0xff), (unsigned)(n >> 8 & 0xff),
-                                             (unsigned)(n >> 16 & 0xff)));
+        do {
+            uint64_t n = idgen_next(&c->ids);
+            str_take(&vm->nics[i].mac, xasprintf("52:54:00:%02x:%02x:%02x", (unsigned)(n & 0xff), (unsigned)(n >> 8 & 0xff),
+                                                 (unsigned)(n >> 16 & 0xff)));
+        } while (mac_taken(c, vm->nics[i].mac, vm->id));
     }
 }
 
