@@ -184,6 +184,17 @@ static int vm_merge(const struct api_vm *old, const char *patch, struct api_vm *
     return api_vm_merge(old, j, ret, e);
 }
 
+static void test_copy_of_an_emptied_array(void **state) {
+    struct api_vm vm, copy;
+    vm_create("{\"name\": \"a\", \"tags\": [\"x\"]}", &vm);
+    free(vm.tags[0]);
+    vm.n_tags = 0;
+    api_vm_copy(&copy, &vm);
+    assert_ptr_not_equal(copy.tags, vm.tags);
+    api_vm_done(&vm);
+    api_vm_done(&copy);
+}
+
 static void test_merge(void **state) {
     struct api_vm old, new;
     _cleanup_error_ struct error e = ERROR_INIT;
@@ -474,6 +485,7 @@ int main(void) {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_stored_and_peer),
+        cmocka_unit_test(test_copy_of_an_emptied_array),
         cmocka_unit_test(test_merge),
         cmocka_unit_test(test_merge_changeable_input),
         cmocka_unit_test(test_each_ref),

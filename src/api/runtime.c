@@ -96,9 +96,7 @@ static void value_own(const struct api_field *f, void *value) {
                 continue;
             }
             size_t n = *count_of(inner, value), size = api_element_size(inner);
-            if (n == 0)
-                continue;
-            char *elements = xmemdup(*(char **)at, n * size);
+            char *elements = n ? xmemdup(*(char **)at, n * size) : NULL; /* an emptied array may still have its block */
             *(char **)at = elements;
             for (size_t k = 0; k < n; k++)
                 value_own(inner, elements + k * size);
