@@ -38,7 +38,9 @@ class BadInput(cluster.ClusterCase):
                 self.assertEqual((answer.status, answer.json["code"]), (400, "invalid"), body)
 
     def test_numbers_out_of_range(self):
-        for field, values in {"cpus": (0, -1, 256, 1 << 40), "sockets": (0, 256), "memory": (0, -1, 1 << 10, (16 << 20) + 1, 1 << 45, 1 << 62)}.items():
+        wrong = {"cpus": (0, -1, 256, 1 << 40), "sockets": (0, 256),
+                 "memory": (0, -1, 1 << 10, (16 << 20) + 1, 1 << 45, 1 << 62)}
+        for field, values in wrong.items():
             for value in values:
                 with self.subTest(f"{field}={value}"):
                     error = self.refused(400, "invalid", "POST", "/vms", self.vm(**{field: value}))
@@ -58,8 +60,8 @@ class BadInput(cluster.ClusterCase):
             self.api.remove("/vms/giant")
 
     def test_names(self):
-        bad = ["", "x" * 300, "名" * 100, "a/b", "..", ".", "a\nb", "a\0b", "\x1b[31m", "<b>bold</b>", "a b\t", " lead", "trail ",
-               "a\u202eb", "00000000-0000-4000-8000-000000000000"]
+        bad = ["", "x" * 300, "名" * 100, "a/b", "..", ".", "a\nb", "a\0b", "\x1b[31m", "<b>bold</b>", "a b\t", " lead",
+               "trail ", "a\u202eb", "00000000-0000-4000-8000-000000000000"]
         for name in bad:
             with self.subTest(repr(name)[:40]):
                 error = self.refused(400, "invalid", "POST", "/vms", self.vm(name=name))
@@ -87,7 +89,8 @@ class BadInput(cluster.ClusterCase):
                 with self.assertRaises((rest.JobFailed, rest.ApiError)) as failed:
                     self.api.do("/repositories", {"name": "bad", "server": self.cluster.agent.name, "path": path})
                 self.assertTrue(failed.exception.message)
-        for path in ("/vms/..%2f..%2fetc", "/vms/%00", "/vms/%ff%fe", "/vms/" + "x" * 3000, "/vms/%zz", "/nothing", "/vms//start"):
+        for path in ("/vms/..%2f..%2fetc", "/vms/%00", "/vms/%ff%fe", "/vms/" + "x" * 3000, "/vms/%zz", "/nothing",
+                     "/vms//start"):
             with self.subTest(path[:30]):
                 answer = self.api.raw("GET", path)
                 self.assertIn(answer.status, (400, 404, 414), path)
@@ -105,7 +108,8 @@ class BadInput(cluster.ClusterCase):
         self.assertEqual(self.api.get("/about")["product"].lower(), "tarn")
 
     def test_a_body_that_is_too_large(self):
-        answer = self.api.raw("POST", "/vms", b'{"description":"' + b"x" * (8 << 20) + b'"}', {"Content-Type": "application/json"})
+        body = b'{"description":"' + b"x" * (8 << 20) + b'"}'
+        answer = self.api.raw("POST", "/vms", body, {"Content-Type": "application/json"})
         self.assertEqual((answer.status, answer.json["code"]), (413, "too-large"))
 
     def test_references_to_nothing(self):

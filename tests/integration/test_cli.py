@@ -25,7 +25,8 @@ class CommandLine(cluster.ClusterCase):
                         "--cmdline", "console=ttyS0 quiet", "--memory", "96MiB", "--machine", "microvm", timeout=180)
         self.assertNotIn("\x1b[", out, "no colours or bars where the output is no terminal")
         self.assertIn("tiny", self.tarn("template", "list"))
-        self.tarn("vm", "create", "hello", "--template", "tiny", "--cpus", "1", "--memory", "96MiB", "--display", "none", "--start")
+        self.tarn("vm", "create", "hello", "--template", "tiny", "--cpus", "1", "--memory", "96MiB", "--display", "none",
+                  "--start")
         table = self.tarn("vm", "list")
         self.assertRegex(table, r"hello\s+running\s+1\s+96 ?MiB")
         shown = json.loads(self.tarn("vm", "show", "hello", "-o", "json"))

@@ -34,7 +34,8 @@ class GuestEvents(cluster.ClusterCase):
         with c.console("again") as console:
             console.prompt()
             console.send("poweroff -f\n")
-        cluster.wait_until(lambda: self.api.get("/vms/again")["restarts"] == 1 and c.vm_state("again") == "running", 20, "a restart")
+        cluster.wait_until(lambda: self.api.get("/vms/again")["restarts"] == 1 and c.vm_state("again") == "running",
+                           20, "a restart")
         self.assertNotEqual(c.agent.guests()[vm["id"]], first)
         # What the administrator stops stays stopped.
         with c.console("again") as console:

@@ -109,7 +109,8 @@ class Join(cluster.ClusterCase):
     def test_frames_that_are_no_messages(self):
         context = self.fake("rude")
         for frame in ("not json", "[" * 20000, '{"event":"report","args":{}}', "7", '{"id":1,"ok":"maybe"}'):
-            with self.subTest(frame[:20]), ws.WebSocket("127.0.0.1", self.cluster.manager.port, "/agent/v1", context=context) as socket:
+            port = self.cluster.manager.port
+            with self.subTest(frame[:20]), ws.WebSocket("127.0.0.1", port, "/agent/v1", context=context) as socket:
                 socket.send(frame)
                 with self.assertRaises(ws.Closed):
                     socket.receive()

@@ -18,7 +18,7 @@ ALLOWED = re.compile(r"""^(
   | stp(cpy|ncpy)
   | malloc|calloc|realloc|reallocarray|free|abort
   | (__isoc\d\d_)?strto(l|ll|ul|ull|d)|atoi|(__isoc\d\d_)?sscanf
-  | v?snprintf|v?asprintf
+  | v?snprintf|v?asprintf|strerror
   | qsort|qsort_r|bsearch
   | gmtime_r|timegm                        # arithmetic on a time that is given; no time zone, no clock
   | __ctype_(b|tolower|toupper)_loc|tolower|toupper

@@ -51,8 +51,9 @@ class Source(unittest.TestCase):
         for name in files(".c", ".h", ".py"):
             lines = read(name).splitlines()
             self.assertLess(len(lines), 800, name)
-            long = [f"{name}:{number}" for number, line in enumerate(lines, 1) if len(line) > 120]
-            self.assertEqual(long, [], "lines of more than 120 columns")
+            most = 130 if name.endswith(".py") else 120
+            long = [f"{name}:{number}" for number, line in enumerate(lines, 1) if len(line) > most]
+            self.assertEqual(long, [], f"lines of more than {most} columns")
 
     def test_layers_point_down(self):
         bad = []
@@ -75,7 +76,7 @@ class Source(unittest.TestCase):
 
     def test_generated_files_are_made_from_the_description(self):
         """What apigen writes twice is the same, and nothing that it writes is kept in the repository."""
-        made = set(re.findall(r"'(api\w*\.[ch]|[\w.]+\.ts|openapi\.json)'", read("src/api/meson.build")))
+        made = set(re.findall(r"'([\w.]+)'", re.search(r"output: \[([^]]+)\]", read("src/api/meson.build")).group(1)))
         self.assertTrue(made)
         kept = [name for name in files(*made) if os.path.basename(name) in made]
         texts = {}
