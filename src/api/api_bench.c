@@ -18,8 +18,8 @@ static double now_us(void) {
 
 static char *sample(void) {
     _cleanup_json_ json_t *disk = json_pack("{s:s}", "disk", "0192f0c4-0000-7000-8000-000000000003");
-    _cleanup_json_ json_t *j = json_pack("{s:s,s:[s,s],s:i,s:[O,O]}", "name", "web-1", "tags", "front", "paris", "cpus", 4,
-                                         "disks", disk, disk);
+    _cleanup_json_ json_t *j = json_pack("{s:s,s:[s,s],s:i,s:[O,O]}", "name", "web-1", "tags", "front", "paris", "cpus",
+                                         4, "disks", disk, disk);
     char user_data[900];
     memset(user_data, 'a', sizeof user_data);
     json_object_set_new(j, "cloud_init", json_pack("{s:s#}", "user_data", user_data, (int)sizeof user_data));
@@ -68,7 +68,7 @@ int main(void) {
     struct api_route r;
     if (json_parse(text, strlen(text), &j, NULL) < 0 || api_vm_parse(j, API_STORED, &vm, NULL) < 0)
         abort();
-    MEASURE("JSON text to json_t", json_t *k; if (json_parse(text, strlen(text), &k, NULL) == 0) json_decref(k));
+    MEASURE("JSON text to json_t", json_t * k; if (json_parse(text, strlen(text), &k, NULL) == 0) json_decref(k));
     MEASURE("json_t to Vm, and done", api_vm_parse(j, API_STORED, &other, NULL); api_vm_done(&other));
     MEASURE("Vm to json_t", json_decref(api_vm_print(&vm, API_PRIVATE)));
     MEASURE("json_t to text", free(json_text(j)));

@@ -480,24 +480,15 @@ static void test_openapi(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_views),
-        cmocka_unit_test(test_stored_and_peer),
-        cmocka_unit_test(test_copy_of_an_emptied_array),
-        cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_merge_changeable_input),
-        cmocka_unit_test(test_each_ref),
-        cmocka_unit_test(test_printed_text_is_utf8),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_enums),
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_operations),
-        cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_agent_tables),
-        cmocka_unit_test(test_cli_table),
-        cmocka_unit_test(test_openapi),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_views),
+        cmocka_unit_test(test_stored_and_peer), cmocka_unit_test(test_copy_of_an_emptied_array),
+        cmocka_unit_test(test_merge),           cmocka_unit_test(test_merge_changeable_input),
+        cmocka_unit_test(test_each_ref),        cmocka_unit_test(test_printed_text_is_utf8),
+        cmocka_unit_test(test_numbers),         cmocka_unit_test(test_enums),
+        cmocka_unit_test(test_kinds),           cmocka_unit_test(test_operations),
+        cmocka_unit_test(test_routes),          cmocka_unit_test(test_agent_tables),
+        cmocka_unit_test(test_cli_table),       cmocka_unit_test(test_openapi),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,8 @@ class Description(unittest.TestCase):
         for path, methods in DOCUMENT["paths"].items():
             for method in methods:
                 for key in ("operationId", "summary", "tags", "x-permission"):
-                    self.refused(f"{method} {re.escape(path)}: has no {key}", lambda d: d["paths"][path][method].pop(key))
+                    self.refused(f"{method} {re.escape(path)}: has no {key}",
+                                 lambda d: d["paths"][path][method].pop(key))
 
     def test_permissions_are_held(self):
         self.refused("no role has", lambda d: d.update({"x-roles": {r: [] for r in d["x-roles"]}}))
@@ -68,8 +69,8 @@ class Description(unittest.TestCase):
         self.refused("have this command", lambda d: d["paths"][vm]["get"]["x-cli"].update(verb="delete"))
         self.refused("leaves out a path parameter", lambda d: d["paths"][vm]["get"]["x-cli"].update(args=[]))
         self.refused("two flags are called", lambda d: vm_field(d, **{"x-cli": "memory"}))
-        self.refused("default is not one of", lambda d: d["components"]["schemas"]["Vm"]["properties"]["machine"].update(
-            default="pc"))
+        self.refused("default is not one of",
+                     lambda d: d["components"]["schemas"]["Vm"]["properties"]["machine"].update(default="pc"))
 
     def test_every_default_is_allowed(self):
         """A default that a client may not send would make an object that cannot be created twice."""
@@ -85,8 +86,8 @@ class Description(unittest.TestCase):
         for s in api_model.load(TARN, AGENT).schemas.values():
             for f in s.fields:
                 if f.kind == "string" and f.creatable and not s.agent and (s.kind or any(g.required for g in s.fields)):
-                    bounded = f.constraint("maxLength") or f.constraint("format") in ("name", "uuid", "mac", "date-time") or \
-                        f.choices or f.key("x-ref") or f.constraint("x-ref")
+                    bounded = f.constraint("maxLength") or f.choices or f.ref or \
+                        f.constraint("format") in ("name", "uuid", "mac", "date-time")
                     self.assertTrue(bounded, f"{s.name}.{f.name} has no maxLength")
                 if f.array and f.creatable and s.kind:
                     self.assertTrue(f.key("maxItems"), f"{s.name}.{f.name} has no maxItems")

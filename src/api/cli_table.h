@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the command line knows of the API. The rows are generated from api/tarn.yaml: one command for each operation with an
- * x-cli key, its flags from the fields of the body, and how the answers are shown. src/cli is an engine over these rows.
+ * What the command line knows of the API. The rows are generated from api/tarn.yaml: one command for each operation
+ * with an x-cli key, its flags from the fields of the body, and how the answers are shown. src/cli is an engine over
+ * these rows.
  */
 #pragma once
 
@@ -52,7 +53,7 @@ struct api_cli_view {
     const char *kind;                  /* "vm", or NULL if it is no kind */
     const char *plural;                /* the path under which the kind is listed: "vms", or NULL */
     const struct api_cli_field *fields; /* those that a client may see, in their order; ended by a NULL name */
-    const char *const *columns;        /* of the table, dotted ("disks.0.size"), NULL-terminated; NULL: no columns given */
+    const char *const *columns;        /* of the table, dotted ("disks.0.size"), NULL-terminated; NULL: none */
 };
 
 #define API_CLI_ARGS 2
@@ -62,7 +63,8 @@ struct api_cli_command {
     const char *operation;     /* "vm_create" */
     const char *summary;
     const char *method, *path; /* "/vms/{vm}/start" */
-    /* Positional arguments, NULL where there are no more: those that stand in the path fill it, the others are fields of the body. */
+    /* Positional arguments, NULL where there are no more: those that stand in the path fill it, others are fields of
+       the body. */
     const char *args[API_CLI_ARGS];
     bool list;      /* the answer is a page of a list */
     bool job;       /* the answer is a job */

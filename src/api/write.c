@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Objects straight to text. Every change of an object is stored and told to whoever watches, so this is the busiest code of
- * the manager; it makes the same bytes as api_object_print() and json_text(), which random_test.c compares.
+ * Objects straight to text. Every change of an object is stored and told to whoever watches, so this is the busiest
+ * code of the manager; it makes the same bytes as api_object_print() and json_text(), which random_test.c compares.
  */
 #include "api/runtime.h"
 
@@ -14,8 +14,8 @@
 #include <stdio.h>
 
 /* 0: as it is; 'u': \u00XX; else the letter after the backslash. jansson leaves DEL and everything above as it is. */
-static const char escapes[256] = {[0 ... 7] = 'u', ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [0x0b] = 'u', ['\f'] = 'f',
-                                  ['\r'] = 'r', [0x0e ... 0x1f] = 'u', ['"'] = '"', ['\\'] = '\\'};
+static const char escapes[256] = {[0 ... 7] = 'u', ['\b'] = 'b', ['\t'] = 't',          ['\n'] = 'n', [0x0b] = 'u',
+                                  ['\f'] = 'f',    ['\r'] = 'r', [0x0e ... 0x1f] = 'u', ['"'] = '"',  ['\\'] = '\\'};
 
 static void text_write(const char *s, struct buf *out) {
     bool foreign = !utf8_valid(s); /* as in printing: what is no UTF-8 becomes '?' */
@@ -72,7 +72,7 @@ static void value_write(const struct api_field *f, const void *value, enum api_v
         buf_adds(out, *(const bool *)value ? "true" : "false");
         break;
     case API_TYPE_ENUM:
-        text_write(f->choices->texts[(size_t)*(const int *)value < f->choices->n ? *(const int *)value : 0], out);
+        text_write(f->choices->texts[(size_t) * (const int *)value < f->choices->n ? *(const int *)value : 0], out);
         break;
     case API_TYPE_OBJECT:
         api_object_write(f->schema, value, view, out);

@@ -130,10 +130,14 @@ def field_row(model, s, f):
         ("API_F_ARRAY", f.array), ("API_F_REQUIRED", f.required), ("API_F_READ_ONLY", f.read_only),
         ("API_F_WRITE_ONLY", f.write_only), ("API_F_INPUT", f.input), ("API_F_IMMUTABLE", f.key("x-immutable")),
         ("API_F_INTERNAL", f.internal), ("API_F_CHANGEABLE", f.key("x-changeable")), ("API_F_GIVEN", given(f))] if on]
-    fmt = "REF" if f.constraint("x-ref") or f.key("x-ref") else FORMATS[f.constraint("format")]
+    fmt = "REF" if f.ref else FORMATS[f.constraint("format")]
     text, number = defaults(model, f)
     low, high = limits(f)
-    choices = f"{model.enums[f.type_name].snake}_choices" if f.kind == "enum" else f"{s.snake}_{f.name}_choices" if f.choices else None
+    choices = None
+    if f.kind == "enum":
+        choices = f"{model.enums[f.type_name].snake}_choices"
+    elif f.choices:
+        choices = f"{s.snake}_{f.name}_choices"
     row = [f'.name = "{f.name}"', f".type = API_TYPE_{f.kind.upper()}", f".offset = offsetof({struct}, {f.name})"]
     if f.kind == "string" and fmt != "TEXT":
         row.append(f".format = API_FORMAT_{fmt}")
@@ -151,8 +155,8 @@ def field_row(model, s, f):
         row.append(f".choices = &{choices}")
     if f.kind == "object":
         row.append(f".schema = &api_{model.schemas[f.type_name].snake}_schema")
-    if f.key("x-ref") or f.constraint("x-ref"):
-        row.append(f".ref = {c_string(f.key('x-ref') or f.constraint('x-ref'))}")
+    if f.ref:
+        row.append(f".ref = {c_string(f.ref)}")
     if text is not None:
         row.append(f".text_default = {c_string(text)}")
     if number:
@@ -177,10 +181,12 @@ def schema_lines(model, s):
             lines += field_row(model, s, f)
         lines.append("};")
     fields = f"{len(s.fields)}, {s.snake}_fields" if s.fields else "0, NULL"
-    lines.append(f'const struct api_schema api_{s.snake}_schema = {{"{s.name}", sizeof(struct api_{s.snake}), {fields}}};')
+    lines.append(f"const struct api_schema api_{s.snake}_schema =")
+    lines.append(f'    {{"{s.name}", sizeof(struct api_{s.snake}), {fields}}};')
     lines += BODIES.format(n=s.snake).split("\n")
     if s.kind:
-        lines += [MERGE.format(n=s.snake) + " {", f"    return api_object_merge(&api_{s.snake}_schema, old, patch, ret, e);", "}"]
+        lines += [MERGE.format(n=s.snake) + " {",
+                  f"    return api_object_merge(&api_{s.snake}_schema, old, patch, ret, e);", "}"]
     return lines + [""]
 
 

@@ -72,9 +72,10 @@ def field_flag(model, f, prefix, creating):
     choices = model.enums[f.type_name].values if f.kind == "enum" else f.choices
     numeric = f.kind in ("integer", "number")
     return Flag(f.flag, prefix + f.name,
-                "FILE" if f.key("x-cli-file") else value_type(f), help_text(f, creating), f.array, creating and f.required,
+                "FILE" if f.key("x-cli-file") else value_type(f), help_text(f, creating), f.array,
+                creating and f.required,
                 f.constraint("minimum") if numeric else None, f.constraint("maximum") if numeric else None, choices,
-                f.key("x-ref") or f.constraint("x-ref"), default_text(f) if creating else None,
+                f.ref, default_text(f) if creating else None,
                 (f.type_name, creating) if f.kind == "object" else None)
 
 
@@ -166,7 +167,7 @@ def reachable(model, names):
 def view_lines(model, s):
     lines = [f"static const struct api_cli_field {s.snake}_fields[] = {{"]
     for f in visible(s):
-        row = [f'"{f.name}"', f"API_CLI_{value_type(f)}", str(f.array).lower(), c_string(f.key("x-ref") or f.constraint("x-ref")),
+        row = [f'"{f.name}"', f"API_CLI_{value_type(f)}", str(f.array).lower(), c_string(f.ref),
                f"&{model.schemas[f.type_name].snake}_view" if f.kind == "object" else "NULL"]
         lines += c_row(row)
     lines += ["    {0},", "};"]
@@ -180,8 +181,8 @@ def view_lines(model, s):
 
 def command_row(model, c):
     op = c.op
-    row = [f'.object = "{c.object}"', f'.verb = "{c.verb}"', f'.operation = "{op.name}"', f".summary = {c_string(op.key('summary'))}",
-           f'.method = "{op.method}"', f'.path = "{op.path}"']
+    row = [f'.object = "{c.object}"', f'.verb = "{c.verb}"', f'.operation = "{op.name}"',
+           f".summary = {c_string(op.key('summary'))}", f'.method = "{op.method}"', f'.path = "{op.path}"']
     if c.args:
         row.append(f".args = {{{', '.join(c_string(a) for a in c.args)}}}")
     flags = {"list": op.result and op.result[1], "job": op.key("x-job"), "change": op.body and op.body[1] == "change",

@@ -10,7 +10,8 @@ def cell(text):
 
 
 def table(head, rows):
-    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)] + ["| " + " | ".join(map(cell, r)) + " |" for r in rows] + [""]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(map(cell, r)) + " |" for r in rows] + [""]
 
 
 def anchor(name):
@@ -26,8 +27,8 @@ def type_text(model, f):
         text = anchor(f.type_name)
     else:
         text = f.constraint("format") or {"json": "object", "string": "text"}.get(f.kind, f.kind)
-    if f.key("x-ref") or f.constraint("x-ref"):
-        text = f"{f.key('x-ref') or f.constraint('x-ref')} (id; a name is taken too)"
+    if f.ref:
+        text = f"{f.ref} (id; a name is taken too)"
     if f.key("x-unit") == "bytes":
         text = "bytes"
     return f"list of {text}" if f.array else text
@@ -66,7 +67,8 @@ def object_lines(model, s):
     lines = [f"### {s.name}", ""]
     if s.description:
         lines += [s.description + ".", ""]
-    rows = [[f"`{f.name}`", type_text(model, f), limits_text(f), access_text(f), f.description] for f in s.fields if not f.internal]
+    rows = [[f"`{f.name}`", type_text(model, f), limits_text(f), access_text(f), f.description]
+            for f in s.fields if not f.internal]
     return lines + table(["Field", "Type", "Limits", "", ""], rows) if rows else lines + ["No fields.", ""]
 
 
@@ -75,11 +77,15 @@ def operation_rows(model):
         body = op.body and (anchor(op.body[0]) + (", merge patch" if op.body[1] == "change" else ""))
         if op.key("x-stream"):
             body = "bytes"
-        result = op.result and (("page of " if op.result[1] else "") + (op.result[0] if op.result[0] == "text" else anchor(op.result[0])))
+        result = op.result and ("page of " if op.result[1] else "") + anchor(op.result[0])
+        if op.result == ("text", False):
+            result = "text"
         if op.key("x-websocket"):
             result = "WebSocket"
-        permission = {"none": "no sign-in", "self": "any user"}.get(op.key("x-permission"), f"`{op.key('x-permission')}`")
-        yield [f"`{op.method} {op.path}`", op.key("summary"), permission, body or "", result or "", f"`{op.key('x-job')}`" if op.key("x-job") else ""]
+        permission = op.key("x-permission")
+        permission = {"none": "no sign-in", "self": "any user"}.get(permission, f"`{permission}`")
+        job = f"`{op.key('x-job')}`" if op.key("x-job") else ""
+        yield [f"`{op.method} {op.path}`", op.key("summary"), permission, body or "", result or "", job]
 
 
 def command_lines(model):
@@ -101,8 +107,8 @@ def command_lines(model):
 
 def source(model):
     lines = ["<!-- " + BANNER + " -->", "# Reference", "",
-             f"Every path is below `{model.base}`; the same, for programs, is served as `{model.base}/openapi.json`. In a path an "
-             "object's name stands as well as its id.", "", "## Operations", ""]
+             f"Every path is below `{model.base}`; the same, for programs, is served as `{model.base}/openapi.json`. "
+             "In a path an object's name stands as well as its id.", "", "## Operations", ""]
     lines += table(["Request", "", "Permission", "Body", "Answer", "Job"], operation_rows(model))
     lines += ["Parameters of lists:", ""]
     lines += [f"- `{p['name']}`: {p['description']}" for p in model.parameters.values()]
@@ -115,9 +121,9 @@ def source(model):
     for s in model.schemas.values():
         if not s.agent:
             lines += object_lines(model, s)
-    lines += ["## Messages between manager and agent", "", "For whoever reads the code; they are no part of the public API.", ""]
+    lines += ["## Messages between manager and agent", "", "For readers of the code; they are no part of the API.", ""]
     lines += table(["Op", "Arguments", "Result", "Once", "Can be cancelled"],
-                   [[f"`{a.name}`", anchor(a.args), anchor(a.result), "yes" if a.once else "", "yes" if a.cancel else ""]
+                   [[f"`{a.name}`", anchor(a.args), anchor(a.result), a.once and "yes" or "", a.cancel and "yes" or ""]
                     for a in model.agent_ops])
     lines += table(["Event", "Arguments"], [[f"`{n}`", anchor(s)] for n, s in model.agent_events.items()])
     for s in model.schemas.values():

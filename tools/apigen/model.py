@@ -8,13 +8,13 @@ from dataclasses import dataclass, field as dc_field
 import yaml
 
 METHODS = ["get", "post", "put", "patch", "delete"]
-RESERVED = set("""auto break case char const continue default do double else enum extern float for goto if inline int long
-register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool
+RESERVED = set("""auto break case char const continue default do double else enum extern float for goto if inline int
+long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while bool
 true false linux unix errno""".split())
 SCHEMA_KEYS = {"type", "enum", "description", "properties", "required", "x-kind", "x-columns"}
-FIELD_KEYS = {"type", "enum", "description", "format", "minLength", "maxLength", "minimum", "maximum", "maxItems", "default",
-              "items", "additionalProperties", "readOnly", "writeOnly", "$ref", "x-input", "x-immutable", "x-create",
-              "x-unit", "x-ref", "x-cli", "x-cli-file", "x-from-template", "x-internal", "x-changeable"}
+FIELD_KEYS = {"type", "enum", "description", "format", "minLength", "maxLength", "minimum", "maximum", "maxItems",
+              "default", "items", "additionalProperties", "readOnly", "writeOnly", "$ref", "x-input", "x-immutable",
+              "x-create", "x-unit", "x-ref", "x-cli", "x-cli-file", "x-from-template", "x-internal", "x-changeable"}
 OP_KEYS = {"operationId", "tags", "summary", "description", "parameters", "x-permission", "x-where", "x-job", "x-body",
            "x-result", "x-cli", "x-stream", "x-websocket"}
 FORMATS = {"uuid", "name", "path", "mac", "date-time"}
@@ -69,6 +69,11 @@ class Field:
     def constraint(self, name, default=None):
         """minimum, format … stand beside items for an array's elements."""
         return (self.item if self.array else self.raw).get(name, default)
+
+    @property
+    def ref(self):
+        """The kind to whose objects it refers."""
+        return self.key("x-ref") or self.constraint("x-ref")
 
     @property
     def description(self):
@@ -237,7 +242,8 @@ class Model:
 
 
 def read_field(name, raw, where, enums, schemas):
-    check(re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED, where, "not usable as a member of a C struct")
+    usable = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED
+    check(usable, where, "not usable as a member of a C struct")
     check(not set(raw) - FIELD_KEYS, where, f"unknown keys {sorted(set(raw) - FIELD_KEYS)}")
     f = Field(name, "", raw)
     t = raw
@@ -286,7 +292,8 @@ def read_schemas(documents):
             f = next((f for f in fields if f.name == n), None)
             check(f is not None, name, f"requires {n}, which it does not have")
             f.required = True
-        schemas[name] = Schema(name, fields, raw.get("description", ""), raw.get("x-kind", ""), raw.get("x-columns", []), agent)
+        schemas[name] = Schema(name, fields, raw.get("description", ""), raw.get("x-kind", ""),
+                               raw.get("x-columns", []), agent)
     return enums, schemas
 
 
@@ -310,7 +317,8 @@ def read_operations(doc, model):
             for p in op.path_params:
                 check(model.kind(p), where, f"the parameter {p} is not a kind")
             check(not op.body or op.body[0] in model.schemas, where, f"no schema {op.body and op.body[0]}")
-            check(not op.result or op.result[0] == "text" or op.result[0] in model.schemas, where, "its result has no schema")
+            described = not op.result or op.result[0] == "text" or op.result[0] in model.schemas
+            check(described, where, "its result has no schema")
             check(not op.key("x-job") or op.result == ("Job", False), where, "a job's result is Job")
             check(all(o.name != op.name for o in model.operations), where, "its operationId is taken")
             model.operations.append(op)
@@ -326,8 +334,8 @@ def load(tarn_path, agent_path):
 
 def build(doc, agent):
     enums, schemas = read_schemas([(False, doc), (True, agent)])
-    model = Model(doc["info"]["title"], doc["info"]["version"], doc["servers"][0]["url"], doc["x-roles"], enums, schemas, [],
-                  doc["components"]["parameters"], agent["x-protocol"], [], agent["x-events"])
+    model = Model(doc["info"]["title"], doc["info"]["version"], doc["servers"][0]["url"], doc["x-roles"], enums,
+                  schemas, [], doc["components"]["parameters"], agent["x-protocol"], [], agent["x-events"])
     check(list(model.roles) == enums["Role"].values, "x-roles", "differs from the schema Role")
     read_operations(doc, model)
     for name, raw in agent["x-ops"].items():

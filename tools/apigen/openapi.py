@@ -34,7 +34,9 @@ class Bundle:
 
     def enum(self, name):
         e = self.model.enums[name]
-        self.schemas.setdefault(name, {"type": "string", "enum": e.values, **({"description": e.description} if e.description else {})})
+        self.schemas.setdefault(name, {"type": "string", "enum": e.values})
+        if e.description:
+            self.schemas[name]["description"] = e.description
         return ref(name)
 
     def value(self, f, raw, mode):
@@ -96,7 +98,7 @@ def page(bundle, schema):
         "type": "object", "required": ["items", "revision"],
         "properties": {"items": {"type": "array", "items": ref(bundle.name(schema, "show"))},
                        "next": {"type": "string", "description": "The cursor of the next page; absent on the last one"},
-                       "total": {"type": "integer", "description": "How many there are; absent where a filter was given"},
+                       "total": {"type": "integer", "description": "How many there are; absent with a filter"},
                        "revision": {"type": "integer", "description": "The inventory's revision"}}}
     return ref(name)
 
@@ -158,10 +160,11 @@ def document(model):
     error = bundle.name(model.schemas["Error"], "show")
     bundle.schemas[error]["required"] = ["code", "message"]
     if_match = {"name": "If-Match", "in": "header", "schema": {"type": "string"},
-                "description": "The ETag of the object as it was read; the change is refused with 412 if it has changed since"}
+                "description": "The ETag of the object as it was read; 412 if it has changed since"}
     return {
         "openapi": "3.1.0",
-        "info": {"title": model.title, "version": model.version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+        "info": {"title": model.title, "version": model.version,
+                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
         "servers": [{"url": model.base}],
         "security": [{"token": []}],
         "tags": [{"name": t} for t in dict.fromkeys(op.tag for op in model.operations)],
@@ -170,7 +173,7 @@ def document(model):
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer",
                                           "description": "The secret of a session or of an API token"}},
             "parameters": dict(model.parameters) | {"if-match": if_match},
-            "responses": {"Error": {"description": "It was refused or failed; the code says why", **content(ref(error))}},
+            "responses": {"Error": {"description": "Refused or failed; the code says why", **content(ref(error))}},
             "schemas": bundle.schemas,
         },
     }

@@ -59,7 +59,8 @@ def source(model):
     for name in sorted(doc["components"]["schemas"]):
         lines += schema_lines(name, doc["components"]["schemas"][name])
     pairs = ", ".join(f"{s.kind}: {s.name}" for s in model.kinds)
-    lines += ["/** What each kind's objects are. */", f"export interface Kinds {{ {pairs} }}", "export type Kind = keyof Kinds", ""]
+    lines += ["/** What each kind's objects are. */", f"export interface Kinds {{ {pairs} }}",
+              "export type Kind = keyof Kinds", ""]
     lines += ["/** The paths of lists, by kind. */", "export const plurals: Record<Kind, string> = {"]
     lines += [f"  {s.kind}: '{model.plural(s)}'," for s in model.kinds] + ["}", ""]
     return lines + ["/** What each operation takes and gives. */"] + operation_lines(doc)

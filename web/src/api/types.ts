@@ -75,7 +75,7 @@ export interface DiskPage {
   items: Disk[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -110,7 +110,7 @@ export interface EventPage {
   items: Event[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -189,7 +189,7 @@ export interface JobPage {
   items: Job[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -280,7 +280,7 @@ export interface RepositoryPage {
   items: Repository[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -322,7 +322,7 @@ export interface ServerPage {
   items: Server[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -448,7 +448,7 @@ export interface TemplatePage {
   items: Template[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -483,7 +483,7 @@ export interface TokenPage {
   items: Token[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -526,7 +526,7 @@ export interface UploadPage {
   items: Upload[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -568,7 +568,7 @@ export interface UserPage {
   items: User[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
@@ -707,7 +707,7 @@ export interface VmPage {
   items: Vm[]
   /** The cursor of the next page; absent on the last one */
   next?: string
-  /** How many there are; absent where a filter was given */
+  /** How many there are; absent with a filter */
   total?: number
   /** The inventory's revision */
   revision: number
