@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands that are one request: a row of the table says everything that is needed. */
+#include "base/mem.h"
+#include "cli/cli.h"
+#include "cli/job.h"
+#include "cli/show.h"
+#include "cli/text.h"
+
+#include <stdio.h>
+
+#define PAGE 1000
+
+char *engine_path(const struct cli *cli) {
+    const struct api_cli_command *row = cli->args.command->row;
+    const char *values[API_CLI_ARGS];
+    size_t n = 0;
+    for (int i = 0; i < API_CLI_ARGS && row->args[i] && i < cli->args.n_values; i++)
+        if (command_arg_in_path(row, i))
+            values[n++] = cli->args.values[i];
+    return url_path(row->path, values, n);
+}
+
+/* ---- lists ---- */
+
+static char *page_path(const char *plural, const char *filter, const char *sort, const char *fields, int64_t limit,
+                       const char *after) {
+    struct buf path = {0};
+    char number[24];
+    buf_addf(&path, "/%s", plural);
+    snprintf(number, sizeof number, "%lld", (long long)limit);
+    url_query(&path, "limit", number);
+    if (filter)
+        url_query(&path, "filter", filter);
+    if (sort)
+        url_query(&path, "sort", sort);
+    if (fields)
+        url_query(&path, "fields", fields);
+    if (after)
+        url_query(&path, "after", after);
+    return buf_take(&path);
+}
+
+int engine_list(struct cli *cli, const char *plural, const char *filter, const char *sort, const char *fields, int64_t limit,
+                json_t **ret, struct error *e) {
+    _cleanup_json_ json_t *all = json_array();
+    _cleanup_free_ char *after = NULL;
+    for (;;) {
+        int64_t left = limit ? limit - (int64_t)json_array_size(all) : PAGE;
+        _cleanup_free_ char *path = page_path(plural, filter, sort, fields, left < PAGE ? left : PAGE, after);
+        _cleanup_json_ json_t *page = NULL;
+        int r = http_get(cli->http, path, &page, e);
+        if (r < 0)
+            return r;
+        json_t *items = json_object_get(page, "items");
+        if (!json_is_array(items))
+            return error_set(e, ERR_INTERNAL, "the manager's answer holds no list (GET %s)", path);
+        json_array_extend(all, items);
+        const char *next = json_string_value(json_object_get(page, "next"));
+        if (str_empty(next) || !json_array_size(items) || (limit && (int64_t)json_array_size(all) >= limit))
+            break;
+        if (str_eq(next, after))
+            return error_set(e, ERR_INTERNAL, "the manager's list does not move on (GET %s)", path);
+        str_set(&after, next);
+    }
+    *ret = TAKE_PTR(all);
+    return 0;
+}
+
+static bool has_name(const struct api_cli_view *view) {
+    for (const struct api_cli_field *f = view->fields; f->name; f++)
+        if (str_eq(f->name, "name"))
+            return true;
+    return false;
+}
+
+/* The top-level fields that the columns need; malloc'd. */
+static char *fields_of(const struct api_cli_view *view, const struct column *columns) {
+    struct buf b = {0};
+    bool name = has_name(view);
+    buf_adds(&b, name ? "id,name" : "id");
+    for (const struct column *c = columns; c && c->path; c++) {
+        _cleanup_free_ char *top = xstrndup(c->path, strcspn(c->path, "."));
+        if (!str_eq(top, "id") && !(name && str_eq(top, "name")))
+            buf_addf(&b, ",%s", top);
+    }
+    return buf_take(&b);
+}
+
+static int run_list(struct cli *cli, struct error *e) {
+    const struct args *a = &cli->args;
+    const struct api_cli_command *row = a->command->row;
+    const char *names = args_option(a, "fields"), *filter = args_option(a, "filter"), *sort = args_option(a, "sort");
+    _cleanup_columns_ struct column *columns = NULL;
+    int64_t limit;
+    int r = args_number(a, "limit", 1, INT32_MAX, 0, &limit, e);
+    if (r >= 0)
+        r = columns_make(row->result, names, &columns, e);
+    if (r < 0)
+        return r;
+    /* Programs that want JSON get whole objects unless they choose fields. */
+    bool all = !names && (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML);
+    _cleanup_free_ char *fields = all ? NULL : fields_of(row->result, cli->output == OUTPUT_NAME ? NULL : columns);
+    if (cli->dry_run) {
+        _cleanup_free_ char *path = page_path(row->path + 1, filter, sort, fields, limit && limit < PAGE ? limit : PAGE, NULL);
+        cli_print_request(cli, "GET", path, NULL);
+        return 0;
+    }
+    _cleanup_json_ json_t *list = NULL;
+    r = engine_list(cli, row->path + 1, filter, sort, fields, limit, &list, e);
+    return r < 0 ? r : show_list(cli, list, columns);
+}
+
+/* ---- everything else ---- */
+
+/* "user bob created": what happened, where there is nothing to show. */
+static void say_done(const struct cli *cli, const json_t *object) {
+    const struct command *c = cli->args.command;
+    const char *verb = c->verb, *name = json_str(object, "name");
+    const char *what = str_eq(verb, "create") ? "created" : str_eq(verb, "set") ? "changed" : str_eq(verb, "delete") ? "deleted"
+                                                                                                                    : "done";
+    _cleanup_free_ char *safe = text_safe(*name ? name : cli->args.n_values ? cli->args.values[0] : "");
+    _cleanup_free_ char *line = xasprintf("%s %s: %s\n", c->object, safe, what);
+    cli_write(line, strlen(line));
+}
+
+static int answer(struct cli *cli, json_t *object) {
+    const struct command *c = cli->args.command;
+    bool change = c->row->change || str_eq(c->verb, "create");
+    const struct api_cli_view *view = c->row->result;
+    if (!object || !view || (change && view->kind && cli->output == OUTPUT_TABLE)) {
+        if (cli->output == OUTPUT_TABLE)
+            say_done(cli, object);
+        return 0;
+    }
+    return show_object(cli, object, view);
+}
+
+int engine_job(struct cli *cli, json_t *job, struct error *e) {
+    if (args_has(&cli->args, "no-wait"))
+        return job_print_started(cli, job, e);
+    json_t *ended = NULL;
+    int r = job_follow(cli, job, &ended, e);
+    if (r == 0)
+        r = job_print_ended(cli, ended, e);
+    json_decref(ended);
+    return r;
+}
+
+int engine_run(struct cli *cli, struct error *e) {
+    const struct args *a = &cli->args;
+    const struct api_cli_command *row = a->command->row;
+    if (row->list)
+        return run_list(cli, e);
+    _cleanup_free_ char *path = engine_path(cli);
+    if (cli->dry_run) {
+        cli_print_request(cli, row->method, path, a->body);
+        return 0;
+    }
+    _cleanup_reply_ struct http_reply reply = {0};
+    struct http_request request = {.method = row->method, .path = path, .body = a->body, .fd = -1,
+                                   .if_match = args_option(a, "if-match")};
+    int r = http_do(cli->http, &request, &reply, e);
+    if (r < 0)
+        return r;
+    if (row->job && json_is_object(reply.body))
+        return engine_job(cli, reply.body, e);
+    return answer(cli, reply.body);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The stream of changes (GET /api/v1/stream), as messages. */
+#pragma once
+
+#include "cli/cli.h"
+
+#include <uv.h>
+
+struct stream;
+
+struct stream_config {
+    const char *kinds; /* comma-separated; NULL: all */
+    int64_t since;     /* resume after this revision; -1: from now */
+    void (*on_open)(void *ctx);
+    void (*on_message)(void *ctx, const json_t *message);
+    /* Once, also if it never opened; the stream may be freed in it. */
+    void (*on_close)(void *ctx, int code, const char *reason);
+    void *ctx;
+};
+
+/* One context for all WebSockets of the program; on the default loop. */
+struct ws_context;
+struct ws_context *cli_ws(void);
+void cli_ws_free(void);
+
+int stream_open(struct cli *cli, const struct stream_config *config, struct stream **ret, struct error *e);
+void stream_free(struct stream *s);
