@@ -38,6 +38,14 @@ static void roff_arg(struct buf *out, const char *s) {
     buf_addc(out, '"');
 }
 
+static void sentence(struct buf *out, const char *s) {
+    size_t len = strlen(s);
+    if (!len)
+        return;
+    roff(out, s);
+    buf_adds(out, s[len - 1] == '.' ? "\n" : ".\n");
+}
+
 static void flag_item(struct buf *out, const struct api_cli_flag *f) {
     buf_adds(out, ".It Fl Fl ");
     if (f->type == API_CLI_BOOLEAN && !f->array)
@@ -45,11 +53,9 @@ static void flag_item(struct buf *out, const struct api_cli_flag *f) {
     else
         buf_addf(out, "%s Ar %s", f->name, flag_metavar(f));
     buf_addc(out, '\n');
-    roff(out, f->help);
-    if (*f->help)
-        buf_addc(out, '\n');
+    sentence(out, f->help);
     if (f->choices) {
-        buf_adds(out, *f->help ? "One of" : "One of");
+        buf_adds(out, "One of");
         for (size_t i = 0; f->choices[i]; i++)
             buf_addf(out, "%s %s", i ? "," : "", f->choices[i]);
         buf_adds(out, ".\n");
@@ -63,7 +69,8 @@ static void flag_item(struct buf *out, const struct api_cli_flag *f) {
     }
     buf_done(&usual);
     for (const struct api_cli_flag *m = f->members; m && m->name; m++)
-        buf_addf(out, "%s\n.Cm %s Ns = Ns Ar %s%s\n", m == f->members ? "Keys:" : "", m->name, flag_metavar(m), m[1].name ? " ," : "");
+        buf_addf(out, "%s.Cm %s Ns = Ns Ar %s%s\n", m == f->members ? "Keys:\n" : "", m->name, flag_metavar(m),
+                 m[1].name ? " ," : "");
 }
 
 static void option_items(struct buf *out, const struct option *o) {
@@ -77,8 +84,7 @@ static void option_items(struct buf *out, const struct option *o) {
             roff_arg(out, o->arg);
         }
         buf_addc(out, '\n');
-        roff(out, o->help);
-        buf_addc(out, '\n');
+        sentence(out, o->help);
     }
 }
 
@@ -96,8 +102,7 @@ static void command_section(struct buf *out, const struct command *c) {
     for (int i = 0; c->row && !c->usage && i < API_CLI_ARGS && c->row->args[i]; i++)
         buf_addf(out, ".Ar %s\n", c->row->args[i]);
     buf_adds(out, ".Op Ar options\n.Pp\n");
-    roff(out, str_or(c->summary, ""));
-    buf_adds(out, ".\n");
+    sentence(out, str_or(c->summary, ""));
     bool flags = command_has_flags(c) && c->row->flags->name, lists = c->row && c->row->list && !c->options;
     bool change = c->row && c->row->change, job = c->row && c->row->job;
     if (!flags && !lists && !change && !job && !c->options)
