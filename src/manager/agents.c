@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager/agents.h"
+
+#include "manager/channel.h"
+#include "manager/parse.h"
+#include "manager/stats.h"
+#include "manager/ws.h"
+#include "os/log.h"
+
+#define MESSAGE_MAX (4 * 1024 * 1024)
+#define QUEUE_MAX   (64 * 1024 * 1024)
+#define PING_MS     5000
+#define SILENCE_MS  15000
+#define HELLO_MS    10000
+
+struct agent {
+    struct list link; /* in waiting, until its hello */
+    struct manager *m;
+    struct ws *ws;
+    char server[UUID_LEN + 1];
+    char *name;
+    bool up; /* its hello has been taken; it is in manager.agents */
+    int64_t since;
+};
+
+static void agent_free(struct agent *a) {
+    if (map_get(&a->m->agents, a->server) == a)
+        map_remove(&a->m->agents, a->server);
+    list_remove(&a->link);
+    free(a->name);
+    free(a);
+}
+
+static void agent_refuse(struct agent *a, int code, const char *reason) {
+    log_warning("server %s: connection refused: %s", a->name, reason);
+    ws_close(a->ws, code, reason);
+    agent_free(a);
+}
+
+/* The core is told, once, unless a newer connection has taken this one's place. */
+static void agent_gone(struct agent *a, const char *why) {
+    struct manager *m = a->m;
+    bool current = a->up && map_get(&m->agents, a->server) == a;
+    char server[UUID_LEN + 1];
+    memcpy(server, a->server, sizeof server);
+    if (current)
+        log_info("server %s: disconnected: %s", a->name, why);
+    agent_free(a);
+    if (!current)
+        return;
+    stats_forget(m, server);
+    channel_agent_lost(m, server);
+    shell_time(m);
+    core_agent_disconnected(m->core, server, why);
+    shell_pump(m);
+}
+
+/* NULL, or why its version does not fit. */
+static char *version_problem(const struct api_agent_hello *h) {
+    if (h->protocol != API_AGENT_PROTOCOL)
+        return xasprintf("version: agent protocol %lld, the manager speaks %d; upgrade %s", (long long)h->protocol,
+                         API_AGENT_PROTOCOL, h->protocol < API_AGENT_PROTOCOL ? "tarn-agent" : "tarn-manager");
+    switch (version_compare(TARN_VERSION, h->version)) {
+    case VERSION_FITS:
+        return NULL;
+    case VERSION_PEER_OLDER:
+        return xasprintf("version: tarn-agent %.20s, manager %s; upgrade tarn-agent", h->version, TARN_VERSION);
+    case VERSION_PEER_NEWER:
+        return xasprintf("version: tarn-agent %.20s, manager %s; upgrade tarn-manager", h->version, TARN_VERSION);
+    default:
+        return xstrdup("version: the agent's is not MAJOR.MINOR");
+    }
+}
+
+static void send_welcome(struct agent *a) {
+    json_t *args = json_object(), *j = json_object();
+    json_set_str(args, "server", a->server);
+    json_set_str(args, "manager_version", TARN_VERSION);
+    json_set_str(j, "event", api_agent_events[API_AGENT_EVENT_WELCOME].name);
+    json_object_set_new(j, "args", args);
+    char *text = json_text(j);
+    ws_send_text(a->ws, text, strlen(text));
+    free(text);
+    json_decref(j);
+}
+
+static void agent_welcome(struct agent *a, const struct api_agent_hello *hello) {
+    struct manager *m = a->m;
+    struct agent *old = map_get(&m->agents, a->server);
+    if (old) {
+        ws_close(old->ws, 4003, "replaced by a newer connection of the same server");
+        agent_free(old);
+        stats_forget(m, a->server);
+        channel_agent_lost(m, a->server);
+    }
+    a->up = true;
+    list_remove(&a->link);
+    map_put(&m->agents, a->server, a);
+    log_info("server %s: connected from %s, tarn-agent %.20s", a->name, ws_peer(a->ws), hello->version);
+    send_welcome(a);
+    shell_time(m);
+    core_agent_connected(m->core, a->server, hello);
+    shell_pump(m);
+}
+
+static void on_hello(struct agent *a, const json_t *message) {
+    struct api_agent_hello hello;
+    if (strcmp(json_str(message, "event"), api_agent_events[API_AGENT_EVENT_HELLO].name) != 0 ||
+        api_agent_hello_parse(json_object_get(message, "args"), API_PEER, &hello, NULL) < 0) {
+        agent_refuse(a, 4004, "the first frame must be the event hello");
+        return;
+    }
+    _cleanup_free_ char *problem = version_problem(&hello);
+    const struct api_server *server = core_server(a->m->core, a->server);
+    if (problem)
+        agent_refuse(a, 4001, problem);
+    else if (!server)
+        agent_refuse(a, 4002, "this server has been removed from the inventory; join again");
+    else
+        agent_welcome(a, &hello);
+    api_agent_hello_done(&hello);
+}
+
+static void on_message(struct agent *a, const json_t *message) {
+    struct manager *m = a->m;
+    if (!a->up) {
+        on_hello(a, message);
+    } else if (strcmp(json_str(message, "event"), api_agent_events[API_AGENT_EVENT_STATS].name) == 0) {
+        stats_sample(m, a->server, json_object_get(message, "args"));
+    } else if (strncmp(json_str(message, "id"), CHANNEL_OP, strlen(CHANNEL_OP)) == 0) {
+        channel_answered(m, a->server, json_str(message, "id") + strlen(CHANNEL_OP), message);
+    } else {
+        shell_time(m);
+        core_agent_message(m->core, a->server, message);
+        shell_pump(m);
+    }
+}
+
+static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
+    struct agent *a = ctx;
+    json_t *message = NULL;
+    if (json_parse(data, len, &message, NULL) < 0 || !json_is_object(message)) {
+        json_decref(message);
+        log_warning("server %s: sent something that is not a JSON object", a->name);
+        ws_close(w, 4004, "a frame is not a JSON object");
+        agent_gone(a, "it sent something that is not a JSON object");
+        return;
+    }
+    on_message(a, message);
+    json_decref(message);
+}
+
+static void on_closed(struct ws *w, void *ctx, int code, const char *reason) {
+    agent_gone(ctx, *reason ? reason : "the agent closed the connection");
+}
+
+static bool control_upgrade(struct exchange *x, const struct api_server *server) {
+    static const struct ws_ops ops = {.text = on_text, .closed = on_closed};
+    struct manager *m = x->m;
+    struct agent *a = xcalloc(1, sizeof *a);
+    a->m = m;
+    a->name = xstrdup(server->name);
+    snprintf(a->server, sizeof a->server, "%s", server->id);
+    a->since = manager_now(m);
+    list_append(&m->agents_waiting, &a->link);
+    const struct ws_config config = {.ops = &ops,
+                                     .ctx = a,
+                                     .max_text = MESSAGE_MAX,
+                                     .max_queue = QUEUE_MAX,
+                                     .ping_ms = PING_MS,
+                                     .silence_ms = SILENCE_MS};
+    a->ws = exchange_accept_ws(x, &config);
+    return true;
+}
+
+bool agents_upgrade(struct exchange *x) {
+    char fingerprint[65];
+    const char *rest = x->path + strlen(AGENT_PATH);
+    const struct api_server *server =
+        conn_certificate(x->conn, fingerprint) ? core_server_by_certificate(x->m->core, fingerprint) : NULL;
+    if (!server)
+        exchange_fail(x, ERR_UNAUTHENTICATED,
+                      "this needs the client certificate of a server in the inventory; join with: "
+                      "tarn-agent join");
+    else if (*rest == 0)
+        return control_upgrade(x, server);
+    else if (strncmp(rest, "/channel/", 9) == 0)
+        return channel_upgrade(x, server->id, rest + 9);
+    else
+        exchange_fail(x, ERR_NOT_FOUND, "there is nothing at this path");
+    return false;
+}
+
+bool agents_connected(struct manager *m, const char *server) { return map_get(&m->agents, server) != NULL; }
+
+void agents_send(struct manager *m, const char *server, const char *text) {
+    struct agent *a = map_get(&m->agents, server);
+    if (a)
+        ws_send_text(a->ws, text, strlen(text));
+}
+
+void agents_drop(struct manager *m, const char *server) {
+    struct agent *a = map_get(&m->agents, server);
+    if (!a)
+        return;
+    if (core_server(m->core, server))
+        ws_close(a->ws, 1000, "the manager ends this connection; connect again");
+    else
+        ws_close(a->ws, 4002, "this server has been removed from the inventory; join again");
+    agent_gone(a, "the manager ended the connection");
+}
+
+void agents_init(struct manager *m) { list_init(&m->agents_waiting); }
+
+void agents_tick(struct manager *m) {
+    struct agent *a, *tmp;
+    list_for_each_safe(a, tmp, &m->agents_waiting, link) {
+        if (manager_now(m) - a->since > HELLO_MS)
+            agent_refuse(a, 4004, "no hello came within 10 s");
+    }
+}
+
+void agents_done(struct manager *m) { map_done(&m->agents); }

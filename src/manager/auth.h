@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who asks: the Authorization header or the session cookie, looked up in the core's tokens. */
+#pragma once
+
+#include "manager/http.h"
+
+#define SESSION_COOKIE "tarn_session"
+#define SECRET_BYTES   32
+#define SECRET_TEXT    (SECRET_BYTES * 2 + 1)
+
+/* Fills x->who. No credentials: 0 and x->who.known is false. Bad or expired ones: an error. */
+int auth_identify(struct exchange *x, struct error *e);
+/* What a change made with a cookie must show besides it, so that no other site can make it: 0 or an error. */
+int auth_check_csrf(struct exchange *x, struct error *e);
+/* Whether the token of that hash may still be used: for connections that stay. */
+bool auth_still_valid(struct manager *m, const char *hash);
+/* X-Tarn-CSRF of a session: HMAC-SHA-256 keyed with its secret, in hex. */
+void auth_csrf(const char *secret, char ret[static 65]);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What http.c and ws.c share; for nobody else. */
+#pragma once
+
+#include "manager/http.h"
+
+#include <libwebsockets.h>
+#include <netinet/in.h>
+
+struct http_server {
+    struct manager *m;
+    struct lws_context *context;
+    struct lws_vhost *vhost;
+    SSL_CTX *tls; /* the vhost's */
+    struct list conns;
+    size_t n_conns;
+};
+
+struct conn {
+    struct list link;
+    struct http_server *server;
+    struct lws *wsi;
+    struct exchange *x;
+    struct ws *ws;
+    char peer[INET6_ADDRSTRLEN];
+    bool loopback;
+
+    bool in_callback; /* of the request: who answers now is written when it returns */
+    bool paused;      /* reading is off */
+    bool close_after, lingering;
+    int64_t linger_until, linger_left;
+    int64_t body_left; /* of the request's body, still to arrive */
+
+    /* The answer on its way out. */
+    bool answering;
+    struct buf head;
+    char *text;
+    size_t len, at;
+};
+
+void conn_close_soon(struct conn *c);
+void exchange_free(struct exchange *x);

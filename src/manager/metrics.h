@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* GET /metrics, in Prometheus' text format. */
+#pragma once
+
+#include "manager/http.h"
+
+void metrics_get(struct exchange *x);

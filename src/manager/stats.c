@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager/stats.h"
+
+#include "base/units.h"
+
+#define VMS_MAX 4096 /* of one server */
+
+struct vm_entry {
+    struct list link; /* in its server's */
+    char id[UUID_LEN + 1];
+    uint64_t sample; /* the server's in which it was last seen */
+    int64_t time_ms, memory;
+    double cpu, disk_read, disk_write, net_receive, net_send;
+};
+
+struct server_entry {
+    struct api_server_stats last;
+    struct list vms;
+    size_t n_vms;
+    uint64_t sample;
+};
+
+struct stats {
+    struct map servers; /* id -> server_entry */
+    struct map vms;     /* id -> vm_entry */
+};
+
+struct stats *stats_new(void) {
+    return xcalloc(1, sizeof(struct stats));
+}
+
+static void vm_drop(struct stats *s, struct server_entry *server, struct vm_entry *v) {
+    if (map_get(&s->vms, v->id) == v)
+        map_remove(&s->vms, v->id);
+    list_remove(&v->link);
+    server->n_vms--;
+    free(v);
+}
+
+static void server_drop(struct stats *s, const char *id, struct server_entry *server) {
+    struct vm_entry *v, *tmp;
+    list_for_each_safe(v, tmp, &server->vms, link) { vm_drop(s, server, v); }
+    map_remove(&s->servers, id);
+    api_server_stats_done(&server->last);
+    free(server);
+}
+
+void stats_free(struct stats *s) {
+    if (!s)
+        return;
+    size_t pos = 0;
+    const char *id;
+    void *server;
+    while (map_next(&s->servers, &pos, &id, &server))
+        server_drop(s, id, server);
+    map_done(&s->servers);
+    map_done(&s->vms);
+    free(s);
+}
+
+void stats_forget(struct manager *m, const char *server) {
+    struct server_entry *entry = map_get(&m->stats->servers, server);
+    if (entry)
+        server_drop(m->stats, server, entry);
+}
+
+static void vm_store(struct stats *s, struct server_entry *server, const struct api_vm_stats *in) {
+    struct vm_entry *v = map_get(&s->vms, in->vm);
+    if (!v) {
+        if (!uuid_valid(in->vm) || server->n_vms >= VMS_MAX)
+            return;
+        v = xcalloc(1, sizeof *v);
+        snprintf(v->id, sizeof v->id, "%s", in->vm);
+        map_put(&s->vms, v->id, v);
+        server->n_vms++;
+    } else {
+        list_remove(&v->link); /* it may have come from another server */
+    }
+    list_append(&server->vms, &v->link);
+    v->sample = server->sample;
+    if (time_parse(in->time, &v->time_ms) < 0)
+        v->time_ms = manager_wall();
+    v->memory = in->memory;
+    v->cpu = in->cpu;
+    v->disk_read = in->disk_read;
+    v->disk_write = in->disk_write;
+    v->net_receive = in->net_receive;
+    v->net_send = in->net_send;
+}
+
+void stats_sample(struct manager *m, const char *server, const json_t *args) {
+    struct stats *s = m->stats;
+    struct api_stats_sample sample;
+    if (api_stats_sample_parse(args, API_PEER, &sample, NULL) < 0)
+        return;
+    struct server_entry *entry = map_get(&s->servers, server);
+    if (!entry) {
+        entry = xcalloc(1, sizeof *entry);
+        list_init(&entry->vms);
+        api_server_stats_init(&entry->last);
+        map_put(&s->servers, server, entry);
+    }
+    entry->sample++;
+    api_server_stats_done(&entry->last);
+    api_server_stats_copy(&entry->last, &sample.server);
+    str_set(&entry->last.server, server);
+    for (size_t i = 0; i < sample.n_vms; i++)
+        vm_store(s, entry, &sample.vms[i]);
+    struct vm_entry *v, *tmp;
+    list_for_each_safe(v, tmp, &entry->vms, link) {
+        if (v->sample != entry->sample)
+            vm_drop(s, entry, v);
+    }
+    api_stats_sample_done(&sample);
+}
+
+/* ---- handlers ---- */
+
+void stats_server(struct exchange *x) {
+    const struct api_server *server = core_server(x->m->core, x->route.params[0]);
+    struct server_entry *entry = server ? map_get(&x->m->stats->servers, server->id) : NULL;
+    if (!server)
+        exchange_fail(x, ERR_NOT_FOUND, "there is no server %s", x->route.params[0]);
+    else if (!entry)
+        exchange_fail(x, ERR_NOT_FOUND, "there is no sample of the server %s: %s", server->name,
+                      core_agent_is_connected(x->m->core, server->id) ? "it has just connected" : "it is offline");
+    else
+        exchange_reply_json(x, 200, 0, api_server_stats_print(&entry->last, API_PUBLIC));
+}
+
+static json_t *vm_json(const struct vm_entry *v) {
+    char time[TIME_TEXT_MAX];
+    struct api_vm_stats out;
+    api_vm_stats_init(&out);
+    str_set(&out.vm, v->id);
+    str_set(&out.time, time_format(v->time_ms, time));
+    out.cpu = v->cpu;
+    out.memory = v->memory;
+    out.disk_read = v->disk_read;
+    out.disk_write = v->disk_write;
+    out.net_receive = v->net_receive;
+    out.net_send = v->net_send;
+    json_t *j = api_vm_stats_print(&out, API_PUBLIC);
+    api_vm_stats_done(&out);
+    return j;
+}
+
+void stats_vm(struct exchange *x) {
+    const struct api_vm *vm = core_vm(x->m->core, x->route.params[0]);
+    struct vm_entry *v = vm ? map_get(&x->m->stats->vms, vm->id) : NULL;
+    if (!vm)
+        exchange_fail(x, ERR_NOT_FOUND, "there is no virtual machine %s", x->route.params[0]);
+    else if (!v)
+        exchange_fail(x, ERR_NOT_FOUND, "there is no sample of the virtual machine %s: it is %s", vm->name,
+                      api_vm_state_text(vm->state));
+    else
+        exchange_reply_json(x, 200, 0, vm_json(v));
+}
+
+/* ---- metrics ---- */
+
+/* A label's value. */
+static void add_label(struct buf *out, const char *s) {
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            buf_addc(out, '\\');
+        buf_addc(out, *s);
+    }
+}
+
+static const struct {
+    const char *name, *help;
+    size_t offset;
+    bool integer;
+} server_gauges[] =
+    {
+        {"cpu", "CPUs in use", offsetof(struct api_server_stats, cpu), false},
+        {"memory_used_bytes", "Memory in use", offsetof(struct api_server_stats, memory_used), true},
+        {"memory_total_bytes", "Memory in all", offsetof(struct api_server_stats, memory_total), true},
+        {"disk_read_bytes_per_second", "Read from disks", offsetof(struct api_server_stats, disk_read), false},
+        {"disk_write_bytes_per_second", "Written to disks", offsetof(struct api_server_stats, disk_write), false},
+        {"net_receive_bytes_per_second", "Received", offsetof(struct api_server_stats, net_receive), false},
+        {"net_send_bytes_per_second", "Sent", offsetof(struct api_server_stats, net_send), false},
+        {"agent_memory_bytes", "Resident memory of tarn-agent", offsetof(struct api_server_stats, agent_memory), true},
+},
+  vm_gauges[] = {
+      {"cpu", "CPUs in use", offsetof(struct vm_entry, cpu), false},
+      {"memory_bytes", "Resident memory of its process", offsetof(struct vm_entry, memory), true},
+      {"disk_read_bytes_per_second", "Read from disks", offsetof(struct vm_entry, disk_read), false},
+      {"disk_write_bytes_per_second", "Written to disks", offsetof(struct vm_entry, disk_write), false},
+      {"net_receive_bytes_per_second", "Received", offsetof(struct vm_entry, net_receive), false},
+      {"net_send_bytes_per_second", "Sent", offsetof(struct vm_entry, net_send), false},
+};
+
+static void add_value(struct buf *out, const void *entry, size_t offset, bool integer) {
+    const char *p = (const char *)entry + offset;
+    if (integer)
+        buf_addf(out, "\"} %lld\n", (long long)*(const int64_t *)(const void *)p);
+    else
+        buf_addf(out, "\"} %.6g\n", *(const double *)(const void *)p);
+}
+
+void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct buf *out) {
+    const char *id;
+    void *value;
+    for (size_t g = 0; g < ARRAY_LEN(server_gauges); g++) {
+        buf_addf(out, "# HELP tarn_server_%s %s\n# TYPE tarn_server_%s gauge\n", server_gauges[g].name,
+                 server_gauges[g].help, server_gauges[g].name);
+        for (size_t pos = 0; map_next(&s->servers, &pos, &id, &value);) {
+            const struct api_server *server = core_server(m->core, id);
+            buf_addf(out, "tarn_server_%s{server=\"", server_gauges[g].name);
+            add_label(out, server ? server->name : id);
+            add_value(out, &((struct server_entry *)value)->last, server_gauges[g].offset, server_gauges[g].integer);
+        }
+    }
+    for (size_t g = 0; vms && g < ARRAY_LEN(vm_gauges); g++) {
+        buf_addf(out, "# HELP tarn_vm_%s %s\n# TYPE tarn_vm_%s gauge\n", vm_gauges[g].name, vm_gauges[g].help,
+                 vm_gauges[g].name);
+        for (size_t pos = 0; map_next(&s->vms, &pos, &id, &value);) {
+            const struct api_vm *vm = core_vm(m->core, id);
+            buf_addf(out, "tarn_vm_%s{vm=\"", vm_gauges[g].name);
+            add_label(out, vm ? vm->name : id);
+            add_value(out, value, vm_gauges[g].offset, vm_gauges[g].integer);
+        }
+    }
+}

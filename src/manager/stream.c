@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manager/stream.h"
+
+#include "manager/auth.h"
+#include "manager/parse.h"
+#include "manager/ring.h"
+#include "manager/ws.h"
+
+#define RING_ITEMS 20000
+#define RING_BYTES (32 * 1024 * 1024)
+#define AHEAD      65536 /* bytes queued on one connection */
+#define PROGRESS   "{\"type\":\"progress\""
+
+struct client {
+    struct list link;
+    struct manager *m;
+    struct ws *ws;
+    uint64_t position, live; /* live: where the backlog ends */
+    bool resync, synced;
+    char *kinds;  /* as in the query; NULL: all */
+    unsigned may; /* bits of the kinds that the role may list */
+    char token[65];
+};
+
+struct stream {
+    struct ring ring;
+    struct list clients;
+    size_t n_clients;
+    bool dirty;
+};
+
+struct stream *stream_new(int64_t revision) {
+    struct stream *s = xcalloc(1, sizeof *s);
+    ring_init(&s->ring, RING_ITEMS, RING_BYTES, revision);
+    list_init(&s->clients);
+    return s;
+}
+
+static void client_free(struct client *c) {
+    c->m->stream->n_clients--;
+    list_remove(&c->link);
+    free(c->kinds);
+    free(c);
+}
+
+void stream_free(struct stream *s) {
+    if (!s)
+        return;
+    ring_done(&s->ring);
+    free(s);
+}
+
+size_t stream_clients(const struct manager *m) { return m->stream->n_clients; }
+
+static unsigned kinds_of_role(enum api_role role) {
+    unsigned may = 0;
+    for (int i = 0; i < API_OP_COUNT; i++) {
+        const struct api_op *op = &api_ops[i];
+        /* An operation for oneself (one's own tokens) says nothing of everybody's objects. */
+        if (op->list && op->kind >= 0 && (role == API_ROLE_ADMINISTRATOR || (!op->self && (op->roles & 1u << role))))
+            may |= 1u << op->kind;
+    }
+    return may;
+}
+
+static bool kinds_are_known(const char *kinds) {
+    while (*kinds) {
+        size_t len = strcspn(kinds, ",");
+        _cleanup_free_ char *kind = xstrndup(kinds, len);
+        if (api_kind_from_text(kind) < 0)
+            return false;
+        kinds += len + (kinds[len] == ',');
+    }
+    return true;
+}
+
+static bool client_wants(const void *ctx, const char *kind) {
+    const struct client *c = ctx;
+    int k = api_kind_from_text(kind);
+    return k >= 0 && (c->may & 1u << k) && (!c->kinds || list_has(c->kinds, kind));
+}
+
+static void send_mark(struct client *c, const char *type) {
+    char text[96];
+    int n =
+        snprintf(text, sizeof text, "{\"type\":\"%s\",\"revision\":%lld}", type, (long long)core_revision(c->m->core));
+    ws_send_text(c->ws, text, (size_t)n);
+}
+
+static void on_pull(struct ws *w, void *ctx) {
+    struct client *c = ctx;
+    struct ring *r = &c->m->stream->ring;
+    if (c->resync) {
+        c->resync = false;
+        send_mark(c, "resync");
+    }
+    while (ws_queued(w) < AHEAD) {
+        if (!c->synced && c->position >= c->live) {
+            c->synced = true;
+            send_mark(c, "synced");
+        }
+        if (c->position == r->next)
+            return;
+        const struct ring_item *it = ring_get(r, c->position);
+        if (!it) {
+            ws_close(w, 4008, "fell too far behind; connect again with since=REVISION");
+            client_free(c);
+            return;
+        }
+        c->position++;
+        if ((!it->transient || c->synced) && client_wants(c, it->kind))
+            ws_send_text(w, it->text, it->len);
+    }
+}
+
+static void on_closed(struct ws *w, void *ctx, int code, const char *reason) { client_free(ctx); }
+
+void stream_publish(struct manager *m, int64_t revision, const char *kind, char *text) {
+    ring_add(&m->stream->ring, revision, kind, text, strncmp(text, PROGRESS, sizeof PROGRESS - 1) == 0);
+    m->stream->dirty = true;
+}
+
+void stream_flush(struct manager *m) {
+    struct client *c;
+    if (!m->stream->dirty)
+        return;
+    m->stream->dirty = false;
+    list_for_each(c, &m->stream->clients, link) { ws_kick(c->ws); }
+}
+
+void stream_tick(struct manager *m) {
+    struct client *c, *tmp;
+    list_for_each_safe(c, tmp, &m->stream->clients, link) {
+        if (auth_still_valid(m, c->token))
+            continue;
+        ws_close(c->ws, 4401, "the session or token has ended; sign in again");
+        client_free(c);
+    }
+}
+
+bool stream_upgrade(struct exchange *x) {
+    static const struct ws_ops ops = {.pull = on_pull, .closed = on_closed};
+    struct manager *m = x->m;
+    int64_t since = 0;
+    _cleanup_free_ char *text = conn_query(x->conn, "since");
+    if (text && decimal_parse(text, &since) < 0) {
+        exchange_fail(x, ERR_INVALID, "since must be a revision, a decimal number");
+        return false;
+    }
+    _cleanup_free_ char *kinds = conn_query(x->conn, "kinds");
+    if (kinds && !kinds_are_known(kinds)) {
+        exchange_fail(x, ERR_INVALID, "kinds must be a comma-separated list of kinds (vm, job, …)");
+        return false;
+    }
+    struct client *c = xcalloc(1, sizeof *c);
+    c->m = m;
+    c->kinds = TAKE_PTR(kinds);
+    c->may = kinds_of_role(x->who.role);
+    c->position = c->live = m->stream->ring.next;
+    if (text)
+        c->resync =
+            since > core_revision(m->core) || !ring_resume(&m->stream->ring, since, client_wants, c, &c->position);
+    memcpy(c->token, x->who.hash, sizeof c->token);
+    c->ws = exchange_accept_ws(
+        x, &(struct ws_config){
+               .ops = &ops, .ctx = c, .max_queue = 4 * 1024 * 1024, .ping_ms = 20000, .silence_ms = 60000});
+    list_append(&m->stream->clients, &c->link);
+    m->stream->n_clients++;
+    return true;
+}
