@@ -131,13 +131,6 @@ class Bench:
 
     # ---- one kind ----
 
-    def commits(self):
-        text = self.c.api.raw("GET", "//metrics").data.decode()
-        for line in text.splitlines():
-            if line.startswith(("tarn_store_commits_total ", "tarn_commits_total ")):
-                return int(float(line.split()[1]))
-        raise AssertionError("/metrics has no count of commits")
-
     def last_job(self, kind, before):
         for job in self.c.api.get("/jobs", limit=20)["items"]:
             if job["kind"] == kind and job["id"] not in before:
@@ -198,11 +191,7 @@ class Bench:
     def manager_points(self, kind):
         """SIGKILL after each commit of the job."""
         self.armed = "manager"
-        self.restart_manager()
-        self.c.wait_online(self.c.agent.name)
-        time.sleep(0.2)
-        first = self.commits()
-        return self.walk(kind, first, lambda n: self.arm_manager(n), lambda: not self.c.manager.running())
+        return self.walk(kind, self.arm_manager, lambda: not self.c.manager.running())
 
     def arm_manager(self, n):
         if not self.restart_manager({"TARN_CRASH_AFTER_COMMITS": str(n)}):
@@ -227,13 +216,13 @@ class Bench:
             self.restart_agent({f"TARN_CRASH_AFTER_{what}": str(n)})
             cluster.wait_until(lambda: not self.c.agent.running() or self.c.online(self.c.agent.name), 30, "online")
             return self.c.agent.running()
-        return self.walk(kind, 1, arm, lambda: not self.c.agent.running(), abort)
+        return self.walk(kind, arm, lambda: not self.c.agent.running(), abort)
 
-    def walk(self, kind, first, arm, crashed, abort=False):
+    def walk(self, kind, arm, crashed, abort=False):
         """The points that the job reached."""
         reached = []
-        n, misses = first, 0
-        while n < first + LIMIT:
+        n, misses = 1, 0
+        while n < LIMIT:
             hit = self.attempt(kind, lambda n=n: arm(n), crashed, abort)
             self.settle()
             if hit:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real managers and agents in a directory of their own, for tests and benchmarks.
 
-Everything that a Cluster starts is ended by its close(), by pid: its daemons, and the guests, whose command lines hold the
-cluster's directory. What the sanitizers have written is a failure of the test that closes the cluster.
+Everything that a Cluster starts is ended by its close(), by pid: its daemons, and and the guests, which have files in
+the cluster's directory open. What the sanitizers have written is a failure of the test that closes the cluster.
 """
 
 import json
@@ -55,8 +55,16 @@ def images(flavour=None):
     return out
 
 
-def processes(text):
-    """{pid: argument list} of the processes that have text in their arguments, zombies left out."""
+def files_of(pid):
+    """What a process has open; a guest has its standard error below its agent's directory."""
+    try:
+        return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []
+
+
+def processes(directory):
+    """{pid: argument list} of the processes that name the directory in their arguments or have a file in it open."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
@@ -66,7 +74,7 @@ def processes(text):
                 args = f.read()
         except OSError:
             continue
-        if text.encode() in args:
+        if args and (directory.encode() in args or any(path.startswith(directory) for path in files_of(name))):
             found[int(name)] = args.decode(errors="replace").split("\0")[:-1]
     return found
 
