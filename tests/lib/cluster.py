@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real managers and agents in a directory of their own, for tests and benchmarks.
 
-Everything that a Cluster starts is ended by its close(), by pid: its daemons, and and the guests, which have files in
+Everything that a Cluster starts is ended by its close(), by pid: its daemons, and the guests, which have files in
 the cluster's directory open. What the sanitizers have written is a failure of the test that closes the cluster.
 """
 
