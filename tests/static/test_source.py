@@ -133,7 +133,7 @@ class Documents(unittest.TestCase):
 
     def test_every_dependency_has_its_reason(self):
         packages = set()
-        for line in re.findall(r'^(?:build|guests|tests|bench)="([^"]+)"', read("setup"), re.M):
+        for line in re.findall(r'^(?:build|guests|tests|bench|peers)="([^"]+)"', read("setup"), re.M):
             packages |= set(line.split())
         text = read("docs/dependencies.md")
         self.assertEqual([name for name in sorted(packages) if f"`{name}`" not in text], [])
