@@ -240,6 +240,11 @@ static void flush(struct host *h) {
     held_release(h);
 }
 
+static void forgotten_free(struct host *h) {
+    struct op *op, *next;
+    list_for_each_safe(op, next, &h->forgotten, link) op_free(op);
+}
+
 void host_settle(struct host *h) {
     for (;;) {
         struct guest *g = list_first(&h->touched, struct guest, touched);
@@ -255,6 +260,7 @@ void host_settle(struct host *h) {
     if (h->report_wanted && h->started && h->finding == 0 && h->opening == 0)
         host_report_all(h);
     flush(h);
+    forgotten_free(h);
 }
 
 static void commit_done(struct host *h, struct commit *c) {
@@ -310,7 +316,7 @@ struct host *host_new(const struct host_config *config) {
     h->version = xstrdup(config->version);
     h->config.version = h->version;
     struct list *lists[] = {&h->repositories, &h->touched, &h->timed, &h->calls, &h->queue, &h->running,
-                            &h->fresh,        &h->commits, &h->ready, &h->held,  &h->pending};
+                            &h->fresh,        &h->commits, &h->ready, &h->held,  &h->pending, &h->forgotten};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
     h->opening_until = NEVER;
@@ -324,6 +330,7 @@ void host_free(struct host *h) {
     effects_free(&h->ready);
     effects_free(&h->held);
     effects_free(&h->pending);
+    forgotten_free(h);
     struct call *call, *next_call;
     list_for_each_safe(call, next_call, &h->calls, link) free(call);
     struct commit *c, *next_c;

@@ -135,6 +135,7 @@ struct host {
     struct list queue;    /* storage ops that wait */
     struct list running;  /* storage ops that run */
     struct list fresh;
+    struct list forgotten; /* to be freed at the end of the event */
     size_t n_running;
     uint64_t next_call, next_order;
     size_t opening;        /* repositories that are opened again after our start: ops wait for them … */

@@ -302,7 +302,7 @@ void op_finish(struct host *h, struct op *op, const struct error *error, json_t 
     host_send_text(h, xstrdup(op->answer), true);
     if (op->forget) {
         map_remove(&h->ops, op->id);
-        op_free(op);
+        list_append(&h->forgotten, &op->link); /* our callers still look at it */
     }
 }
 

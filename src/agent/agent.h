@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tarn-agent: the shell round the host brain (src/guest).
+ *
+ * A struct agent is one server: its identity, its brain, the brain's store, its connection to the manager, one hypervisor
+ * driver and its storage. The real agent has one; with --sim a process has hundreds, on one loop. agent.c feeds events to
+ * the brain and carries its effects out; connect.c keeps the connection, dispatch.c hands calls to the drivers, channel.c and
+ * upload.c move bulk bytes, stats.c samples, facts.c describes the machine.
+ *
+ * Guests are never touched by our end: the drivers' close() leaves them running.
+ */
+#pragma once
+
+#include "agent/hypervisor/hypervisor.h"
+#include "agent/storage/storage.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "guest/host.h"
+#include "os/wsclient.h"
+#include "store/store.h"
+
+#include <uv.h>
+
+struct agent;
+struct sim_storage;
+
+/* What a joined server knows of itself: agent.json, agent.key, agent.crt and ca.crt in its state directory. */
+struct identity {
+    char *name, *server; /* server: its id */
+    char *host;          /* of the manager, without brackets */
+    int port;
+    char *ca_path, *certificate_path, *key_path;
+};
+int identity_load(const char *state_dir, struct identity *ret, struct error *e);
+int identity_save(const char *state_dir, const char *manager_url, const char *name, const char *server, const char *key_pem,
+                  const char *certificate_pem, const char *ca_pem, struct error *e);
+void identity_done(struct identity *i);
+/* https://HOST[:PORT], PORT 8443 if it is left out. */
+int manager_url_parse(const char *url, char **ret_host, int *ret_port, struct error *e);
+#define MANAGER_PORT 8443
+
+struct agent_config {
+    uv_loop_t *loop;
+    struct ws_context *ws;
+    const struct hypervisor_driver *driver;
+    const char *state_dir;  /* with its identity; the store, unless it is simulated, is agent.db in it */
+    const char *guest_user; /* NULL: ours */
+    bool sim;               /* simulated hardware and storage, store in memory */
+    int sim_latency_ms;
+    int number;             /* which one it is in this process */
+};
+
+enum connection_state { CONNECTION_OFF, CONNECTION_WAITING, CONNECTION_DIALLING, CONNECTION_OPEN, CONNECTION_WELCOME };
+
+struct agent {
+    struct agent_config config;
+    char *state_dir;
+    struct identity identity;
+    struct host *host;
+    struct store *store;
+    size_t commits_waiting;
+    int store_error; /* the last commit's, 0 if it went well */
+    bool started, draining, closing;
+    uv_timer_t tick, dial, sample; /* closed with the agent */
+
+    struct hypervisor *hypervisor;
+    struct storage *storage;
+    struct sim_storage *sim_storage;
+    int hypervisor_fd;
+    struct list notes; /* dispatch.c: calls of which it has more to know than that they are done */
+
+    struct api_agent_hello hello;
+    struct ws_client *connection;
+    enum connection_state connection_state;
+    int dial_tries;
+    struct list channels;
+
+    struct map sampled; /* vm -> struct sampled */
+    struct server_sample *last_sample;
+};
+
+/* The agent is the callers' to free; it connects when its hypervisor has been probed. */
+int agent_new(const struct agent_config *config, struct agent **ret, struct error *e);
+/* Closes everything; guests go on. The loop must run until it is empty afterwards. */
+void agent_close(struct agent *a);
+void agent_free(struct agent *a); /* after the loop is empty */
+
+/* Before an event is given to the brain, and after it. */
+void agent_begin(struct agent *a);
+void agent_end(struct agent *a);
+void agent_call_done(struct agent *a, uint64_t call, const struct error *error, const json_t *result);
+
+/* connect.c */
+void connect_start(struct agent *a);
+void connect_stop(struct agent *a);
+void connect_send(struct agent *a, const char *text);
+
+/* dispatch.c */
+void dispatch_call(struct agent *a, uint64_t call, int op, const json_t *args);
+void dispatch_cancel(struct agent *a, uint64_t call);
+/* A driver's call is done: true if dispatch has something more to do for it. */
+bool dispatch_continue(struct agent *a, uint64_t call, const struct error *error);
+/* Whether it changes something by wish of the manager or the restart policy: what the crash tests count. */
+bool dispatch_counts(const struct agent *a, uint64_t call);
+void dispatch_close(struct agent *a);
+
+/* channel.c; uploads go on in upload.c */
+void channel_open(struct agent *a, const json_t *args);
+void channel_close_all(struct agent *a);
+void channel_check_all(struct agent *a); /* now and then: those that do not drain */
+
+/* stats.c */
+void stats_start(struct agent *a);
+void stats_forget(struct agent *a);
+
+/* facts.c */
+void facts_hardware(struct api_hardware *ret);
+void facts_sim_hardware(struct api_hardware *ret);
+char *facts_read(const char *path); /* a small file of /proc or /sys; NULL if it cannot be read */
+
+/* sim_storage.c: storage's calls with nothing behind them */
+struct sim_storage *sim_storage_new(struct agent *a);
+void sim_storage_call(struct sim_storage *s, uint64_t call, int op, const json_t *args);
+void sim_storage_free(struct sim_storage *s);
+
+int64_t clock_mono_ms(void);
+int64_t clock_wall_ms(void);
+uint64_t random_u64(void);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The control connection: dialled by us, for as long as we live. Guests and running calls do not depend on it. */
+#include "agent/agent.h"
+
+#include "os/log.h"
+
+#define DIAL_MIN_MS 200
+#define DIAL_MAX_MS 5000
+#define DIAL_VERSION_MS 60000
+#define CONNECT_TIMEOUT_MS 10000
+#define PING_MS 5000
+#define MESSAGE_MAX (4U << 20)
+
+enum { CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REPLACED = 4003 };
+
+static void dial(struct agent *a);
+
+static void on_dial(uv_timer_t *timer) { dial(timer->data); }
+
+static void dial_later(struct agent *a, int64_t delay) {
+    a->connection_state = CONNECTION_WAITING;
+    /* Half of it by chance, so that a thousand agents do not come back in one moment. */
+    uint64_t ms = (uint64_t)(delay / 2) + random_u64() % (uint64_t)(delay / 2 + 1);
+    uv_timer_start(&a->dial, on_dial, ms, 0);
+}
+
+static void dial_again(struct agent *a) {
+    int64_t delay = (int64_t)DIAL_MIN_MS << (a->dial_tries < 5 ? a->dial_tries : 5);
+    a->dial_tries++;
+    dial_later(a, delay < DIAL_MAX_MS ? delay : DIAL_MAX_MS);
+}
+
+static void on_open(void *ctx, struct ws_client *c) {
+    struct agent *a = ctx;
+    a->connection_state = CONNECTION_OPEN;
+    json_t *frame = json_object();
+    json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_HELLO].name);
+    json_object_set_new(frame, "args", api_agent_hello_print(&a->hello, API_PUBLIC));
+    _cleanup_free_ char *text = json_text(frame);
+    json_decref(frame);
+    ws_send_text(c, text, strlen(text));
+}
+
+static void on_welcome(struct agent *a, const json_t *args) {
+    struct api_agent_welcome welcome;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    if (api_agent_welcome_parse(args, API_PEER, &welcome, &e) < 0) {
+        log_error("the manager's welcome is not understood: %s", e.message);
+        return;
+    }
+    a->connection_state = CONNECTION_WELCOME;
+    a->dial_tries = 0;
+    if (!a->config.sim)
+        log_info("connected to %s:%d as server %s (manager %s)", a->identity.host, a->identity.port, a->identity.name,
+                 welcome.manager_version);
+    agent_begin(a);
+    host_connected(a->host, &welcome);
+    agent_end(a);
+    api_agent_welcome_done(&welcome);
+}
+
+static void on_text(void *ctx, struct ws_client *c, const char *data, size_t len) {
+    struct agent *a = ctx;
+    _cleanup_json_ json_t *j = NULL;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    if (json_parse(data, len, &j, &e) < 0) {
+        log_warning("a message of the manager is dropped: %s", e.message);
+        return;
+    }
+    if (api_agent_event_from_text(json_str(j, "event")) == API_AGENT_EVENT_WELCOME) {
+        on_welcome(a, json_object_get(j, "args"));
+    } else if (a->connection_state == CONNECTION_WELCOME) {
+        agent_begin(a);
+        host_message(a->host, j);
+        agent_end(a);
+    }
+}
+
+static void log_lost(struct agent *a, int code, const char *reason) {
+    bool first = a->dial_tries == 0;
+    const char *name = a->identity.name;
+    if (code == CLOSE_VERSION)
+        log_error("the manager at %s refuses version %s of this agent: %s; trying again each minute", a->identity.host,
+                  TARN_VERSION, reason);
+    else if (code == CLOSE_UNKNOWN)
+        log_error("the manager does not know this server (%s) any more: join it again with tarn-agent join; its guests go on",
+                  name);
+    else if (code == CLOSE_REPLACED)
+        log_error("another tarn-agent has connected as %s: this one stays away. Does a second one run with a copy of %s?", name,
+                  a->state_dir);
+    else if (first)
+        log_warning("no connection to the manager at %s:%d: %s; dialling again, guests go on", a->identity.host,
+                    a->identity.port, str_or(reason, "closed"));
+}
+
+static void on_close(void *ctx, struct ws_client *c, int code, const char *reason) {
+    struct agent *a = ctx;
+    a->connection = NULL;
+    ws_free(c);
+    if (a->closing)
+        return;
+    log_lost(a, code, reason);
+    agent_begin(a);
+    host_disconnected(a->host);
+    agent_end(a);
+    if (code == CLOSE_UNKNOWN || code == CLOSE_REPLACED)
+        a->connection_state = CONNECTION_OFF;
+    else if (code == CLOSE_VERSION)
+        dial_later(a, DIAL_VERSION_MS);
+    else
+        dial_again(a);
+}
+
+static void dial(struct agent *a) {
+    struct ws_client_config config = {.host = a->identity.host,
+                                      .port = a->identity.port,
+                                      .path = "/agent/v1",
+                                      .ca_path = a->identity.ca_path,
+                                      .certificate_path = a->identity.certificate_path,
+                                      .key_path = a->identity.key_path,
+                                      .max_message = MESSAGE_MAX,
+                                      .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                      .ping_ms = PING_MS,
+                                      .on_open = on_open,
+                                      .on_text = on_text,
+                                      .on_close = on_close,
+                                      .ctx = a};
+    a->connection_state = CONNECTION_DIALLING;
+    int r = ws_connect(a->config.ws, &config, &a->connection);
+    if (r < 0) {
+        a->connection = NULL;
+        if (a->dial_tries == 0)
+            log_warning("cannot dial %s:%d: %s", a->identity.host, a->identity.port, strerror(-r));
+        dial_again(a);
+    }
+}
+
+void connect_start(struct agent *a) { dial(a); }
+
+void connect_stop(struct agent *a) {
+    struct ws_client *c = a->connection;
+    a->connection = NULL;
+    a->connection_state = CONNECTION_OFF;
+    ws_free(c);
+}
+
+void connect_send(struct agent *a, const char *text) {
+    if (a->connection && a->connection_state == CONNECTION_WELCOME)
+        ws_send_text(a->connection, text, strlen(text));
+}

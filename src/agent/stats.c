@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Statistics: every 2 s the counters of the machine and of the guests, as rates, to the manager; stored nowhere. */
+#include "agent/agent.h"
+
+#include "base/units.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define SAMPLE_MS 2000
+
+struct server_sample {
+    int64_t at; /* mono, ms */
+    double cpu; /* seconds */
+    double disk_read, disk_write, net_receive, net_send;
+};
+
+struct sampled {
+    int64_t at;
+    struct api_vm_stats totals; /* its strings are not used */
+    bool seen;
+};
+
+/* ---- the machine ---- */
+
+static const char *next_line(const char *line) {
+    const char *end = strchr(line, '\n');
+    return end ? end + 1 : line + strlen(line);
+}
+
+static void sample_cpu(struct server_sample *s) {
+    _cleanup_free_ char *text = facts_read("/proc/stat");
+    unsigned long long user, nice, system, idle, iowait, irq, softirq, steal;
+    if (text && sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle, &iowait, &irq,
+                       &softirq, &steal) == 8)
+        s->cpu = (double)(user + nice + system + irq + softirq) / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* Whole disks only: what a partition does is counted in its disk too. */
+static bool is_disk(const char *name) {
+    _cleanup_free_ char *path = xasprintf("/sys/block/%s/device", name);
+    return access(path, F_OK) == 0;
+}
+
+static void sample_disks(struct server_sample *s) {
+    _cleanup_free_ char *text = facts_read("/proc/diskstats");
+    for (const char *line = text; line && *line; line = next_line(line)) {
+        char name[64];
+        unsigned long long read, written;
+        if (sscanf(line, " %*u %*u %63s %*u %*u %llu %*u %*u %*u %llu", name, &read, &written) != 3 || !is_disk(name))
+            continue;
+        s->disk_read += (double)read * 512;
+        s->disk_write += (double)written * 512;
+    }
+}
+
+static void sample_net(struct server_sample *s) {
+    _cleanup_free_ char *text = facts_read("/proc/net/dev");
+    for (const char *line = text; line && *line; line = next_line(line)) {
+        char name[64];
+        unsigned long long in, out;
+        if (sscanf(line, " %63[^:]: %llu %*u %*u %*u %*u %*u %*u %*u %llu", name, &in, &out) != 3 || str_eq(name, "lo"))
+            continue;
+        s->net_receive += (double)in;
+        s->net_send += (double)out;
+    }
+}
+
+static int64_t meminfo(const char *text, const char *key) {
+    const char *line = text ? strstr(text, key) : NULL;
+    return line ? strtoll(line + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+static int64_t own_memory(void) {
+    _cleanup_free_ char *text = facts_read("/proc/self/statm");
+    long long pages = 0;
+    if (!text || sscanf(text, "%*u %lld", &pages) != 1)
+        return 0;
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+static void fill_server(struct agent *a, struct api_server_stats *ret) {
+    struct server_sample s = {.at = clock_mono_ms()};
+    sample_cpu(&s);
+    sample_disks(&s);
+    sample_net(&s);
+    _cleanup_free_ char *memory = facts_read("/proc/meminfo"), *load = facts_read("/proc/loadavg");
+    ret->memory_total = meminfo(memory, "MemTotal:");
+    ret->memory_used = ret->memory_total - meminfo(memory, "MemAvailable:");
+    ret->load = load ? strtod(load, NULL) : 0;
+    ret->agent_memory = own_memory();
+    const struct server_sample *old = a->last_sample;
+    if (old && s.at > old->at) {
+        double t = (double)(s.at - old->at) / 1000;
+        ret->cpu = (s.cpu - old->cpu) / t;
+        ret->disk_read = (s.disk_read - old->disk_read) / t;
+        ret->disk_write = (s.disk_write - old->disk_write) / t;
+        ret->net_receive = (s.net_receive - old->net_receive) / t;
+        ret->net_send = (s.net_send - old->net_send) / t;
+    }
+    free(a->last_sample);
+    a->last_sample = xmemdup(&s, sizeof(s));
+}
+
+/* A simulated server's load is the sum of its guests'. */
+static void fill_sim_server(struct agent *a, const struct api_stats_sample *sample, struct api_server_stats *ret) {
+    ret->memory_total = a->hello.server.hardware.memory;
+    ret->memory_used = (int64_t)2 << 30;
+    ret->cpu = 0.1;
+    for (size_t i = 0; i < sample->n_vms; i++) {
+        const struct api_vm_stats *v = &sample->vms[i];
+        ret->cpu += v->cpu;
+        ret->memory_used += v->memory;
+        ret->disk_read += v->disk_read;
+        ret->disk_write += v->disk_write;
+        ret->net_receive += v->net_receive;
+        ret->net_send += v->net_send;
+    }
+    ret->load = ret->cpu;
+    ret->agent_memory = (int64_t)8 << 20;
+}
+
+/* ---- the guests ---- */
+
+struct collect {
+    struct agent *a;
+    struct api_stats_sample *sample;
+    size_t cap;
+    int64_t now;
+    char time[TIME_TEXT_MAX];
+};
+
+static double rate(double now, double before, double seconds) {
+    return now >= before && seconds > 0 ? (now - before) / seconds : 0;
+}
+
+static void add_vm(struct collect *c, const char *vm, const struct api_vm_stats *t, const struct sampled *old) {
+    struct api_stats_sample *sample = c->sample;
+    if (sample->n_vms == c->cap) {
+        c->cap = c->cap ? c->cap * 2 : 16;
+        sample->vms = xreallocarray(sample->vms, c->cap, sizeof(*sample->vms));
+    }
+    double s = old ? (double)(c->now - old->at) / 1000 : 0;
+    struct api_vm_stats zero = {0};
+    const struct api_vm_stats *b = old ? &old->totals : &zero;
+    sample->vms[sample->n_vms++] = (struct api_vm_stats){.vm = (char *)vm,
+                                                         .time = c->time,
+                                                         .cpu = rate(t->cpu, b->cpu, s),
+                                                         .memory = t->memory,
+                                                         .disk_read = rate(t->disk_read, b->disk_read, s),
+                                                         .disk_write = rate(t->disk_write, b->disk_write, s),
+                                                         .net_receive = rate(t->net_receive, b->net_receive, s),
+                                                         .net_send = rate(t->net_send, b->net_send, s)};
+}
+
+static void sample_guest(void *ctx, const char *vm, enum api_vm_state state) {
+    struct collect *c = ctx;
+    struct agent *a = c->a;
+    if (state != API_VM_STATE_RUNNING && state != API_VM_STATE_SUSPENDED && state != API_VM_STATE_STOPPING)
+        return;
+    struct api_vm_stats totals = {0};
+    if (a->config.driver->sample(a->hypervisor, vm, &totals) < 0)
+        return;
+    struct sampled *s = map_get(&a->sampled, vm);
+    add_vm(c, vm, &totals, s);
+    if (!s) {
+        s = xcalloc(1, sizeof(*s));
+        map_put(&a->sampled, vm, s);
+    }
+    *s = (struct sampled){.at = c->now, .totals = totals, .seen = true};
+}
+
+static void forget_unseen(struct agent *a) {
+    size_t pos = 0;
+    const char *vm;
+    void *value;
+    while (map_next(&a->sampled, &pos, &vm, &value)) {
+        struct sampled *s = value;
+        if (s->seen) {
+            s->seen = false;
+            continue;
+        }
+        map_remove(&a->sampled, vm);
+        free(s);
+    }
+}
+
+void stats_forget(struct agent *a) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&a->sampled, &pos, NULL, &value))
+        free(value);
+    map_done(&a->sampled);
+    free(a->last_sample);
+}
+
+static void on_sample(uv_timer_t *timer) {
+    struct agent *a = timer->data;
+    channel_check_all(a);
+    if (a->connection_state != CONNECTION_WELCOME)
+        return;
+    struct api_stats_sample sample = {.has_server = true};
+    struct collect c = {.a = a, .sample = &sample, .now = clock_mono_ms()};
+    time_format(clock_wall_ms(), c.time);
+    host_each_guest(a->host, sample_guest, &c);
+    forget_unseen(a);
+    sample.server.server = a->identity.server;
+    sample.server.time = c.time;
+    if (a->config.sim)
+        fill_sim_server(a, &sample, &sample.server);
+    else
+        fill_server(a, &sample.server);
+    json_t *frame = json_object();
+    json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_STATS].name);
+    json_object_set_new(frame, "args", api_stats_sample_print(&sample, API_PUBLIC));
+    _cleanup_free_ char *text = json_text(frame);
+    json_decref(frame);
+    free(sample.vms);
+    connect_send(a, text);
+}
+
+void stats_start(struct agent *a) {
+    /* Simulated servers of one process take turns. */
+    uint64_t first = SAMPLE_MS + (uint64_t)(a->config.number * 37 % SAMPLE_MS);
+    uv_timer_start(&a->sample, on_sample, first, SAMPLE_MS);
+}
