@@ -147,14 +147,13 @@ static void event_line(struct tail *t, const json_t *event) {
     }
     static const struct column severity = {.path = "severity"};
     static const struct column time = {.path = "time", .type = API_CLI_TIME};
-    const json_t *object = json_object_get(event, "object");
     _cleanup_free_ char *when = show_cell(&time, json_object_get(event, "time"), NULL);
     _cleanup_free_ char *level = text_safe(json_str(event, "severity")), *actor = text_safe(json_str(event, "actor"));
-    _cleanup_free_ char *name = text_safe(json_str(object, "name")), *message = text_safe(json_str(event, "message"));
+    _cleanup_free_ char *message = text_safe(json_str(event, "message"));
     const char *style = t->cli->colour ? show_style(&severity, level) : NULL;
     struct buf line = {0};
-    buf_addf(&line, "%s  %s%s%s%-7s%s  %s  %s%s%s\n", when, style ? "\033[" : "", style ? style : "", style ? "m" : "", level,
-             style ? "\033[0m" : "", actor, name, *name ? ": " : "", message);
+    buf_addf(&line, "%s  %s%s%s%-7s%s  %s: %s\n", when, style ? "\033[" : "", style ? style : "", style ? "m" : "", level,
+             style ? "\033[0m" : "", actor, message);
     cli_write(line.data, line.len);
     buf_done(&line);
 }

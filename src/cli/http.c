@@ -139,9 +139,9 @@ static enum error_code code_of_status(int status) {
 
 /* An answer that is no success: Tarn's error object, or whatever else stands at this address. */
 static int refuse(const struct http *h, const struct transfer *t, const struct http_reply *r, struct error *e) {
-    const char *code = json_string_value(json_object_get(r->body, "code"));
-    if (code && json_is_string(json_object_get(r->body, "message"))) {
-        int result = error_parse(e, r->body);
+    const json_t *error = json_object_get(r->body, "error");
+    if (json_is_string(json_object_get(error, "code")) && json_is_string(json_object_get(error, "message"))) {
+        int result = error_parse(e, error);
         if (e && e->code == ERR_RATE && *t->retry_after)
             str_take(&e->message, xasprintf("%s; try again in %s s", e->message, t->retry_after));
         return result;

@@ -74,6 +74,8 @@ class Fake:
                 if answer is None:
                     return
                 if not isinstance(answer, bytes):
+                    if answer[0] >= 400:
+                        answer = (answer[0], {"error": answer[1]})
                     text = json.dumps(answer[1]).encode()
                     answer = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (answer[0], len(text), text)
                 s.sendall(answer)
@@ -181,7 +183,7 @@ class Offline(unittest.TestCase):
         self.assertIn("tarn login", self.tarn("vm", "show", "x").stderr)
 
     def test_rate_limit_is_not_retried(self):
-        text = b'{"code":"rate-limited","message":"slow down"}'
+        text = b'{"error":{"code":"rate-limited","message":"slow down"}}'
         self.answer(b"HTTP/1.1 429 X\r\nRetry-After: 7\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
         self.assertIn("7 s", self.tarn("vm", "list", status=6).stderr)
         self.assertEqual(len(self.fake.requests), 1)
