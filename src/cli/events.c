@@ -151,9 +151,11 @@ static void event_line(struct tail *t, const json_t *event) {
     _cleanup_free_ char *level = text_safe(json_str(event, "severity")), *actor = text_safe(json_str(event, "actor"));
     _cleanup_free_ char *message = text_safe(json_str(event, "message"));
     const char *style = t->cli->colour ? show_style(&severity, level) : NULL;
+    /* Most messages say who did it. */
+    bool named = strncmp(message, actor, strlen(actor)) == 0;
     struct buf line = {0};
-    buf_addf(&line, "%s  %s%s%s%-7s%s  %s: %s\n", when, style ? "\033[" : "", style ? style : "", style ? "m" : "", level,
-             style ? "\033[0m" : "", actor, message);
+    buf_addf(&line, "%s  %s%s%s%-7s%s  %s%s%s\n", when, style ? "\033[" : "", style ? style : "", style ? "m" : "", level,
+             style ? "\033[0m" : "", named ? "" : actor, named ? "" : ": ", message);
     cli_write(line.data, line.len);
     buf_done(&line);
 }
