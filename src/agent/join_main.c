@@ -188,7 +188,7 @@ static int join(struct join *j, struct error *e) {
         return r;
     r = identity_save(j->state, j->manager, j->name, joined.server, key, joined.certificate, ca, e);
     if (r == 0 && !j->quiet)
-        printf("Joined %s as server %s. Start the agent: tarn-agent --state %s\n", j->manager, j->name, j->state);
+        printf("Joined %s as server %s. Start the agent: tarn-agent --state-dir %s\n", j->manager, j->name, j->state);
     api_joined_done(&joined);
     return r;
 }
@@ -230,7 +230,7 @@ static int check_options(struct join *j, struct error *e) {
 }
 
 static const char usage[] =
-    "Usage: tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state DIR]\n"
+    "Usage: tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state-dir DIR]\n"
     "                       [--ca-fingerprint SHA256 | --ca FILE] [--force]\n"
     "\n"
     "Makes this server known to a manager. TOKEN comes from: tarn server token NAME. In place of --token, the\n"
@@ -252,7 +252,7 @@ static char *read_token(const char *path) {
 static int parse(int argc, char **argv, struct join *j) {
     static const struct option longs[] = {
         {"manager", required_argument, NULL, 'm'}, {"token", required_argument, NULL, 't'},
-        {"name", required_argument, NULL, 'n'},    {"state", required_argument, NULL, 's'},
+        {"name", required_argument, NULL, 'n'},    {"state-dir", required_argument, NULL, 's'},
         {"ca", required_argument, NULL, 'c'},      {"ca-fingerprint", required_argument, NULL, 'f'},
         {"quiet", no_argument, NULL, 'q'},         {"force", no_argument, NULL, 'F'},
         {"token-file", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'}, {0},

@@ -23,14 +23,14 @@
 #define REAP_MS 10000
 
 static const char usage[] =
-    "Usage: tarn-agent [run] [--state DIR] [--guest-user USER] [--log-level LEVEL]\n"
-    "       tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state DIR]\n"
+    "Usage: tarn-agent [run] [--state-dir DIR] [--guest-user USER] [--log-level LEVEL]\n"
+    "       tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state-dir DIR]\n"
     "                       [--ca-fingerprint SHA256 | --ca FILE]\n"
-    "       tarn-agent --sim servers=N [--sim-latency MS] [--state DIR] [--manager URL --token TOKEN]\n"
+    "       tarn-agent --sim servers=N [--sim-latency MS] [--state-dir DIR] [--manager URL --token TOKEN]\n"
     "\n"
     "Runs virtual machines on this server for a Tarn manager. Guests go on running when it ends.\n"
     "\n"
-    "  --state DIR         where identity, store and guests' sockets are kept; default /var/lib/tarn/agent for root,\n"
+    "  --state-dir DIR     where identity, store and guests' sockets are kept; default /var/lib/tarn/agent for root,\n"
     "                      else $XDG_STATE_HOME/tarn/agent\n"
     "  --guest-user USER   run guests as this user (root only)\n"
     "  --sim servers=N     stand for N simulated servers, with no guest behind; they join with --token\n"
@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
         return sim_exec_join(argc - 1, argv + 1);
     bool word = argc > 1 && str_eq(argv[1], "run");
     static const struct option longs[] = {
-        {"state", required_argument, NULL, 's'},       {"guest-user", required_argument, NULL, 'u'},
+        {"state-dir", required_argument, NULL, 's'},       {"guest-user", required_argument, NULL, 'u'},
         {"sim", required_argument, NULL, 'S'},         {"sim-latency", required_argument, NULL, 'L'},
         {"manager", required_argument, NULL, 'm'},     {"token", required_argument, NULL, 't'},
         {"log-level", required_argument, NULL, 'l'},   {"version", no_argument, NULL, 'v'},

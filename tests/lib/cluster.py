@@ -196,7 +196,7 @@ class Agent(Daemon):
         token = os.path.join(self.cluster.dir, self.name + ".token")
         with open(token, "w") as f:
             f.write(secret)
-        done = subprocess.run([AGENT, "join", self.cluster.manager.url, "--token-file", token, "--fingerprint", fingerprint,
+        done = subprocess.run([AGENT, "join", "--manager", self.cluster.manager.url, "--token-file", token, "--ca-fingerprint", fingerprint,
                                "--name", self.name, "--state-dir", self.state], capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise AssertionError(f"join failed with {done.returncode}: {done.stderr}")
