@@ -316,7 +316,7 @@ static void all_failed(struct core *c, int result) {
                                         "Tarn goes on by itself");
     else
         error_set(&error, ERR_READ_ONLY, "the manager's store cannot be written (%s); nothing was changed. Tarn tries again "
-                                         "each second", strerror(-result));
+                                         "each second", result == -EROFS ? "it is read-only" : "input/output error");
     struct txn *t, *tmp, **all = NULL;
     size_t n = 0;
     for (t = list_entry(c->pending.prev, struct txn, link); &t->link != &c->pending;

@@ -349,6 +349,18 @@ static bool job_go(struct job_ctx *x) {
     }
 }
 
+/* While it waited, a job before it may have deleted what it is about. */
+static int check_objects(const struct job_ctx *x, struct error *e) {
+    const struct api_job *j = x->job;
+    for (size_t i = 0; i < j->n_locks + j->n_shared_locks; i++) {
+        const struct api_object_ref *r = i < j->n_locks ? &j->locks[i] : &j->shared_locks[i - j->n_locks];
+        int kind = api_kind_from_text(r->kind);
+        if (kind < 0 || !core_find(x->c, (enum api_kind)kind, r->id))
+            return error_set(e, ERR_NOT_FOUND, "the %s \"%s\" is gone", kind < 0 ? "object" : kind_word((enum api_kind)kind), r->name);
+    }
+    return 0;
+}
+
 static void job_put(struct job_ctx *x) { core_put(x->c, API_KIND_JOB, x->job); }
 
 /* Begins a job whose locks are free. */
@@ -362,7 +374,7 @@ static bool job_begin(struct job_ctx *x, bool checked) {
         free(j->waiting_for[i]);
     j->n_waiting_for = 0;
     str_set(&j->message, "");
-    if (!checked && k->check && k->check(x, &e) < 0) {
+    if (!checked && (check_objects(x, &e) < 0 || (k->check && k->check(x, &e) < 0))) {
         str_set(&j->error, e.message);
         str_set(&j->error_code, error_code_text(e.code));
         job_end(x);

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The invariants: each one function with the sentence that it keeps. */
+#include "sim/sim.h"
+
+#include <stdio.h>
+
+struct model {
+    struct map acknowledged; /* job ids that a client was told */
+};
+
+static struct model *model(struct sim *s) {
+    if (!s->model)
+        s->model = xcalloc(1, sizeof *s->model);
+    return s->model;
+}
+
+void check_done(struct sim *s) {
+    if (!s->model)
+        return;
+    map_done(&s->model->acknowledged);
+    free(s->model);
+}
+
+/* ---- after every event that changes what really is ---- */
+
+static void no_guest_runs_twice(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        struct sim_guest *g, *h;
+        list_for_each(g, &s->servers[i].guests, link) {
+            for (int k = i; k < s->config.servers; k++)
+                list_for_each(h, &s->servers[k].guests, link) if (h != g && str_eq(g->vm, h->vm) && !g->over && !h->over)
+                    sim_broken(s, "no guest runs twice", "%s on %s and on %s", g->vm, s->servers[i].name, s->servers[k].name);
+        }
+    }
+}
+
+static void no_disk_has_two_writers(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        struct sim_guest *g, *h;
+        list_for_each(g, &s->servers[i].guests, link) {
+            for (int k = i; k < s->config.servers; k++) {
+                list_for_each(h, &s->servers[k].guests, link) {
+                    if (h == g || g->over || h->over)
+                        continue;
+                    for (size_t a = 0; a < g->n_disks; a++)
+                        for (size_t b = 0; b < h->n_disks; b++)
+                            if (str_eq(g->disks[a], h->disks[b]))
+                                sim_broken(s, "no disk has two writers", "%s: %s and %s", g->disks[a], g->vm, h->vm);
+                }
+            }
+        }
+    }
+}
+
+static void no_server_holds_more_than_it_has(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        struct sim_guest *g;
+        list_for_each(g, &s->servers[i].guests, link) if (g->memory > 4LL << 30)
+            sim_broken(s, "no server holds more than it has", "%s wants %lld bytes", g->vm, (long long)g->memory);
+    }
+}
+
+void check_event(struct sim *s) {
+    no_guest_runs_twice(s);
+    no_disk_has_two_writers(s);
+    no_server_holds_more_than_it_has(s);
+}
+
+/* ---- at the borders ---- */
+
+static json_t *stored(const struct map *live, const char *kind, const char *id) {
+    char key[400];
+    snprintf(key, sizeof key, "%s/%.300s", kind, id);
+    const char *text = map_get(live, key);
+    return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+/* An effect leaves the manager only when the job's record, durable, says that it is under way. */
+static void an_effect_is_durable_before_it_leaves(struct sim *s, const char *id, const char *op) {
+    _cleanup_free_ char *job = xstrndup(id, strcspn(id, "/"));
+    _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", job);
+    const json_t *call = json_object_get(json_object_get(json_object_get(j, "vars"), "call"), "message");
+    if (!str_eq(json_str(call, "id"), id))
+        sim_broken(s, "an effect is durable before it leaves the manager", "%s %s", op, id);
+}
+
+void check_send(struct sim *s, int server, const char *text) {
+    _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
+    const char *op = json_str(m, "op"), *id = json_str(m, "id");
+    if (!str_eq(op, "op.forget") && !str_eq(op, "op.cancel"))
+        an_effect_is_durable_before_it_leaves(s, id, op);
+    if (str_eq(op, "op.forget")) {
+        _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", json_str(json_object_get(m, "args"), "job"));
+        const char *state = json_str(j, "state");
+        if (j && !str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
+            sim_broken(s, "answers are forgotten only when the job has ended durably", "%s is %s", id, state);
+    }
+}
+
+/* What an agent tells is durable there. */
+void check_answer(struct sim *s, int server, const char *text) {
+    struct sim_server *v = &s->servers[server];
+    _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
+    const char *id = json_str(m, "id");
+    if (*id && json_is_true(json_object_get(m, "ok")) && strncmp(id, "forget/", 7) && strncmp(id, "cancel/", 7)) {
+        _cleanup_json_ json_t *o = stored(&v->p.disk.live, "op", id);
+        if (!o)
+            sim_broken(s, "an answer is durable before it is told", "%s %s", v->name, id);
+    }
+    if (str_eq(json_str(m, "event"), "guest.state")) {
+        const json_t *args = json_object_get(m, "args");
+        _cleanup_json_ json_t *g = stored(&v->p.disk.live, "guest", json_str(args, "vm"));
+        if (json_int(g, "sequence", -1) < json_int(args, "sequence", 0))
+            sim_broken(s, "a change of state is durable before it is told", "%s %s", v->name, json_str(args, "vm"));
+    }
+}
+
+void check_call(struct sim *s, int server, const struct host_effect *e) {
+    if (e->op != API_AGENT_OP_GUEST_START)
+        return;
+    const char *vm = json_str(json_object_get(e->args, "vm"), "id");
+    _cleanup_json_ json_t *g = stored(&s->servers[server].p.disk.live, "guest", vm);
+    if (!g)
+        sim_broken(s, "a guest's record is durable before it is started", "%s %s", s->servers[server].name, vm);
+}
+
+/* Nothing that was acknowledged is forgotten: when a client is told, the store has it. */
+void check_reply(struct sim *s, const char *operation, int status, const char *text) {
+    if ((status != 201 && status != 202) || !text)
+        return;
+    _cleanup_json_ json_t *j = json_loads(text, 0, NULL);
+    const char *id = json_str(j, "id");
+    const char *kind = json_object_get(j, "steps") ? "job" : NULL;
+    for (int k = 0; k < API_KIND_COUNT && !kind; k++) {
+        size_t n = strlen(api_kinds[k].name);
+        if (strncmp(operation, api_kinds[k].name, n) == 0 && operation[n] == '_')
+            kind = api_kinds[k].name;
+    }
+    _cleanup_json_ json_t *o = kind ? stored(&s->m.p.disk.live, kind, id) : NULL;
+    bool gone = kind && !str_eq(kind, "job") && !o; /* deleted since, by another client */
+    if (!gone && json_int(o, "revision", -1) < json_int(j, "revision", 0))
+        sim_broken(s, "nothing that was acknowledged is forgotten", "%s %s", operation, id);
+    if (str_eq(kind, "job"))
+        map_put(&model(s)->acknowledged, id, s);
+}
+
+/* ---- when all is quiet ---- */
+
+static void every_job_has_ended(struct sim *s) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        if (strncmp(key, "job/", 4))
+            continue;
+        _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
+        const char *state = json_str(j, "state");
+        if (!str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
+            sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4, state, json_str(j, "message"));
+    }
+    pos = 0;
+    while (map_next(&model(s)->acknowledged, &pos, &key, NULL)) {
+        _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", key);
+        if (!j)
+            sim_broken(s, "nothing that was acknowledged is forgotten", "job %s", key);
+    }
+}
+
+static struct sim_server *server_of(struct sim *s, const char *id) {
+    for (int i = 0; i < s->config.servers; i++)
+        if (str_eq(s->servers[i].id, id))
+            return &s->servers[i];
+    return NULL;
+}
+
+static void check_vm(struct sim *s, const json_t *vm) {
+    const char *state = json_str(vm, "state"), *id = json_str(vm, "id");
+    struct sim_server *v = server_of(s, json_str(vm, "server"));
+    struct sim_guest *g = v ? driver_guest(v, id) : NULL;
+    const char *real = !g || g->over ? "stopped" : g->running ? "running" : "suspended";
+    bool fits = str_eq(state, real) || (str_eq(real, "stopped") && str_eq(state, "crashed"));
+    if (!fits)
+        sim_broken(s, "the inventory equals what really runs", "%s is %s in the inventory and %s in truth", id, state, real);
+}
+
+static bool has_file(struct sim *s, const char *kind, const char *id, bool *whole) {
+    char key[64];
+    snprintf(key, sizeof key, "%s/%.40s", kind, id);
+    for (int i = 0; i < s->config.servers; i++) {
+        const struct sim_file *f = map_get(&s->servers[i].files, key);
+        if (f) {
+            *whole = str_eq(kind, "disk") ? f->whole : str_eq(kind, "template") ? f->sealed : true;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void the_inventory_equals_what_is(struct sim *s) {
+    static const char *const kinds[] = {"disk", "template", "upload", "repository"};
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        if (strncmp(key, "vm/", 3) == 0) {
+            _cleanup_json_ json_t *vm = json_loads(value, 0, NULL);
+            check_vm(s, vm);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+            size_t n = strlen(kinds[i]);
+            bool whole = false;
+            if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' && (!has_file(s, kinds[i], key + n + 1, &whole) || !whole))
+                sim_broken(s, "the inventory equals what is on the disks", "%s is not there", key);
+            if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' && strstr(value, "\"state\":\"creating\""))
+                sim_broken(s, "nothing is left half made", "%s", key);
+        }
+    }
+}
+
+static void nothing_is_left_over(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        struct sim_server *v = &s->servers[i];
+        size_t pos = 0;
+        const char *key;
+        void *value;
+        while (map_next(&v->files, &pos, &key, &value))
+            if (!map_get(&s->m.p.disk.live, key))
+                sim_broken(s, "no disk or template is left over", "%s on %s", key, v->name);
+        struct sim_guest *g;
+        list_for_each(g, &v->guests, link) {
+            char vm[64];
+            snprintf(vm, sizeof vm, "vm/%s", g->vm);
+            if (!map_get(&s->m.p.disk.live, vm))
+                sim_broken(s, "no process is left over", "%s on %s", g->vm, v->name);
+        }
+        pos = 0;
+        while (map_next(&v->p.disk.live, &pos, &key, &value)) {
+            char vm[64];
+            if (strncmp(key, "op/", 3) == 0)
+                sim_broken(s, "agents do not keep the answers of ended jobs", "%s on %s", key, v->name);
+            snprintf(vm, sizeof vm, "vm/%.40s", key + (strncmp(key, "guest/", 6) ? 0 : 6));
+            if (strncmp(key, "guest/", 6) == 0 && !map_get(&s->m.p.disk.live, vm))
+                sim_broken(s, "agents forget deleted guests", "%s on %s", key, v->name);
+        }
+    }
+}
+
+/* The last order given to each virtual machine, if it was carried out, is what holds. */
+static void a_stopped_guest_stays_stopped(struct sim *s) {
+    struct map last = {0}; /* vm id: the text of its last ended job */
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        if (strncmp(key, "job/", 4))
+            continue;
+        json_t *j = json_loads(value, 0, NULL);
+        const char *vm = json_str(json_object_get(j, "object"), "id");
+        json_t *old = map_get(&last, vm);
+        bool order = strncmp(json_str(j, "kind"), "vm.", 3) == 0 && !str_eq(json_str(j, "kind"), "vm.policy");
+        if (order && (!old || strcmp(json_str(old, "started"), json_str(j, "started")) < 0)) {
+            json_decref(map_put(&last, vm, json_incref(j)));
+        }
+        json_decref(j);
+    }
+    pos = 0;
+    while (map_next(&last, &pos, &key, &value)) {
+        const char *kind = json_str(value, "kind");
+        _cleanup_json_ json_t *vm = stored(&s->m.p.disk.live, "vm", key);
+        bool stopped = str_eq(kind, "vm.stop") || str_eq(kind, "vm.kill");
+        if (vm && stopped && str_eq(json_str(value, "state"), "done") && !str_eq(json_str(vm, "state"), "stopped"))
+            sim_broken(s, "what was stopped on request stays stopped", "%s is %s after %s", key, json_str(vm, "state"), kind);
+        json_decref(value);
+    }
+    map_done(&last);
+}
+
+/* The manager's memory is what its store says. */
+static void memory_equals_the_store(struct sim *s) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        if (strncmp(key, "vm/", 3))
+            continue;
+        const struct api_vm *vm = core_vm(s->m.c, key + 3);
+        _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
+        if (!vm || vm->revision != json_int(j, "revision", -1) || !str_eq(api_vm_state_text(vm->state), json_str(j, "state")))
+            sim_broken(s, "the manager's memory is what its store says", "%s", key);
+    }
+}
+
+void check_rest(struct sim *s) {
+    every_job_has_ended(s);
+    the_inventory_equals_what_is(s);
+    nothing_is_left_over(s);
+    a_stopped_guest_stays_stopped(s);
+    memory_equals_the_store(s);
+}

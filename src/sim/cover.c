@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What was reached: operations, steps of jobs forwards and backwards, states and transitions of virtual machines. */
+#include "core/core_int.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+
+struct cover {
+    struct map counts; /* "what": uint64_t * */
+    struct map states; /* vm id: its last state */
+};
+
+struct cover *cover_new(void) { return xcalloc(1, sizeof(struct cover)); }
+
+void cover_hit(struct cover *c, const char *kind, const char *what) {
+    char key[160];
+    snprintf(key, sizeof key, "%s %s", kind, what);
+    uint64_t *n = map_get(&c->counts, key);
+    if (!n) {
+        n = xcalloc(1, sizeof *n);
+        map_put(&c->counts, key, n);
+    }
+    (*n)++;
+}
+
+static const char *text_after(const char *text, const char *mark, char *buf, size_t size) {
+    const char *at = strstr(text, mark);
+    if (!at)
+        return NULL;
+    at += strlen(mark);
+    snprintf(buf, size, "%.*s", (int)strcspn(at, "\""), at);
+    return buf;
+}
+
+void cover_publish(struct sim *s, const char *text) {
+    char kind[40] = "", state[40] = "", what[128];
+    if (!text_after(text, "\"kind\":\"", kind, sizeof kind) || !strstr(text, "\"type\":\"put\""))
+        return;
+    if (str_eq(kind, "job")) {
+        _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
+        const json_t *j = json_object_get(m, "object");
+        size_t i;
+        json_t *step;
+        snprintf(what, sizeof what, "%s %s", json_str(j, "kind"), json_str(j, "state"));
+        cover_hit(s->cover, "job", what);
+        json_array_foreach(json_object_get(j, "steps"), i, step) {
+            snprintf(what, sizeof what, "%s/%s %s", json_str(j, "kind"), json_str(step, "name"), json_str(step, "state"));
+            cover_hit(s->cover, "step", what);
+        }
+    } else if (str_eq(kind, "vm")) {
+        char id[UUID_LEN + 1];
+        const char *object = strstr(text, "\"object\":");
+        if (!object || !text_after(text, "\"id\":\"", id, sizeof id) || !text_after(object, "\"state\":\"", state, sizeof state))
+            return;
+        char *old = map_get(&s->cover->states, id);
+        if (!str_eq(old, state)) {
+            snprintf(what, sizeof what, "%s -> %s", old ? old : "(new)", state);
+            cover_hit(s->cover, "vm", what);
+            free(map_put(&s->cover->states, id, xstrdup(state)));
+        }
+    }
+}
+
+static uint64_t count_of(const struct cover *c, const char *kind, const char *what) {
+    char key[160];
+    snprintf(key, sizeof key, "%s %s", kind, what);
+    const uint64_t *n = map_get(&c->counts, key);
+    return n ? *n : 0;
+}
+
+static size_t missing(const struct cover *c, bool print) {
+    size_t n = 0;
+    char what[128];
+    for (int i = 0; i < API_OP_COUNT; i++) {
+        snprintf(what, sizeof what, "%s 2xx", api_ops[i].name);
+        if (!api_ops[i].shell && !count_of(c, "operation", what)) {
+            n++;
+            if (print)
+                printf("  never succeeded: operation %s\n", api_ops[i].name);
+        }
+    }
+    for (int i = 0; i < API_OP_COUNT; i++) {
+        const struct job_kind *k = api_ops[i].job_kind ? job_kind_by_name(api_ops[i].job_kind) : NULL;
+        for (size_t step = 0; k && step < k->n_steps; step++) {
+            snprintf(what, sizeof what, "%s/%s done", k->name, k->steps[step].name);
+            if (!count_of(c, "step", what)) {
+                n++;
+                if (print)
+                    printf("  never done: step %s\n", what);
+            }
+            snprintf(what, sizeof what, "%s/%s undone", k->name, k->steps[step].name);
+            if (k->steps[step].undo && !count_of(c, "step", what)) {
+                n++;
+                if (print)
+                    printf("  never undone: step %s\n", what);
+            }
+        }
+    }
+    return n;
+}
+
+size_t cover_missing(const struct cover *c) { return missing(c, false); }
+
+static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+void cover_print(const struct cover *c) {
+    char **lines = xcalloc(map_count(&c->counts) + 1, sizeof *lines);
+    size_t n = 0, pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&c->counts, &pos, &key, &value))
+        lines[n++] = xasprintf("  %-60s %10llu", key, (unsigned long long)*(uint64_t *)value);
+    qsort(lines, n, sizeof *lines, compare);
+    printf("reached:\n");
+    for (size_t i = 0; i < n; i++) {
+        puts(lines[i]);
+        free(lines[i]);
+    }
+    free(lines);
+    printf("not reached:\n");
+    if (!missing(c, true))
+        printf("  nothing\n");
+}
+
+void cover_free(struct cover *c) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->counts, &pos, NULL, &value))
+        free(value);
+    pos = 0;
+    while (map_next(&c->states, &pos, NULL, &value))
+        free(value);
+    map_done(&c->counts);
+    map_done(&c->states);
+    free(c);
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What really is on a server. A call changes the world at one moment and is told at a later one; the agent may crash between
+ * them, the call may fail before or half-way, hang, or be late. Guests go on when the agent dies, and power off, die or
+ * reset by themselves.
+ */
+#include "sim/sim.h"
+
+#include <stdio.h>
+
+struct call {
+    uint64_t id;
+    int op;
+    json_t *args;
+    bool fails, half, cancelled;
+    struct map *cancelled_calls;
+};
+
+static void call_free(struct call *c) {
+    json_decref(c->args);
+    free(c);
+}
+static void drop_call(struct sim_event *e) { call_free(e->p); }
+
+struct sim_guest *driver_guest(struct sim_server *v, const char *vm) {
+    struct sim_guest *g;
+    list_for_each(g, &v->guests, link) if (strcmp(g->vm, vm) == 0) return g;
+    return NULL;
+}
+
+static void guest_free(struct sim_guest *g) {
+    list_remove(&g->link);
+    free(g);
+}
+
+static struct sim_file *file_find(struct sim_server *v, const char *kind, const char *id) {
+    char key[64];
+    snprintf(key, sizeof key, "%s/%.40s", kind, id);
+    return map_get(&v->files, key);
+}
+
+static struct sim_file *file_make(struct sim_server *v, const char *kind, const char *id) {
+    char key[64];
+    struct sim_file *f = file_find(v, kind, id);
+    if (f)
+        return f;
+    snprintf(key, sizeof key, "%s/%.40s", kind, id);
+    f = xcalloc(1, sizeof *f);
+    map_put(&v->files, key, f);
+    return f;
+}
+
+static void file_remove(struct sim_server *v, const char *kind, const char *id) {
+    char key[64];
+    snprintf(key, sizeof key, "%s/%.40s", kind, id);
+    free(map_remove(&v->files, key));
+}
+
+/* ---- what each call does; NULL: it refuses, with the reason in *why ---- */
+
+static const char *vm_of(const json_t *args) {
+    const json_t *vm = json_object_get(args, "vm");
+    return json_is_object(vm) ? json_str(vm, "id") : json_str(args, "vm");
+}
+
+static json_t *report(const char *vm, const char *state, const char *reason) {
+    return json_pack("{s:s, s:s, s:s, s:s}", "vm", vm, "state", state, "reason", reason, "hypervisor", "sim");
+}
+
+static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
+    const char *vm = vm_of(args);
+    struct sim_guest *g = driver_guest(v, vm);
+    if (g && g->over) {
+        guest_free(g);
+        g = NULL;
+    }
+    if (g)
+        return report(vm, "running", "");
+    size_t i;
+    json_t *d;
+    g = xcalloc(1, sizeof *g);
+    list_init(&g->link);
+    snprintf(g->vm, sizeof g->vm, "%s", vm);
+    g->memory = json_int(json_object_get(args, "vm"), "memory", 0);
+    json_array_foreach(json_object_get(args, "disks"), i, d) {
+        struct sim_file *f = file_find(v, "disk", json_str(d, "disk"));
+        const char *base = json_str(d, "template");
+        struct sim_file *t = *base ? file_find(v, "template", base) : NULL;
+        if (!f || !f->whole || (*base && (!t || !t->sealed))) {
+            *why = "a disk is not there";
+            sim_broken(s, "a guest that is started has its disks", "%s: disk %s", vm, json_str(d, "disk"));
+            free(g);
+            return NULL;
+        }
+        if (g->n_disks < ARRAY_LEN(g->disks))
+            snprintf(g->disks[g->n_disks++], UUID_LEN + 1, "%s", json_str(d, "disk"));
+    }
+    g->running = true;
+    list_append(&v->guests, &g->link);
+    return report(vm, "running", "");
+}
+
+static json_t *do_guest(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
+    const char *vm = vm_of(args);
+    struct sim_guest *g = driver_guest(v, vm);
+    switch (op) {
+    case HOST_CALL_GUEST_FIND:
+        return !g ? report(vm, "unknown", "no process") : g->over ? report(vm, "stopped", "it powered itself off")
+               : report(vm, g->running ? "running" : "suspended", "");
+    case API_AGENT_OP_GUEST_START:
+        return do_start(s, v, args, why);
+    case HOST_CALL_GUEST_SHUTDOWN:
+        if (g)
+            g->asked = true;
+        return json_object();
+    case API_AGENT_OP_GUEST_KILL:
+        if (g)
+            guest_free(g);
+        return report(vm, "stopped", "");
+    case API_AGENT_OP_GUEST_SUSPEND:
+    case API_AGENT_OP_GUEST_RESUME:
+        if (!g || g->over) {
+            *why = "it does not run";
+            return NULL;
+        }
+        g->running = op == API_AGENT_OP_GUEST_RESUME;
+        return report(vm, g->running ? "running" : "suspended", "");
+    case API_AGENT_OP_GUEST_FORGET:
+        if (g)
+            sim_broken(s, "a guest that runs is not forgotten", "%s", vm);
+        return json_object();
+    default:
+        return json_object();
+    }
+}
+
+static json_t *do_disk_create(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
+    const char *base = json_str(args, "template");
+    const struct sim_file *t = *base ? file_find(v, "template", base) : NULL;
+    if (*base && (!t || !t->sealed)) {
+        *why = "the template is not there";
+        sim_broken(s, "a disk that is cloned has its template", "%s", base);
+        return NULL;
+    }
+    struct sim_file *f = file_make(v, "disk", json_str(args, "disk"));
+    f->size = json_int(args, "size", 0);
+    f->whole = true;
+    if (str_eq(json_str(args, "clone"), "linked"))
+        snprintf(f->base, sizeof f->base, "%s", base);
+    return json_pack("{s:I, s:i}", "size", (json_int_t)f->size, "allocated", 4096);
+}
+
+static bool disk_in_use(struct sim *s, struct sim_server *v, const char *disk) {
+    struct sim_guest *g;
+    list_for_each(g, &v->guests, link) for (size_t i = 0; i < g->n_disks; i++) if (str_eq(g->disks[i], disk) && !g->over) {
+        sim_broken(s, "a disk that a guest uses is not deleted", "%s of %s", disk, g->vm);
+        return true;
+    }
+    return false;
+}
+
+static bool template_in_use(struct sim *s, struct sim_server *v, const char *template) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&v->files, &pos, &key, &value)) {
+        const struct sim_file *f = value;
+        if (strncmp(key, "disk/", 5) == 0 && str_eq(f->base, template)) {
+            sim_broken(s, "a template with clones is not deleted", "%s: clone %s", template, key);
+            return true;
+        }
+    }
+    return false;
+}
+
+static json_t *do_template_make(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
+    const json_t *file = json_object_get(args, "file");
+    const char *upload = json_str(file, "upload"), *from = json_str(file, "from_disk");
+    const struct sim_file *u = *upload ? file_find(v, "upload", upload) : NULL;
+    if (*upload && (!u || u->received != u->size)) {
+        *why = "the upload is not whole";
+        sim_broken(s, "an import has its upload", "%s", upload);
+        return NULL;
+    }
+    if (*from && !file_find(v, "disk", from)) {
+        *why = "the disk is not there";
+        sim_broken(s, "a golden image has its disk", "%s", from);
+        return NULL;
+    }
+    struct sim_guest *g;
+    if (*from)
+        list_for_each(g, &v->guests, link) for (size_t i = 0; i < g->n_disks; i++) if (str_eq(g->disks[i], from) && !g->over)
+            sim_broken(s, "a disk is not copied while a guest writes it", "%s", from);
+    struct sim_file *t = file_make(v, "template", json_str(args, "template"));
+    if (t->sealed)
+        sim_broken(s, "a sealed template does not change", "%s", json_str(args, "template"));
+    return json_pack("{s:i, s:i}", "size", 1 << 20, "allocated", 4096);
+}
+
+static json_t *do_storage(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
+    struct sim_file *f;
+    switch (op) {
+    case API_AGENT_OP_REPOSITORY_OPEN:
+        if (!json_bool(args, "existing", false))
+            file_make(v, "repository", json_str(args, "repository"));
+        if (v->repositories_lost || !file_find(v, "repository", json_str(args, "repository"))) {
+            *why = "the directory is gone";
+            return NULL;
+        }
+        return json_pack("{s:s, s:b, s:I, s:I}", "repository", json_str(args, "repository"), "usable", 1, "capacity",
+                         (json_int_t)1 << 40, "free", (json_int_t)1 << 39);
+    case API_AGENT_OP_REPOSITORY_CLOSE:
+        file_remove(v, "repository", json_str(args, "repository"));
+        return json_object();
+    case API_AGENT_OP_DISK_CREATE:
+        return do_disk_create(s, v, args, why);
+    case API_AGENT_OP_DISK_DELETE:
+        if (!disk_in_use(s, v, json_str(args, "disk")))
+            file_remove(v, "disk", json_str(args, "disk"));
+        return json_object();
+    case API_AGENT_OP_TEMPLATE_MAKE:
+        return do_template_make(s, v, args, why);
+    case API_AGENT_OP_TEMPLATE_SEAL:
+        file_make(v, "template", json_str(args, "template"))->sealed = true;
+        return json_object();
+    case API_AGENT_OP_TEMPLATE_DELETE:
+        if (!template_in_use(s, v, json_str(args, "template")))
+            file_remove(v, "template", json_str(args, "template"));
+        return json_object();
+    case API_AGENT_OP_UPLOAD_OPEN:
+        f = file_make(v, "upload", json_str(args, "upload"));
+        f->size = json_int(args, "size", 0);
+        return json_pack("{s:s, s:I}", "upload", json_str(args, "upload"), "received", (json_int_t)f->received);
+    case API_AGENT_OP_UPLOAD_DELETE:
+        file_remove(v, "upload", json_str(args, "upload"));
+        return json_object();
+    default:
+        return json_object();
+    }
+}
+
+/* What a call that dies half-way leaves: a partial file under the name that the next try replaces. */
+static void half(struct sim_server *v, int op, const json_t *args) {
+    if (op == API_AGENT_OP_DISK_CREATE && !file_find(v, "disk", json_str(args, "disk")))
+        file_make(v, "disk", json_str(args, "disk"));
+    if (op == API_AGENT_OP_TEMPLATE_MAKE)
+        file_make(v, "template", json_str(args, "template"));
+}
+
+struct told {
+    uint64_t call;
+    struct error error;
+    json_t *result;
+};
+
+static void told_free(struct told *t) {
+    error_done(&t->error);
+    json_decref(t->result);
+    free(t);
+}
+static void drop_told(struct sim_event *e) { told_free(e->p); }
+
+static void tell(struct sim *s, struct sim_event *e) {
+    struct sim_server *v = &s->servers[e->server];
+    struct told *t = e->p;
+    if (!v->p.up || v->p.epoch != e->epoch) {
+        told_free(t);
+        return;
+    }
+    if (sim_deferred(s, &v->p, e))
+        return;
+    server_enter(s, e->server);
+    host_call_done(v->h, t->call, t->error.code ? &t->error : NULL, t->result);
+    told_free(t);
+    server_drain(s, e->server);
+}
+
+static const char *op_name(int op) {
+    return op == HOST_CALL_GUEST_FIND ? "guest.find" : op == HOST_CALL_GUEST_SHUTDOWN ? "guest.shutdown" : api_agent_ops[op].name;
+}
+
+static void act(struct sim *s, struct sim_event *e) {
+    struct sim_server *v = &s->servers[e->server];
+    struct call *c = e->p;
+    if (v->p.epoch != e->epoch) { /* the agent that asked is gone, and with it its child processes */
+        if (c->half)
+            half(v, c->op, c->args);
+        call_free(c);
+        return;
+    }
+    struct told *t = xcalloc(1, sizeof *t);
+    t->call = c->id;
+    const char *why = NULL;
+    bool question = c->op == HOST_CALL_GUEST_FIND;
+    if (c->fails && !question && c->op != API_AGENT_OP_GUEST_KILL) {
+        if (c->half)
+            half(v, c->op, c->args);
+        error_set(&t->error, ERR_IO, "the simulated driver failed");
+    } else {
+        bool guest = c->op >= API_AGENT_OP_COUNT || strncmp(api_agent_ops[c->op].name, "guest.", 6) == 0;
+        t->result = guest ? do_guest(s, v, c->op, c->args, &why) : do_storage(s, v, c->op, c->args, &why);
+        if (!t->result)
+            error_set(&t->error, ERR_IO, "%s", why ? why : "it cannot be done");
+    }
+    sim_trace(s, "%s: %s %s: %s", v->name, op_name(c->op), vm_of(c->args), t->error.code ? t->error.message : "done");
+    int server = e->server;
+    uint64_t epoch = e->epoch;
+    call_free(c);
+    struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
+    next->server = server;
+    next->epoch = epoch;
+    next->drop = drop_told;
+    next->p = t;
+    check_event(s);
+}
+
+void driver_call(struct sim *s, int i, const struct host_effect *e) {
+    struct sim_server *v = &s->servers[i];
+    struct call *c = xcalloc(1, sizeof *c);
+    c->id = e->call;
+    c->op = e->op;
+    c->args = json_incref(e->args);
+    c->half = sim_fault(s, FAULT_CALL_HALF);
+    c->fails = c->half || sim_fault(s, FAULT_CALL_FAILS);
+    int64_t took = sim_between(s, 100, 50000);
+    if (sim_fault(s, FAULT_CALL_SLOW))
+        took += sim_between(s, 1, 30000) * US_PER_MS;
+    if (sim_fault(s, FAULT_CALL_HANGS))
+        took += 600LL * 1000 * US_PER_MS;
+    sim_trace(s, "%s: %s %s begins", v->name, op_name(e->op), vm_of(e->args));
+    struct sim_event *next = sim_at(s, s->now + took, act);
+    next->server = i;
+    next->epoch = v->p.epoch;
+    next->drop = drop_call;
+    next->p = c;
+}
+
+void driver_cancel(struct sim *s, int i, uint64_t call) {
+    struct sim_server *v = &s->servers[i];
+    for (size_t k = 0; k < s->n; k++) {
+        struct sim_event *e = &s->heap[k];
+        if (e->run != act || e->server != i || e->epoch != v->p.epoch || ((struct call *)e->p)->id != call)
+            continue;
+        struct call *c = e->p;
+        if (sim_random(s, 2))
+            return; /* too late, or it cannot be cancelled */
+        struct told *t = xcalloc(1, sizeof *t);
+        t->call = call;
+        error_set(&t->error, ERR_CANCELLED, "cancelled");
+        c->id = 0; /* the other event tells nobody */
+        c->op = API_AGENT_OP_GUEST_POLICY;
+        struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
+        next->server = i;
+        next->epoch = v->p.epoch;
+        next->drop = drop_told;
+        next->p = t;
+        return;
+    }
+}
+
+static void guest_tells(struct sim *s, int i, const char *vm, enum guest_event event, const char *reason) {
+    struct sim_server *v = &s->servers[i];
+    sim_trace(s, "%s: guest %s: %s", v->name, vm, reason);
+    if (!v->p.up || s->now < v->p.paused_until)
+        return; /* found out later, by guest.find */
+    server_enter(s, i);
+    host_guest_event(v->h, vm, event, reason);
+    server_drain(s, i);
+}
+
+void driver_life(struct sim *s, int i) {
+    struct sim_server *v = &s->servers[i];
+    char vm[UUID_LEN + 1];
+    struct sim_guest *g, *next;
+    if (v->p.up && s->now < v->p.paused_until)
+        return;
+    if (sim_fault(s, FAULT_REPOSITORY_LOST))
+        v->repositories_lost = true;
+    else if (!sim_random(s, 20) || !s->faults_on)
+        v->repositories_lost = false;
+    list_for_each_safe(g, next, &v->guests, link) {
+        memcpy(vm, g->vm, sizeof vm);
+        if (g->over || !g->running)
+            continue;
+        if (g->asked && sim_random(s, 3)) {
+            g->asked = false;
+            g->over = true;
+            guest_tells(s, i, vm, GUEST_POWEROFF, "shut down as asked");
+            return;
+        }
+        if (sim_fault(s, FAULT_GUEST_OFF)) {
+            g->over = true;
+            guest_tells(s, i, vm, GUEST_POWEROFF, "powered itself off");
+            return;
+        }
+        if (sim_fault(s, FAULT_GUEST_DIES)) {
+            guest_free(g);
+            guest_tells(s, i, vm, GUEST_DIED, "killed from outside");
+            return;
+        }
+        if (sim_fault(s, FAULT_GUEST_RESETS)) {
+            guest_tells(s, i, vm, GUEST_RESET, "reset");
+            return;
+        }
+    }
+}
+
+void driver_upload(struct sim *s, int i, const char *upload) {
+    struct sim_server *v = &s->servers[i];
+    struct sim_file *f = file_find(v, "upload", upload);
+    if (!f || !v->p.up || !v->connected || s->now < v->p.paused_until)
+        return;
+    f->received = f->size;
+    struct api_upload_report r;
+    api_upload_report_init(&r);
+    str_set(&r.upload, upload);
+    r.received = f->received;
+    server_enter(s, i);
+    host_upload_received(v->h, &r);
+    api_upload_report_done(&r);
+    server_drain(s, i);
+}
+
+void driver_done(struct sim_server *v) {
+    struct sim_guest *g, *next;
+    list_for_each_safe(g, next, &v->guests, link) guest_free(g);
+    size_t pos = 0;
+    void *value;
+    while (map_next(&v->files, &pos, NULL, &value))
+        free(value);
+    map_done(&v->files);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One schedule: servers join, requests and faults, then rest. */
+#include "sim/sim.h"
+
+#include <stdio.h>
+
+#define REST_LIMIT_US (3600LL * 1000 * 1000)
+#define REST_HOLD_US (5LL * 1000 * 1000)
+
+/* Most schedules have few kinds of faults, some many: both find what the other hides. */
+void schedule_draw(struct sim_config *c, uint64_t seed) {
+    struct idgen g;
+    const uint64_t s[4] = {seed, seed ^ 0x9e3779b97f4a7c15ULL, 0x5851f42d4c957f2dULL, seed * 0x2545f4914f6cdd1dULL};
+    static const unsigned rates[] = {0, 1000, 5000, 20000, 60000};
+    idgen_init(&g, s);
+    for (int i = 0; i < 8; i++)
+        idgen_next(&g);
+    *c = (struct sim_config){.seed = seed};
+    c->servers = 1 + (int)(idgen_next(&g) % 3);
+    c->clients = 1 + (int)(idgen_next(&g) % 4);
+    c->requests = 40 + (int)(idgen_next(&g) % 160);
+    unsigned kinds = (unsigned)(idgen_next(&g) % 5);
+    for (int i = 0; i < FAULT_COUNT; i++)
+        if (idgen_next(&g) % 5 <= kinds)
+            c->fault[i] = rates[idgen_next(&g) % ARRAY_LEN(rates)];
+    /* These are asked for each effect or each half second, and undo everything: seldom is enough. */
+    c->fault[FAULT_MANAGER_CRASH] /= 3;
+    c->fault[FAULT_AGENT_CRASH] /= 3;
+    c->fault[FAULT_CALL_HANGS] /= 10;
+    c->fault[FAULT_ABORT] *= 4;
+}
+
+static void everyday(struct sim *s, struct sim_event *e) {
+    for (int i = 0; i < s->config.servers; i++)
+        driver_life(s, i);
+    if (s->faults_on) {
+        int who = (int)sim_random(s, (uint64_t)s->config.servers + 1) - 1;
+        struct process *p = who < 0 ? &s->m.p : &s->servers[who].p;
+        if (p->up && sim_fault(s, FAULT_PAUSE))
+            p->paused_until = s->now + sim_between(s, 100, 20000) * US_PER_MS;
+        if (sim_fault(s, FAULT_CLOCK_JUMP))
+            p->wall_offset_ms += sim_between(s, -3600000, 3600000);
+    }
+    sim_at(s, s->now + sim_between(s, 200, 500) * US_PER_MS, everyday);
+}
+
+static void join(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        struct sim_server *v = &s->servers[i];
+        struct api_token t;
+        char hash[32];
+        snprintf(hash, sizeof hash, "hash-%d", i);
+        api_token_init(&t);
+        t.kind = API_TOKEN_KIND_JOIN;
+        t.uses = 1;
+        t.lifetime = 1000;
+        str_set(&t.name, "join");
+        str_set(&t.hash, hash);
+        manager_enter(s);
+        core_token_add(s->m.c, 1 + (uint64_t)i, "admin", &t);
+        manager_drain(s);
+        api_token_done(&t);
+        manager_enter(s);
+        core_server_join(s->m.c, 100 + (uint64_t)i, hash, v->name, "0.1", v->name);
+        manager_drain(s);
+        v->id = xstrdup(core_server(s->m.c, v->name)->id);
+    }
+}
+
+/* A repository on each server: without one nothing else can be made. */
+static void make_repositories(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        _cleanup_json_ json_t *body = json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base", "server", s->servers[i].id);
+        struct core_request r = {.id = 200 + (uint64_t)i, .op = API_OP_REPOSITORY_CREATE, .actor = "admin", .user_id = "admin",
+                                 .role = API_ROLE_ADMINISTRATOR, .body = body};
+        manager_enter(s);
+        core_request(s->m.c, &r);
+        manager_drain(s);
+    }
+}
+
+static bool at_rest(struct sim *s) {
+    struct core_counts n;
+    if (!s->m.p.up || core_read_only(s->m.c))
+        return false;
+    core_counts(s->m.c, &n);
+    if (n.jobs_active || n.jobs_queued)
+        return false;
+    for (int i = 0; i < s->config.servers; i++)
+        if (!s->servers[i].p.up || !s->servers[i].connected || !core_agent_is_connected(s->m.c, s->servers[i].id))
+            return false;
+    return true;
+}
+
+/* Hung processes go on, broken things are mended: what is left must come to its end by itself. */
+static void rest(struct sim *s) {
+    int64_t limit = s->now + REST_LIMIT_US, since = -1;
+    s->faults_on = false;
+    s->requests_left = 0;
+    sim_trace(s, "the faults stop");
+    while (!s->broken && s->now < limit && sim_step(s)) {
+        if (!at_rest(s))
+            since = -1;
+        else if (since < 0)
+            since = s->now;
+        else if (s->now - since > REST_HOLD_US)
+            break;
+    }
+    if (s->broken)
+        return;
+    if (s->now >= limit && !at_rest(s)) {
+        if (s->m.p.up)
+            check_rest(s);
+        sim_broken(s, "when faults stop, the world comes to rest", "after an hour it has not");
+        return;
+    }
+    check_rest(s);
+}
+
+bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all, bool trace_keep) {
+    *s = (struct sim){.config = *config, .cover = cover, .trace_all = trace_all, .trace_keep = trace_keep};
+    const uint64_t seed[4] = {config->seed, ~config->seed, 0x1234567, 0x89abcdef};
+    idgen_init(&s->rng, seed);
+    for (int i = 0; i < 8; i++)
+        idgen_next(&s->rng);
+    s->now = US_PER_MS;
+    s->request = 1000;
+    s->m.p.name = "manager";
+    disk_init(&s->m.p.disk);
+    for (int i = 0; i < config->servers; i++)
+        server_init(s, i);
+    manager_start(s);
+    join(s);
+    for (int i = 0; i < config->servers; i++)
+        server_start(s, i);
+    sim_at(s, s->now + US_PER_MS, everyday);
+    int64_t until = s->now + 10LL * 1000 * US_PER_MS; /* they connect in peace */
+    while (!s->broken && s->now < until && sim_step(s)) {
+    }
+    make_repositories(s);
+    until = s->now + 1000 * US_PER_MS;
+    while (!s->broken && s->now < until && sim_step(s)) {
+    }
+    s->faults_on = true;
+    client_start(s);
+    until = s->now + 900LL * 1000 * US_PER_MS;
+    while (!s->broken && s->requests_left > 0 && s->now < until && sim_step(s)) {
+    }
+    if (!s->broken)
+        rest(s);
+    return !s->broken;
+}
+
+void schedule_done(struct sim *s) {
+    if (s->m.c)
+        core_free(s->m.c);
+    disk_done(&s->m.p.disk);
+    for (int i = 0; i < s->config.servers; i++)
+        server_done(s, i);
+    client_done(s);
+    check_done(s);
+    sim_world_done(s);
+}

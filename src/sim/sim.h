@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The simulator: the real core and the real host brains, in one process, on a simulated clock, network, stores, disks and
+ * hypervisors, all drawn from one seed. A schedule is: servers join, clients ask for a random mix of every operation in the
+ * API's description while faults are injected; then the faults stop, everything comes to rest, and the world is compared
+ * with the inventory. After every event the invariants of check.c hold.
+ *
+ *     world.c     clock, events, randomness, trace
+ *     disk.c      a process's durable store: latency, failures, what a crash leaves
+ *     manager.c   the core as a process
+ *     server.c    a host brain as a process, with its connection
+ *     driver.c    what really is on a server: guests, files; calls take time, fail, hang, and outlive the agent
+ *     client.c    requests drawn from the description
+ *     check.c     the invariants
+ *     cover.c     what was reached
+ *     schedule.c  one schedule; main.c many
+ */
+#pragma once
+
+#include "base/batch.h"
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "core/core.h"
+#include "guest/host.h"
+
+#define SIM_SERVERS_MAX 4
+#define US_PER_MS 1000
+#define TRACE_LINES 150
+
+struct sim;
+
+/* Faults: how often, in millionths for each chance that there is. Each schedule draws its own set; many are 0. */
+#define SIM_FAULTS(X)                                                                   \
+    X(MANAGER_CRASH, "manager crash")            /* before an event, or between two of its effects */ \
+    X(AGENT_CRASH, "agent crash")                                                       \
+    X(PAUSE, "pause")                            /* a process stops for seconds and goes on */ \
+    X(CUT, "connection cut")                     /* what is under way is lost */        \
+    X(HALF_CUT, "one-way partition")             /* messages vanish one way until the heartbeat ends the connection */ \
+    X(STORE_FAILS, "store fails")                /* full or broken for a while */       \
+    X(STORE_SILENT, "store commits and does not say so") /* the process crashes in between */ \
+    X(STORE_SLOW, "store slow")                                                         \
+    X(CALL_FAILS, "driver error")                                                       \
+    X(CALL_HALF, "driver error with half of the work done")                             \
+    X(CALL_SLOW, "driver slow")                                                         \
+    X(CALL_HANGS, "driver hangs")                /* until the faults stop */            \
+    X(GUEST_OFF, "guest powers off")                                                    \
+    X(GUEST_DIES, "guest dies")                                                         \
+    X(GUEST_RESETS, "guest resets")                                                     \
+    X(REPOSITORY_LOST, "repository unusable")                                           \
+    X(CLOCK_JUMP, "wall clock jumps")                                                   \
+    X(ABORT, "operator aborts")
+
+enum sim_fault {
+#define X(name, text) FAULT_##name,
+    SIM_FAULTS(X)
+#undef X
+    FAULT_COUNT
+};
+extern const char *const sim_fault_texts[FAULT_COUNT];
+
+struct sim_config {
+    uint64_t seed;
+    int servers, clients, requests;
+    unsigned fault[FAULT_COUNT];
+    /* For the shrinker: the n-th fault or request that the seed would give is left out. */
+    const bool *drop_fault, *drop_request;
+    size_t n_drop_fault, n_drop_request;
+};
+
+struct sim_event {
+    int64_t at; /* us */
+    uint64_t order;
+    void (*run)(struct sim *s, struct sim_event *e);
+    void (*drop)(struct sim_event *e); /* frees p when it is not run */
+    int server;                        /* -1: the manager, or none */
+    uint64_t epoch;                    /* of its process or connection; stale ones are dropped */
+    uint64_t a;
+    void *p;
+};
+
+/* ---- disk.c ---- */
+struct disk_commit {
+    struct list link;
+    uint64_t seq;
+    struct batch *batch;
+};
+struct sim_disk {
+    struct map live;      /* key: char * value; durable */
+    struct list queue;    /* handed in, not yet durable */
+    bool flushing, failed;
+    int64_t broken_until; /* us */
+    int error;
+};
+
+struct process {
+    const char *name;
+    bool up;
+    uint64_t epoch;     /* of this life */
+    int64_t paused_until;
+    int64_t timer_at;   /* us, of the tick that is scheduled */
+    uint64_t timer_id;  /* which of those scheduled it is */
+    int64_t wall_offset_ms;
+    int drift_ppm;
+    struct sim_disk disk;
+};
+
+/* ---- driver.c ---- */
+struct sim_guest {
+    struct list link;
+    char vm[UUID_LEN + 1];
+    bool running;  /* vCPUs run; else paused */
+    bool over;     /* it powered itself off; the process is kept only to tell so */
+    bool asked;    /* its power button was pressed */
+    char disks[8][UUID_LEN + 1];
+    size_t n_disks;
+    int64_t memory;
+};
+struct sim_file {
+    int64_t size, received;
+    bool whole;
+    bool sealed;
+    char base[UUID_LEN + 1]; /* a linked clone's template */
+};
+struct sim_server {
+    struct process p;
+    struct host *h;
+    char *id, *name; /* in the inventory */
+    bool connected;
+    uint64_t connection; /* epoch */
+    bool deaf, mute;     /* one-way partition: from, to the manager */
+    int64_t down_at, up_at;  /* when the last message of each direction arrives: order is kept */
+    struct list guests;
+    struct map files; /* struct sim_file * by "disk/ID", "template/ID", "upload/ID", "repository/ID" */
+    bool repositories_lost;
+    struct map done;  /* op id -> (void *)1: its answer is durable there */
+};
+
+struct sim_manager {
+    struct process p;
+    struct core *c;
+};
+
+struct cover;
+struct model;
+
+struct sim {
+    struct sim_config config;
+    struct idgen rng;
+    int64_t now; /* us */
+    struct sim_event *heap;
+    size_t n, cap;
+    uint64_t order, events;
+    bool faults_on;
+    uint64_t faults[FAULT_COUNT];
+    size_t fault_n, request_n;
+
+    struct sim_manager m;
+    struct sim_server servers[SIM_SERVERS_MAX];
+
+    /* clients */
+    uint64_t request;
+    int requests_left;
+    struct map waiting; /* request id as text: struct asked * */
+    struct model *model;
+
+    struct cover *cover;
+    const char *broken; /* the invariant that did not hold */
+    char *broken_detail;
+    bool trace_all;            /* print every line … */
+    bool trace_keep;           /* … or keep the last ones */
+    char *trace[TRACE_LINES];
+    size_t trace_n;
+};
+
+/* ---- world.c ---- */
+uint64_t sim_random(struct sim *s, uint64_t below);
+int64_t sim_between(struct sim *s, int64_t low, int64_t high);
+bool sim_fault(struct sim *s, enum sim_fault fault); /* does it happen now? */
+struct sim_event *sim_at(struct sim *s, int64_t at, void (*run)(struct sim *, struct sim_event *));
+bool sim_step(struct sim *s); /* false: nothing is left to happen */
+void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void sim_broken(struct sim *s, const char *invariant, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int64_t sim_mono_ms(const struct sim *s, const struct process *p);
+int64_t sim_wall_ms(const struct sim *s, const struct process *p);
+void sim_world_done(struct sim *s);
+/* Whether the event must wait because its process is stopped; it is put back then. */
+bool sim_deferred(struct sim *s, struct process *p, struct sim_event *e);
+
+/* ---- disk.c ---- */
+void disk_init(struct sim_disk *d);
+void disk_commit(struct sim *s, int server, struct process *p, uint64_t seq, struct batch *b);
+void disk_crash(struct sim *s, struct sim_disk *d); /* some of what was queued became durable, in order */
+void disk_reset_error(struct sim_disk *d);
+void disk_done(struct sim_disk *d);
+
+/* ---- manager.c ---- */
+void manager_start(struct sim *s);
+void manager_crash(struct sim *s);
+void manager_stored(struct sim *s, uint64_t seq, int result);
+void manager_drain(struct sim *s);
+void manager_message(struct sim *s, int server, const char *text);
+void manager_timer(struct sim *s);
+void manager_enter(struct sim *s); /* before any call into the core */
+
+/* ---- server.c ---- */
+void server_init(struct sim *s, int i);
+void server_start(struct sim *s, int i);
+void server_crash(struct sim *s, int i);
+void server_stored(struct sim *s, int i, uint64_t seq, int result);
+void server_drain(struct sim *s, int i);
+void server_timer(struct sim *s, int i);
+void server_enter(struct sim *s, int i);
+void server_cut(struct sim *s, int i, const char *why);
+void server_connect_later(struct sim *s, int i);
+void server_to_agent(struct sim *s, int i, const char *text);
+void server_done(struct sim *s, int i);
+
+/* ---- driver.c ---- */
+void driver_call(struct sim *s, int i, const struct host_effect *e);
+void driver_cancel(struct sim *s, int i, uint64_t call);
+void driver_life(struct sim *s, int i); /* things that guests do by themselves */
+struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
+void driver_upload(struct sim *s, int i, const char *upload);
+void driver_done(struct sim_server *v);
+
+/* ---- client.c ---- */
+void client_start(struct sim *s);
+void client_reply(struct sim *s, uint64_t request, int status, const char *text);
+void client_forget_all(struct sim *s); /* the manager crashed: no answer comes any more */
+void client_done(struct sim *s);
+
+/* ---- check.c ---- */
+void check_event(struct sim *s);
+void check_send(struct sim *s, int server, const char *text);                      /* before it leaves the manager */
+void check_answer(struct sim *s, int server, const char *id);                      /* before it leaves an agent */
+void check_call(struct sim *s, int server, const struct host_effect *e);           /* before a driver does it */
+void check_reply(struct sim *s, const char *method, int status, const char *text); /* before it reaches a client */
+void check_rest(struct sim *s);                                                    /* when all is quiet */
+void check_done(struct sim *s);
+
+/* ---- cover.c ---- */
+struct cover *cover_new(void);
+void cover_hit(struct cover *c, const char *kind, const char *what);
+void cover_print(const struct cover *c);
+size_t cover_missing(const struct cover *c);
+void cover_free(struct cover *c);
+void cover_publish(struct sim *s, const char *text);
+
+/* ---- schedule.c ---- */
+void schedule_draw(struct sim_config *c, uint64_t seed);
+/* Runs it; true if every invariant held. s is for sim_schedule_done(). */
+bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all, bool trace_keep);
+void schedule_done(struct sim *s);
