@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -183,7 +184,9 @@ static int open_store(struct agent *a, struct error *e) {
         r = store_open_memory(on_stored, a, &a->store);
     } else {
         _cleanup_free_ char *path = xasprintf("%s/agent.db", a->state_dir);
+        mode_t mask = umask(077); /* guests' cloud-init data is in it */
         r = store_open_sqlite(path, a->config.loop, on_stored, a, &a->store, e);
+        umask(mask);
     }
     if (r < 0)
         return r;
@@ -231,6 +234,7 @@ static void describe(struct agent *a) {
     str_set(&a->hello.version, TARN_VERSION);
     a->hello.protocol = API_AGENT_PROTOCOL;
     str_set(&a->hello.server.name, a->identity.name);
+    a->hello.has_server = true;
     a->hello.server.has_hardware = true;
     if (a->config.sim)
         facts_sim_hardware(&a->hello.server.hardware);

@@ -174,7 +174,7 @@ static int run(const struct options *o) {
     map_seed(random_u64(), random_u64());
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
-    umask(077);
+    umask(022); /* directories that guests' processes pass through; what is secret is made so */
     setenv("UV_THREADPOOL_SIZE", "2", 1); /* for the few things that block */
     mallopt(M_ARENA_MAX, 1);              /* one thread allocates */
     mallopt(M_TRIM_THRESHOLD, 256 << 10);
