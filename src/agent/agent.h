@@ -63,6 +63,7 @@ struct agent {
     size_t commits_waiting;
     int store_error; /* the last commit's, 0 if it went well */
     bool started, draining, closing;
+    int trim_in; /* samples until memory is given back; 0: never */
     uv_timer_t tick, dial, sample; /* closed with the agent */
 
     struct hypervisor *hypervisor;
@@ -124,6 +125,8 @@ char *facts_read(const char *path); /* a small file of /proc or /sys; NULL if it
 struct sim_storage *sim_storage_new(struct agent *a);
 void sim_storage_call(struct sim_storage *s, uint64_t call, int op, const json_t *args);
 void sim_storage_free(struct sim_storage *s);
+
+void trim_memory(void); /* trim.c */
 
 int64_t clock_mono_ms(void);
 int64_t clock_wall_ms(void);

@@ -9,6 +9,7 @@
 #define DIAL_VERSION_MS 60000
 #define CONNECT_TIMEOUT_MS 10000
 #define PING_MS 5000
+#define TRIM_SAMPLES 3
 #define MESSAGE_MAX (4U << 20)
 
 enum { CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REPLACED = 4003 };
@@ -50,6 +51,7 @@ static void on_welcome(struct agent *a, const json_t *args) {
     }
     a->connection_state = CONNECTION_WELCOME;
     a->dial_tries = 0;
+    a->trim_in = a->config.sim ? 0 : TRIM_SAMPLES;
     if (!a->config.sim)
         log_info("connected to %s:%d as server %s (manager %s)", a->identity.host, a->identity.port, a->identity.name,
                  welcome.manager_version);

@@ -197,6 +197,8 @@ void stats_forget(struct agent *a) {
 static void on_sample(uv_timer_t *timer) {
     struct agent *a = timer->data;
     channel_check_all(a);
+    if (a->trim_in && --a->trim_in == 0)
+        trim_memory();
     if (a->connection_state != CONNECTION_WELCOME)
         return;
     struct api_stats_sample sample = {.has_server = true};
