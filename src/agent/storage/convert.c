@@ -120,12 +120,14 @@ static char *last_words(const struct buf *b) {
 }
 
 int convert_ended(struct task *t, struct child_exit how) {
-    _cleanup_free_ char *words = last_words(child_error(t->child));
+    const struct buf *b = child_error(t->child);
+    const char *all = b->len ? b->data : "";
+    _cleanup_free_ char *words = last_words(b);
     if (!how.signalled && how.value == 0)
         return 0;
-    if (strstr(words, "No space left on device") || strstr(words, "Disk quota exceeded"))
+    if (strstr(all, "No space left on device") || strstr(all, "Disk quota exceeded"))
         return task_errno(t, -ENOSPC, t->type->what);
-    if (strstr(words, "Failed to get") && strstr(words, "lock"))
+    if (strstr(all, "Failed to get") && strstr(all, "lock"))
         return error_set(&t->error, ERR_CONFLICT, "%s: the image is in use by another program; stop the virtual machine that uses it",
                          t->type->what);
     if (how.signalled)

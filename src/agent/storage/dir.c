@@ -127,7 +127,8 @@ static int open_path(struct open_task *o) {
                              strerror(-r));
     }
     int fd = open_dir(o->path);
-    if (fd == -ELOOP)
+    struct stat st;
+    if (fd == -ELOOP || (fd == -ENOTDIR && lstat(o->path, &st) == 0 && S_ISLNK(st.st_mode)))
         return error_set(&o->t.error, ERR_INVALID, "%s is a symbolic link; give the directory itself", o->path);
     if (fd < 0)
         return error_set(&o->t.error, ERR_UNAVAILABLE, "opening the directory %s failed: %s", o->path, strerror(-fd));

@@ -47,6 +47,14 @@ int image_within(const struct image_source *s, uint64_t offset, uint64_t len, co
     return 0;
 }
 
+int image_block(const struct image_source *s, uint64_t offset, uint64_t block, uint64_t guest, uint64_t size, const char *what,
+                struct error *e) {
+    uint64_t left = size - guest;
+    if (left < block && offset <= INT64_MAX - left && s->length >= offset + left && s->length - (offset + left) < 512)
+        return 0;
+    return image_within(s, offset, block, what, e);
+}
+
 int image_read(const struct image_source *s, uint64_t offset, void *buf, size_t len, const char *what, struct error *e) {
     int r = image_within(s, offset, len, what, e);
     if (r < 0)

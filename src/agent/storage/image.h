@@ -51,6 +51,8 @@ struct image_info {
             bool extended_l2;
             uint64_t l1_offset;
             uint32_t l1_entries;
+            uint64_t refcounts_offset;
+            uint32_t refcounts_entries;
         } qcow2;
         struct {
             uint64_t grain_size, directory_offset; /* bytes */

@@ -28,6 +28,12 @@ int image_read(const struct image_source *s, uint64_t offset, void *buf, size_t 
 bool image_peek(const struct image_source *s, uint64_t offset, void *buf, size_t len);
 /* ERR_BAD_IMAGE unless [offset, offset + len) lies in the file. */
 int image_within(const struct image_source *s, uint64_t offset, uint64_t len, const char *what, struct error *e);
+/*
+ * The same for a block of data that maps the disk from byte guest on. Of the last block only what belongs to the disk need be
+ * there, if the file ends with it: some programs write no more.
+ */
+int image_block(const struct image_source *s, uint64_t offset, uint64_t block, uint64_t guest, uint64_t size, const char *what,
+                struct error *e);
 /* ERR_BAD_IMAGE unless 0 < size <= IMAGE_SIZE_MAX. */
 int image_check_size(uint64_t size, struct error *e);
 int image_truncated(const struct image_source *s, uint64_t needed, const char *what, struct error *e);

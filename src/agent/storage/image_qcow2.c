@@ -8,7 +8,8 @@
 
 #define QCOW2_HEADER_V2 72
 #define QCOW2_HEADER_V3 104
-#define QCOW2_L1_MAX (32 * MIB) /* QEMU's own limit, in bytes */
+#define QCOW2_L1_MAX (32 * MIB) /* QEMU's own limits, in bytes */
+#define QCOW2_REFCOUNTS_MAX (8 * MIB)
 
 enum {
     INCOMPAT_DIRTY = 1 << 0, /* refcounts are stale; reading does not need them */
@@ -26,7 +27,8 @@ enum {
 
 struct qcow2_header {
     uint32_t version, cluster_bits, header_length, l1_entries, crypt;
-    uint64_t backing_offset, size, l1_offset, incompatible;
+    uint64_t backing_offset, size, l1_offset, refcounts_offset, incompatible;
+    uint32_t refcounts_clusters;
     uint32_t backing_len;
     char backing[IMAGE_BACKING_MAX + 1];
     char backing_format[16];
@@ -82,6 +84,8 @@ static int read_header(const struct image_source *s, struct qcow2_header *ret, s
     h.crypt = get_be32(b + 32);
     h.l1_entries = get_be32(b + 36);
     h.l1_offset = get_be64(b + 40);
+    h.refcounts_offset = get_be64(b + 48);
+    h.refcounts_clusters = get_be32(b + 56);
     if (h.version == 3) {
         h.incompatible = get_be64(b + 72);
         h.header_length = get_be32(b + 100);
@@ -95,8 +99,8 @@ static int read_header(const struct image_source *s, struct qcow2_header *ret, s
     if (h.backing_offset) {
         if (h.backing_len > IMAGE_BACKING_MAX)
             return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: the name of its backing file is too long");
-        if ((r = image_read(s, h.backing_offset, h.backing, h.backing_len, "the name of its backing file", e)) < 0)
-            return r;
+        if (!image_peek(s, h.backing_offset, h.backing, h.backing_len)) /* that it has one is enough to refuse it */
+            memset(h.backing, 0, sizeof(h.backing));
     }
     *ret = h;
     return 0;
@@ -122,14 +126,18 @@ static uint64_t l2_reach(const struct qcow2_header *h) { /* log2 of the bytes th
     return 2 * h->cluster_bits - (h->incompatible & INCOMPAT_EXTENDED_L2 ? 4 : 3);
 }
 
-static int check_l1(const struct image_source *s, const struct qcow2_header *h, struct error *e) {
+static int check_tables(const struct image_source *s, const struct qcow2_header *h, struct error *e) {
     uint64_t shift = l2_reach(h), needed = (h->size + (UINT64_C(1) << shift) - 1) >> shift;
     if (needed > h->l1_entries || (uint64_t)h->l1_entries * 8 > QCOW2_L1_MAX)
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its L1 table has %" PRIu32 " entries where %" PRIu64
                                            " are needed", h->l1_entries, needed);
     if (h->l1_offset == 0 || h->l1_offset & ((UINT64_C(1) << h->cluster_bits) - 1))
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: the place of its L1 table makes no sense");
-    return image_within(s, h->l1_offset, needed * 8, "its L1 table", e);
+    if (h->refcounts_offset & ((UINT64_C(1) << h->cluster_bits) - 1) ||
+        (uint64_t)h->refcounts_clusters << h->cluster_bits > QCOW2_REFCOUNTS_MAX)
+        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: the place or size of its refcount table makes no sense");
+    int r = image_within(s, h->refcounts_offset, (uint64_t)h->refcounts_clusters << h->cluster_bits, "its refcount table", e);
+    return r < 0 ? r : image_within(s, h->l1_offset, needed * 8, "its L1 table", e);
 }
 
 int qcow2_probe(const struct image_source *s, struct image_info *ret, struct error *e) {
@@ -142,13 +150,15 @@ int qcow2_probe(const struct image_source *s, struct image_info *ret, struct err
         return error_set(e, ERR_BAD_IMAGE, "the image is only the changes to another file, %s; make it whole first: "
                                            "qemu-img convert -O qcow2 OLD NEW",
                          image_printable(h.backing, h.backing_len, text));
-    if ((r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_l1(s, &h, e)) < 0)
+    if ((r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_tables(s, &h, e)) < 0)
         return r;
     ret->size = (int64_t)h.size;
     ret->u.qcow2.version = h.version;
     ret->u.qcow2.cluster_bits = h.cluster_bits;
     ret->u.qcow2.extended_l2 = h.incompatible & INCOMPAT_EXTENDED_L2;
     ret->u.qcow2.l1_offset = h.l1_offset;
+    ret->u.qcow2.refcounts_offset = h.refcounts_offset;
+    ret->u.qcow2.refcounts_entries = (uint32_t)(((uint64_t)h.refcounts_clusters << h.cluster_bits) / 8);
     ret->u.qcow2.l1_entries = (uint32_t)((h.size + (UINT64_C(1) << l2_reach(&h)) - 1) >> l2_reach(&h));
     return 0;
 }
@@ -189,11 +199,12 @@ static int check_l2_entry(void *ctx, uint64_t index, const uint8_t *bytes, struc
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: a cluster is not aligned; try qemu-img check -r all FILE");
     if (!w->info->u.qcow2.extended_l2 && entry & L2_ZERO)
         return 0;
-    /* The last cluster of the disk needs to be there only as far as the disk goes. */
-    uint64_t len = (uint64_t)w->info->size - guest < cluster ? (uint64_t)w->info->size - guest : cluster;
-    if (w->info->u.qcow2.extended_l2 && (uint32_t)get_be64(bytes + 8) == 0)
-        return 0; /* no subcluster is allocated */
-    return image_within(w->s, offset, len, "a cluster", e);
+    uint32_t subclusters = w->info->u.qcow2.extended_l2 ? (uint32_t)get_be64(bytes + 8) : UINT32_MAX;
+    if (subclusters == 0)
+        return 0;
+    /* Of 32 subclusters only those up to the last that is allocated need be there. */
+    uint64_t len = cluster / 32 * (uint64_t)(32 - __builtin_clz(subclusters));
+    return image_block(w->s, offset, len, guest, (uint64_t)w->info->size, "a cluster", e);
 }
 
 static int check_l1_entry(void *ctx, uint64_t index, const uint8_t *bytes, struct error *e) {
@@ -210,11 +221,21 @@ static int check_l1_entry(void *ctx, uint64_t index, const uint8_t *bytes, struc
     return image_walk(w->s, &l2, e);
 }
 
+/* Reading needs no refcounts, but where one of their blocks is cut off, so may be what nobody would miss at once. */
+static int check_refcount_entry(void *ctx, uint64_t index, const uint8_t *bytes, struct error *e) {
+    const struct qcow2_walk *w = ctx;
+    uint64_t offset = get_be64(bytes) & OFFSET_MASK;
+    return offset ? image_within(w->s, offset, UINT64_C(1) << w->info->u.qcow2.cluster_bits, "a refcount block", e) : 0;
+}
+
 int qcow2_verify(const struct image_source *s, const struct image_info *info, struct error *e) {
     struct qcow2_walk w = {.s = s, .info = info};
     struct image_table l1 = {.offset = info->u.qcow2.l1_offset, .entries = info->u.qcow2.l1_entries, .width = 8,
                              .what = "its L1 table", .item = check_l1_entry, .ctx = &w};
-    return image_walk(s, &l1, e);
+    struct image_table refcounts = {.offset = info->u.qcow2.refcounts_offset, .entries = info->u.qcow2.refcounts_entries,
+                                    .width = 8, .what = "its refcount table", .item = check_refcount_entry, .ctx = &w};
+    int r = image_walk(s, &l1, e);
+    return r < 0 ? r : image_walk(s, &refcounts, e);
 }
 
 /* ---- Tarn's own ------------------------------------------------------------------------------------------------------ */
@@ -242,7 +263,7 @@ int image_check_own(const struct image_source *s, const char *backing, int64_t *
     struct qcow2_header h;
     char text[IMAGE_TEXT_MAX];
     int r = read_own(s, &h, e);
-    if (r < 0 || (r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_l1(s, &h, e)) < 0)
+    if (r < 0 || (r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_tables(s, &h, e)) < 0)
         return r;
     if (strlen(h.backing) != h.backing_len || strcmp(h.backing, str_or(backing, "")) != 0)
         return error_set(e, ERR_BAD_IMAGE, "its backing file is \"%s\" where \"%s\" belongs; somebody changed it",

@@ -60,8 +60,7 @@ static int check_block(void *ctx, uint64_t index, const uint8_t *bytes, struct e
     uint64_t block = w->info->u.vdi.block_size, guest = index * block;
     if (entry >= 0xfffffffe || guest >= (uint64_t)w->info->size) /* free, or zeros */
         return 0;
-    uint64_t len = (uint64_t)w->info->size - guest < block ? (uint64_t)w->info->size - guest : block;
-    return image_within(w->s, w->info->u.vdi.data_offset + entry * block, len, "a block", e);
+    return image_block(w->s, w->info->u.vdi.data_offset + entry * block, block, guest, (uint64_t)w->info->size, "a block", e);
 }
 
 int vdi_verify(const struct image_source *s, const struct image_info *info, struct error *e) {

@@ -120,15 +120,21 @@ static int refuse_descriptor(const struct image_source *s, struct error *e) {
                      str_or(d.type, "no type"), d.extent[0] ? ", first " : "", d.extent);
 }
 
+static int refuse_extent(struct error *e) {
+    return error_set(e, ERR_BAD_IMAGE, "the file is one extent of a split VMDK, without its descriptor; make it one file first: "
+                                       "qemu-img convert -O qcow2 DESCRIPTOR NEW");
+}
+
 static int check_descriptor(const struct image_source *s, const struct vmdk_header *h, struct error *e) {
     struct descriptor d = {.type = ""};
     if (h->descriptor == 0 || h->descriptor_len == 0 || h->descriptor > s->length / SECTOR)
-        return error_set(e, ERR_BAD_IMAGE, "the file is one extent of a split VMDK, without its descriptor; make it one file "
-                                           "first: qemu-img convert -O qcow2 DESCRIPTOR NEW");
+        return refuse_extent(e);
     uint64_t len = h->descriptor_len > DESCRIPTOR_MAX / SECTOR ? DESCRIPTOR_MAX : h->descriptor_len * SECTOR;
     int r = descriptor_read(s, h->descriptor * SECTOR, len, &d, e);
     if (r < 0 || (r = refuse_parent(&d, e)) < 0)
         return r;
+    if (!d.type[0])
+        return refuse_extent(e);
     if (strcasecmp(d.type, "monolithicSparse") != 0 && strcasecmp(d.type, "streamOptimized") != 0)
         return error_set(e, ERR_BAD_IMAGE, "the image is a VMDK of type \"%s\"; only monolithicSparse and streamOptimized hold "
                                            "everything in one file: qemu-img convert -O qcow2 OLD NEW",
@@ -188,6 +194,8 @@ int vmdk_probe(const struct image_source *s, struct image_info *ret, struct erro
         return r;
     if (memcmp(b + 73, "\n \r\n", 4) != 0)
         return error_set(e, ERR_BAD_IMAGE, "the image was damaged by a transfer in text mode; copy it again in binary mode");
+    if (s->length % SECTOR)
+        return image_truncated(s, (s->length + SECTOR - 1) / SECTOR * SECTOR, "its last sector", e);
     header_parse(b, &h);
     if ((r = check_descriptor(s, &h, e)) < 0 || (h.directory == GD_AT_END && (r = read_footer(s, &h, e)) < 0) ||
         (r = check_header(&h, e)) < 0)
@@ -223,8 +231,7 @@ static int check_grain(void *ctx, uint64_t index, const uint8_t *bytes, struct e
             w->highest = offset;
         return image_within(w->s, offset, 12, "a grain", e);
     }
-    uint64_t len = (uint64_t)w->info->size - guest < grain ? (uint64_t)w->info->size - guest : grain;
-    return image_within(w->s, offset, len, "a grain", e);
+    return image_block(w->s, offset, grain, guest, (uint64_t)w->info->size, "a grain", e);
 }
 
 static int check_directory_entry(void *ctx, uint64_t index, const uint8_t *bytes, struct error *e) {

@@ -1,0 +1,952 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole of storage against real files, qemu-img and tarn-seed. */
+#include "agent/storage/seed.h"
+#include "agent/storage/test_util.h"
+
+#include "base/json.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <sys/mount.h>
+#include <time.h>
+
+char scratch[64];
+
+#define REPO "0190b5d1-0000-7000-8000-00000000aaaa"
+#define OTHER "0190b5d1-0000-7000-8000-00000000bbbb"
+#define TEMPLATE "0190b5d1-0000-7000-8000-000000000001"
+#define TEMPLATE2 "0190b5d1-0000-7000-8000-000000000002"
+#define DISK "0190b5d1-0000-7000-8000-00000000d001"
+#define DISK2 "0190b5d1-0000-7000-8000-00000000d002"
+#define UPLOAD "0190b5d1-0000-7000-8000-00000000f001"
+#define VM "0190b5d1-0000-7000-8000-0123456789ab"
+
+/* ---- the agent's side ------------------------------------------------------------------------------------------------ */
+
+static struct {
+    uv_loop_t loop;
+    struct storage *s;
+    uint64_t last; /* call */
+    uint64_t done;
+    struct error error;
+    json_t *result;
+    int percent, progress_calls;
+    uint64_t cancel_at_progress; /* cancel this call as soon as it makes progress */
+    unsigned ended;
+    bool usable, told;
+    char reason[512];
+} f;
+
+static void on_done(void *ctx, uint64_t call, const struct error *error, const json_t *result) {
+    f.done = call;
+    f.ended++;
+    error_done(&f.error);
+    if (error)
+        error_copy(&f.error, error);
+    json_decref(f.result);
+    f.result = result ? json_deep_copy(result) : NULL;
+}
+
+static void on_progress(void *ctx, uint64_t call, int percent, const char *message) {
+    f.percent = percent;
+    f.progress_calls++;
+    if (f.cancel_at_progress == call && strcmp(message, "converting") == 0)
+        storage_cancel(f.s, call);
+}
+
+static void on_repository(void *ctx, const struct api_repository_report *r) {
+    f.told = true;
+    f.usable = r->usable;
+    snprintf(f.reason, sizeof(f.reason), "%s", r->reason);
+}
+
+/* Runs the loop until the last call is done; the error's code. */
+static int wait_call(void) {
+    while (f.done != f.last)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    return (int)f.error.code;
+}
+
+static void assert_error(enum error_code code, const char *because) {
+    wait_call();
+    if (f.error.code != code || !strstr(str_or(f.error.message, ""), because))
+        fail_msg("%s \"%s\" where %s \"%s\" was expected", error_code_text(f.error.code), str_or(f.error.message, ""),
+                 error_code_text(code), because);
+}
+static void assert_ok(void) {
+    if (wait_call() != ERR_OK)
+        fail_msg("%s: %s", error_code_text(f.error.code), f.error.message);
+}
+
+static const char *guest_user;
+
+static void start_storage(void) {
+    assert_int_equal(uv_loop_init(&f.loop), 0);
+    struct storage_config c = {.loop = &f.loop, .guest_user = guest_user, .done = on_done, .progress = on_progress,
+                               .repository = on_repository};
+    f.s = storage_new(&c);
+}
+static void stop_storage(void) {
+    storage_free(f.s);
+    uv_run(&f.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&f.loop), 0);
+    error_done(&f.error);
+    json_decref(f.result);
+    memset(&f, 0, sizeof(f));
+}
+
+static void call_repository(const char *id, const char *path, bool existing) {
+    struct api_repository_op a;
+    api_repository_op_init(&a);
+    str_set(&a.repository, id);
+    str_set(&a.path, path);
+    a.existing = existing;
+    storage_repository_open(f.s, ++f.last, &a);
+    api_repository_op_done(&a);
+}
+static void call_disk(const char *id, int64_t size, const char *template, enum api_clone_mode clone) {
+    struct api_disk_create a;
+    api_disk_create_init(&a);
+    str_set(&a.repository, REPO);
+    str_set(&a.disk, id);
+    str_set(&a.template, template);
+    a.size = size;
+    a.clone = clone;
+    storage_disk_create(f.s, ++f.last, &a);
+    api_disk_create_done(&a);
+}
+static void call_disk_delete(const char *id) {
+    struct api_disk_op a = {.repository = (char *)REPO, .disk = (char *)id};
+    storage_disk_delete(f.s, ++f.last, &a);
+}
+struct source {
+    const char *role, *upload, *path, *from_disk;
+    enum api_image_format format;
+};
+static void call_make(const char *template, struct source from) {
+    struct api_template_make a;
+    api_template_make_init(&a);
+    str_set(&a.repository, REPO);
+    str_set(&a.template, template);
+    api_template_file_done(&a.file);
+    api_template_file_init(&a.file);
+    a.has_file = true;
+    str_set(&a.file.role, str_or(from.role, "disk"));
+    str_set(&a.file.upload, str_or(from.upload, ""));
+    str_set(&a.file.path, str_or(from.path, ""));
+    str_set(&a.file.from_disk, str_or(from.from_disk, ""));
+    a.file.format = from.format;
+    storage_template_make(f.s, ++f.last, &a);
+    api_template_make_done(&a);
+}
+static void call_seal(const char *id) {
+    struct api_template_op a = {.repository = (char *)REPO, .template = (char *)id};
+    storage_template_seal(f.s, ++f.last, &a);
+}
+static void call_template_delete(const char *id) {
+    struct api_template_op a = {.repository = (char *)REPO, .template = (char *)id};
+    storage_template_delete(f.s, ++f.last, &a);
+}
+static void call_upload(const char *id, int64_t size) {
+    struct api_upload_open a = {.repository = (char *)REPO, .upload = (char *)id, .size = size};
+    storage_upload_open(f.s, ++f.last, &a);
+}
+
+static bool exists(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+static void assert_no_leftovers(const char *folder) {
+    _cleanup_free_ char *script = xasprintf("! find '%s' -name '*.tmp' | grep -q .", folder);
+    assert_int_equal(run("sh", "-c", script, NULL), 0);
+}
+
+/* A repository with one sealed template of 64 MiB whose contents are in scratch/raw. */
+static void with_template(void) {
+    make_raw(in_scratch("raw"), 64 << 20, 300000);
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw")});
+    assert_ok();
+    call_seal(TEMPLATE);
+    assert_ok();
+}
+
+/* ---- repositories ---------------------------------------------------------------------------------------------------- */
+
+static void test_repository(void **state) {
+    call_repository(REPO, in_scratch("a/b/repo"), false);
+    assert_ok();
+    assert_true(json_bool(f.result, "usable", false) && json_int(f.result, "capacity", 0) > 0 && json_int(f.result, "free", -1) >= 0);
+    assert_true(f.told && f.usable);
+    assert_true(exists(in_scratch("a/b/repo/tarn-repository.json")) && exists(in_scratch("a/b/repo/templates")));
+    call_repository(REPO, in_scratch("a/b/repo"), false);
+    assert_ok();
+    call_repository(OTHER, in_scratch("a/b/repo"), false);
+    assert_error(ERR_CONFLICT, "holds another repository (" REPO ")");
+    call_repository(OTHER, in_scratch("a"), false);
+    assert_error(ERR_CONFLICT, "is not empty (it holds b)");
+    call_repository(OTHER, "relative", false);
+    assert_error(ERR_INVALID, "path");
+    call_repository(OTHER, "/proc/nothing/here", false);
+    assert_error(ERR_IO, "making the directory");
+    call_repository("../../x", in_scratch("x"), false);
+    assert_error(ERR_INVALID, "UUID");
+    assert_false(exists(in_scratch("x")));
+    assert_int_equal(symlink(in_scratch("a"), in_scratch("link")), 0);
+    call_repository(OTHER, in_scratch("link"), false);
+    assert_error(ERR_INVALID, "symbolic link");
+    static const char newer[] = "{\"id\": \"" REPO "\", \"version\": 2}";
+    write_file(in_scratch("a/b/repo/tarn-repository.json"), newer, sizeof(newer) - 1);
+    call_repository(REPO, in_scratch("a/b/repo"), true);
+    assert_error(ERR_VERSION, "newer Tarn");
+    write_file(in_scratch("a/b/repo/tarn-repository.json"), "nonsense", 8);
+    call_repository(REPO, in_scratch("a/b/repo"), true);
+    assert_error(ERR_IO, "damaged");
+}
+
+/* Half made: a crash after the temporary file of the mark. lost+found: a new file system. */
+static void test_repository_half_made(void **state) {
+    assert_int_equal(run("mkdir", "-p", in_scratch("repo/lost+found"), NULL), 0);
+    write_file(in_scratch("repo/.tarn-repository.json.0123456789abcdef"), "{", 1);
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+}
+
+static void test_repository_vanishes(void **state) {
+    call_repository(REPO, in_scratch("repo"), true);
+    assert_error(ERR_UNAVAILABLE, "repo failed");
+    assert_true(f.told && !f.usable);
+    assert_int_equal(mkdir(in_scratch("repo"), 0700), 0);
+    call_repository(REPO, in_scratch("repo"), true);
+    assert_error(ERR_UNAVAILABLE, "is its file system mounted?");
+    assert_false(exists(in_scratch("repo/tarn-repository.json")));
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    assert_int_equal(rename(in_scratch("repo"), in_scratch("away")), 0);
+    f.told = false;
+    repositories_check_all(f.s);
+    while (!f.told)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    assert_false(f.usable);
+    call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_error(ERR_UNAVAILABLE, "cannot be used: opening the directory");
+    assert_int_equal(rename(in_scratch("away"), in_scratch("repo")), 0);
+    f.told = false;
+    repositories_check_all(f.s);
+    while (!f.told)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    assert_true(f.usable);
+    call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_ok();
+    struct api_repository_op a = {.repository = (char *)REPO, .path = (char *)""};
+    storage_repository_close(f.s, ++f.last, &a);
+    assert_ok();
+    storage_repository_close(f.s, ++f.last, &a);
+    assert_ok();
+    call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_error(ERR_UNAVAILABLE, "is not open");
+}
+
+/* ---- disks ----------------------------------------------------------------------------------------------------------- */
+
+static void test_blank(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    call_disk(DISK, (10 << 20) + 1, "", API_CLONE_MODE_LINKED);
+    assert_ok();
+    assert_int_equal(json_int(f.result, "size", 0), (10 << 20) + 512);
+    assert_int_equal(run("qemu-img", "check", in_scratch("repo/disks/%s.qcow2", DISK), NULL), 0);
+    call_disk(DISK, (10 << 20) + 1, "", API_CLONE_MODE_LINKED);
+    assert_ok();
+    call_disk(DISK, 11 << 20, "", API_CLONE_MODE_LINKED);
+    assert_error(ERR_CONFLICT, "of another size");
+    static const int64_t bad[] = {0, -1, INT64_MIN, INT64_MAX, INT64_C(70368744177665)};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        call_disk(DISK2, bad[i], "", API_CLONE_MODE_LINKED);
+        assert_error(ERR_INVALID, "64 TiB");
+    }
+    call_disk("../../../etc/passwd", 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_error(ERR_INVALID, "UUID");
+    for (int i = 0; i < 2; i++) {
+        call_disk_delete(DISK);
+        assert_ok();
+        assert_false(exists(in_scratch("repo/disks/%s.qcow2", DISK)));
+    }
+    /* what a crash leaves is in nobody's way */
+    write_file(in_scratch("repo/disks/.%s.tmp", DISK), "half", 4);
+    call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_ok();
+    assert_no_leftovers(in_scratch("repo"));
+}
+
+static void test_clones(void **state) {
+    with_template();
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    assert_int_equal(json_int(f.result, "size", 0), 64 << 20);
+    assert_true(json_int(f.result, "allocated", -1) < 300000);
+    const char *disk = in_scratch("repo/disks/%s.qcow2", DISK), *raw = in_scratch("raw");
+    assert_int_equal(run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, disk, NULL), 0);
+    call_disk(DISK2, 128 << 20, TEMPLATE, API_CLONE_MODE_FULL);
+    assert_ok();
+    assert_int_equal(json_int(f.result, "size", 0), 128 << 20);
+    const char *full = in_scratch("repo/disks/%s.qcow2", DISK2);
+    assert_int_equal(run("qemu-img", "check", full, NULL), 0);
+    assert_int_equal(run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, full, NULL), 0);
+    call_disk(DISK2, 128 << 20, TEMPLATE, API_CLONE_MODE_FULL);
+    assert_ok();
+    call_disk(DISK2, 128 << 20, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_error(ERR_BAD_IMAGE, "backing file");
+    call_disk_delete(DISK2);
+    call_disk(DISK2, 1 << 20, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_error(ERR_INVALID, "has 64 MiB; a clone of 1 MiB");
+    call_disk(DISK2, 0, TEMPLATE2, API_CLONE_MODE_LINKED);
+    assert_error(ERR_NOT_FOUND, "no disk 0 of template " TEMPLATE2);
+    call_disk(DISK2, 0, "../x", API_CLONE_MODE_FULL);
+    assert_error(ERR_INVALID, "not valid");
+    assert_no_leftovers(in_scratch("repo"));
+}
+
+/* ---- templates ------------------------------------------------------------------------------------------------------- */
+
+static void test_import_formats(void **state) {
+    static const struct {
+        const char *driver, *options;
+        bool compress;
+    } kinds[] = {{"raw", NULL, 0},
+                 {"qcow2", "cluster_size=4k", 0},
+                 {"qcow2", "compression_type=zstd", 1},
+                 {"qcow2", "extended_l2=on,cluster_size=128k", 0},
+                 {"vmdk", "subformat=monolithicSparse", 0},
+                 {"vmdk", "subformat=streamOptimized", 0},
+                 {"vdi", "static=off", 0},
+                 {"vhdx", "subformat=dynamic", 0},
+                 {"vpc", "subformat=dynamic", 0},
+                 {"vpc", "subformat=fixed,force_size=on", 0}};
+    const char *raw = in_scratch("raw");
+    make_raw(raw, (40 << 20) + 512, 300000);
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        raw = in_scratch("raw");
+        const char *image = in_scratch("image");
+        unlink(image);
+        assert_int_equal(run("qemu-img", "convert", "-f", "raw", "-O", kinds[i].driver, "-o", str_or(kinds[i].options, "size=41943552"), raw,
+                             image, kinds[i].compress ? "-c" : NULL, NULL), 0);
+        f.progress_calls = 0;
+        call_make(TEMPLATE, (struct source){.path = image});
+        assert_ok();
+        assert_true(f.progress_calls > 0 && f.percent == 100);
+        const char *made = in_scratch("repo/templates/.%s/disk-0.qcow2", TEMPLATE);
+        if (run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, made, NULL) || run("qemu-img", "check", made, NULL))
+            fail_msg("what became of a %s (%s) is not what went in", kinds[i].driver, str_or(kinds[i].options, ""));
+        call_template_delete(TEMPLATE);
+        assert_ok();
+    }
+    assert_no_leftovers(in_scratch("repo"));
+}
+
+static void test_template_life(void **state) {
+    with_template();
+    struct stat st;
+    assert_int_equal(stat(in_scratch("repo/templates/%s/disk-0.qcow2", TEMPLATE), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0444);
+    /* repeats of what has been done */
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw")});
+    assert_ok();
+    assert_int_equal(json_int(f.result, "size", 0), 64 << 20);
+    assert_false(exists(in_scratch("repo/templates/.%s", TEMPLATE)));
+    call_seal(TEMPLATE);
+    assert_ok();
+    call_seal(TEMPLATE2);
+    assert_error(ERR_NOT_FOUND, "no template " TEMPLATE2);
+    /* a crash between: the first file whole, the second half written, the answer lost */
+    assert_int_equal(run("mkdir", "-p", in_scratch("repo/templates/.%s", TEMPLATE2), NULL), 0);
+    write_file(in_scratch("repo/templates/.%s/.disk-0.qcow2.tmp", TEMPLATE2), "QFI", 3);
+    write_file(in_scratch("repo/templates/.%s/.initrd.tmp", TEMPLATE2), "0707", 4);
+    call_make(TEMPLATE2, (struct source){.path = in_scratch("raw")});
+    assert_ok();
+    call_seal(TEMPLATE2);
+    assert_ok();
+    assert_no_leftovers(in_scratch("repo"));
+    for (int i = 0; i < 2; i++) {
+        call_template_delete(TEMPLATE2);
+        assert_ok();
+        assert_false(exists(in_scratch("repo/templates/%s", TEMPLATE2)));
+    }
+}
+
+static void test_boot_files(void **state) {
+    uint8_t kernel[70000] = {0};
+    kernel[0x1f1] = 1;
+    memcpy(kernel + 0x1fe, "\x55\xaa", 2);
+    memcpy(kernel + 0x202, "HdrS", 4);
+    kernel[sizeof(kernel) - 1] = 7;
+    write_file(in_scratch("kernel"), kernel, sizeof(kernel));
+    write_file(in_scratch("initrd"), "070701 and so on", 16);
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    call_make(TEMPLATE, (struct source){.role = "kernel", .path = in_scratch("kernel")});
+    assert_ok();
+    assert_int_equal(json_int(f.result, "size", 0), sizeof(kernel));
+    call_make(TEMPLATE, (struct source){.role = "initrd", .path = in_scratch("kernel")});
+    assert_error(ERR_BAD_IMAGE, "no initramfs");
+    call_make(TEMPLATE, (struct source){.role = "initrd", .path = in_scratch("initrd")});
+    assert_ok();
+    call_make(TEMPLATE2, (struct source){.role = "kernel", .path = in_scratch("initrd")});
+    assert_error(ERR_BAD_IMAGE, "no Linux kernel");
+    call_make(TEMPLATE2, (struct source){.role = "firmware", .path = in_scratch("initrd")});
+    assert_error(ERR_INVALID, "role");
+    call_seal(TEMPLATE);
+    assert_ok();
+    const char *made = in_scratch("repo/templates/%s/kernel", TEMPLATE);
+    assert_int_equal(run("cmp", made, in_scratch("kernel"), NULL), 0);
+}
+
+static void test_refused(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    const char *image = in_scratch("image");
+    assert_int_equal(run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", image, "1G", NULL), 0);
+    call_make(TEMPLATE, (struct source){.path = image});
+    assert_error(ERR_BAD_IMAGE, "/etc/passwd");
+    write_file(image, "plain text\n", 11);
+    call_make(TEMPLATE, (struct source){.path = image});
+    assert_error(ERR_BAD_IMAGE, "is text");
+    call_make(TEMPLATE, (struct source){.path = image, .format = API_IMAGE_FORMAT_RAW});
+    assert_error(ERR_BAD_IMAGE, "no multiple of 512");
+    call_make(TEMPLATE, (struct source){.path = in_scratch("nothing")});
+    assert_error(ERR_NOT_FOUND, "nothing on this server failed");
+    call_make(TEMPLATE, (struct source){.path = "/etc"});
+    assert_error(ERR_BAD_IMAGE, "no regular file");
+    call_make(TEMPLATE, (struct source){.path = "/dev/zero"});
+    assert_error(ERR_BAD_IMAGE, "no regular file");
+    call_make(TEMPLATE, (struct source){.path = "/etc/../etc/passwd"});
+    assert_error(ERR_INVALID, "path");
+    call_make(TEMPLATE, (struct source){.upload = UPLOAD});
+    assert_error(ERR_NOT_FOUND, "no upload");
+    call_make(TEMPLATE, (struct source){.upload = "../disks/x"});
+    assert_error(ERR_INVALID, "UUID");
+    call_make(TEMPLATE, (struct source){.role = "disk"});
+    assert_error(ERR_INVALID, "exactly one of");
+    call_make(TEMPLATE, (struct source){.upload = UPLOAD, .path = image});
+    assert_error(ERR_INVALID, "exactly one of");
+    /* headers good, a compressed cluster damaged: an error, not a crash and not zeros */
+    static char lines[8 << 20];
+    memset(lines, 'x', sizeof(lines));
+    write_file(in_scratch("raw"), lines, sizeof(lines));
+    assert_int_equal(run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", "-c", in_scratch("raw"), image, NULL), 0);
+    for (uint64_t at = 0x50000; at < file_length(image); at += 16)
+        write_at(image, at, "damaged!", 8);
+    call_make(TEMPLATE, (struct source){.path = image});
+    assert_error(ERR_BAD_IMAGE, "qemu-img says");
+    assert_no_leftovers(in_scratch("repo"));
+    assert_false(exists(in_scratch("repo/templates/.%s/disk-0.qcow2", TEMPLATE)));
+}
+
+static void test_upload(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    make_raw(in_scratch("raw"), 8 << 20, 300000);
+    call_upload(UPLOAD, 8 << 20);
+    assert_ok();
+    assert_int_equal(json_int(f.result, "received", -1), 0);
+    int64_t received = -1;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    int fd = storage_upload_fd(f.s, REPO, UPLOAD, &received, &e);
+    assert_true(fd >= 0 && received == 0);
+    uint8_t *data = xmalloc(8 << 20);
+    int from = open(in_scratch("raw"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(from, data, 8 << 20), 8 << 20);
+    assert_int_equal(pwrite(fd, data, 1 << 20, 0), 1 << 20);
+    call_upload(UPLOAD, 8 << 20);
+    assert_ok();
+    assert_int_equal(json_int(f.result, "received", -1), 1 << 20);
+    call_make(TEMPLATE, (struct source){.upload = UPLOAD});
+    assert_error(ERR_BAD_IMAGE, "truncated");
+    assert_int_equal(pwrite(fd, data, 8 << 20, 0), 8 << 20);
+    free(data);
+    close(fd);
+    close(from);
+    call_make(TEMPLATE, (struct source){.upload = UPLOAD});
+    assert_ok();
+    struct api_upload_op a = {.repository = (char *)REPO, .upload = (char *)UPLOAD};
+    for (int i = 0; i < 2; i++) {
+        storage_upload_delete(f.s, ++f.last, &a);
+        assert_ok();
+    }
+    assert_int_equal(storage_upload_fd(f.s, REPO, UPLOAD, &received, &e), -ENOENT);
+    assert_int_equal(storage_upload_fd(f.s, REPO, "../x", &received, &e), -EINVAL);
+    assert_true(storage_upload_fd(f.s, OTHER, UPLOAD, &received, &e) < 0);
+    call_upload(UPLOAD, INT64_C(1) << 46);
+    assert_error(ERR_NO_SPACE, "the upload needs 64 TiB");
+    assert_false(exists(in_scratch("repo/uploads/%s", UPLOAD)));
+}
+
+static void test_golden(void **state) {
+    with_template();
+    call_disk(DISK, 80 << 20, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    const char *disk = in_scratch("repo/disks/%s.qcow2", DISK);
+    assert_int_equal(run("qemu-io", "-f", "qcow2", "-c", "write -P 7 5M 1M", "-c", "write -P 9 79M 1M", disk, NULL), 0);
+    /* in use: somebody holds QEMU's lock */
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(pipes[0], 0);
+        close(pipes[0]);
+        close(pipes[1]);
+        execlp("qemu-io", "qemu-io", "-f", "qcow2", disk, NULL);
+        _exit(127);
+    }
+    close(pipes[0]);
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    call_make(TEMPLATE2, (struct source){.from_disk = DISK});
+    assert_error(ERR_CONFLICT, "in use");
+    close(pipes[1]);
+    waitpid(pid, NULL, 0);
+    call_make(TEMPLATE2, (struct source){.from_disk = DISK});
+    assert_ok();
+    call_seal(TEMPLATE2);
+    assert_ok();
+    disk = in_scratch("repo/disks/%s.qcow2", DISK);
+    assert_int_equal(run("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", disk, in_scratch("repo/templates/%s/disk-0.qcow2", TEMPLATE2), NULL), 0);
+    call_template_delete(TEMPLATE2);
+    call_make(TEMPLATE2, (struct source){.from_disk = DISK2});
+    assert_error(ERR_NOT_FOUND, "no disk");
+    /* an overlay that somebody pointed elsewhere */
+    assert_int_equal(run("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", disk, NULL), 0);
+    call_make(TEMPLATE2, (struct source){.from_disk = DISK});
+    assert_error(ERR_BAD_IMAGE, "no template's");
+}
+
+static void test_cancel(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    const char *image = in_scratch("image");
+    make_raw(image, 1024 << 20, 200 << 20);
+    f.cancel_at_progress = f.last + 1;
+    call_make(TEMPLATE, (struct source){.path = image});
+    assert_error(ERR_CANCELLED, "cancelled");
+    f.cancel_at_progress = 0;
+    assert_no_leftovers(in_scratch("repo"));
+    assert_false(exists(in_scratch("repo/templates/.%s/disk-0.qcow2", TEMPLATE)));
+    /* while it waits in the queue, and one that does not exist */
+    call_make(TEMPLATE, (struct source){.path = image});
+    call_make(TEMPLATE, (struct source){.path = image});
+    storage_cancel(f.s, f.last);
+    storage_cancel(f.s, 9999);
+    f.ended = 0;
+    while (f.ended < 2)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    assert_int_equal(f.error.code, ERR_CANCELLED);
+    call_make(TEMPLATE, (struct source){.path = image});
+    assert_ok();
+}
+
+/* Freed with work under way: nothing is called any more, nothing leaks, no child stays. */
+static void test_free_while_busy(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    make_raw(in_scratch("raw"), 256 << 20, 50 << 20);
+    for (int i = 0; i < 6; i++) {
+        _cleanup_free_ char *id = xasprintf("0190b5d1-0000-7000-8000-00000000000%d", i);
+        call_make(id, (struct source){.path = in_scratch("raw")});
+    }
+    for (int i = 0; i < 5; i++)
+        uv_run(&f.loop, UV_RUN_ONCE);
+}
+
+static size_t most_heavy;
+static void count_heavy(uv_prepare_t *h) {
+    if (f.s->heavy > most_heavy)
+        most_heavy = f.s->heavy;
+}
+
+static void test_queue(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    make_raw(in_scratch("raw"), 16 << 20, 300000);
+    uv_prepare_t watch;
+    uv_prepare_init(&f.loop, &watch);
+    uv_prepare_start(&watch, count_heavy);
+    f.ended = 0;
+    for (int i = 0; i < 8; i++) {
+        _cleanup_free_ char *id = xasprintf("0190b5d1-0000-7000-8000-00000000000%d", i / 2);
+        call_make(id, (struct source){.path = in_scratch("raw")}); /* each twice: the second finds the first's */
+    }
+    while (f.ended < 8) {
+        uv_run(&f.loop, UV_RUN_ONCE);
+        assert_int_equal(f.error.code, ERR_OK);
+    }
+    assert_int_equal(most_heavy, HEAVY_MAX);
+    uv_close((uv_handle_t *)&watch, NULL);
+    uv_run(&f.loop, UV_RUN_NOWAIT);
+}
+
+/* ---- a hostile or full repository ------------------------------------------------------------------------------------- */
+
+static void test_symlinks(void **state) {
+    with_template();
+    _cleanup_free_ char *secret = xstrdup(in_scratch("secret"));
+    write_file(secret, "secret", 6);
+    assert_int_equal(symlink("/etc", in_scratch("repo/templates/%s", TEMPLATE2)), 0);
+    assert_int_equal(symlink("/etc", in_scratch("repo/templates/.%s", TEMPLATE2)), 0);
+    call_disk(DISK, 0, TEMPLATE2, API_CLONE_MODE_LINKED);
+    assert_error(ERR_IO, "symbolic link");
+    call_make(TEMPLATE2, (struct source){.path = in_scratch("raw")});
+    assert_error(ERR_IO, "symbolic link");
+    call_seal(TEMPLATE2);
+    assert_error(ERR_IO, "symbolic link");
+    call_template_delete(TEMPLATE2); /* takes the links away and nothing behind them */
+    assert_ok();
+    assert_true(exists("/etc/passwd") && !exists(in_scratch("repo/templates/%s", TEMPLATE2)));
+    assert_int_equal(symlink(secret, in_scratch("repo/disks/%s.qcow2", DISK)), 0);
+    call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_error(ERR_IO, "symbolic link");
+    call_make(TEMPLATE2, (struct source){.from_disk = DISK});
+    assert_error(ERR_IO, "symbolic link");
+    assert_int_equal(symlink(secret, in_scratch("repo/disks/.%s.tmp", DISK2)), 0);
+    call_disk(DISK2, 1 << 20, "", API_CLONE_MODE_LINKED);
+    assert_ok(); /* the link was unlinked, not followed */
+    assert_int_equal(symlink(secret, in_scratch("repo/uploads/%s", UPLOAD)), 0);
+    call_upload(UPLOAD, 100);
+    assert_error(ERR_IO, "symbolic link");
+    call_make(TEMPLATE2, (struct source){.upload = UPLOAD});
+    assert_error(ERR_IO, "symbolic link");
+    unlink(in_scratch("repo/uploads/%s", UPLOAD));
+    assert_int_equal(mkfifo(in_scratch("repo/uploads/%s", UPLOAD), 0600), 0);
+    call_make(TEMPLATE2, (struct source){.upload = UPLOAD});
+    assert_error(ERR_IO, "failed");
+    assert_int_equal(file_length(secret), 6);
+    /* a whole folder swapped for a link */
+    assert_int_equal(rename(in_scratch("repo/disks"), in_scratch("disks")), 0);
+    assert_int_equal(symlink(in_scratch("disks"), in_scratch("repo/disks")), 0);
+    call_disk_delete(DISK2);
+    assert_error(ERR_IO, "symbolic link");
+    assert_true(exists(in_scratch("disks/%s.qcow2", DISK2)));
+}
+
+static void test_no_space(void **state) {
+    const char *repo = in_scratch("repo");
+    assert_int_equal(mkdir(repo, 0700), 0);
+    if (mount("tmpfs", repo, "tmpfs", MS_NOSUID | MS_NODEV, "size=6m") < 0)
+        skip();
+    call_repository(REPO, repo, false);
+    assert_ok();
+    make_raw(in_scratch("raw"), 64 << 20, 4 << 20);
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw")});
+    wait_call();
+    assert_error(ERR_NO_SPACE, in_scratch("repo is full"));
+    assert_no_leftovers(repo);
+    write_file(in_scratch("small"), "", 0);
+    make_raw(in_scratch("small"), 4 << 20, 300000);
+    call_make(TEMPLATE, (struct source){.path = in_scratch("small")});
+    assert_ok();
+    call_seal(TEMPLATE);
+    assert_ok();
+    int fd = open(in_scratch("repo/fill"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    static char block[4096];
+    while (write(fd, block, sizeof(block)) > 0)
+        ;
+    close(fd);
+    call_disk(DISK, 10 << 20, "", API_CLONE_MODE_LINKED);
+    assert_error(ERR_NO_SPACE, "is full");
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_error(ERR_NO_SPACE, "is full");
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_FULL);
+    assert_error(ERR_NO_SPACE, "is full");
+    assert_no_leftovers(repo);
+    assert_false(exists(in_scratch("repo/disks/%s.qcow2", DISK)));
+    unlink(in_scratch("repo/fill"));
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+}
+
+/* ---- what a guest is given ------------------------------------------------------------------------------------------- */
+
+static struct guest_files files;
+static bool opened;
+static void on_ready(void *ctx, const struct error *e, struct guest_files *got) {
+    opened = true;
+    error_done(&f.error);
+    guest_files_init(&files);
+    if (e)
+        error_copy(&f.error, e);
+    else
+        files = *got;
+}
+
+static int open_guest(const struct api_guest_start *a) {
+    opened = false;
+    storage_guest_open(f.s, a, on_ready, NULL);
+    while (!opened)
+        uv_run(&f.loop, UV_RUN_ONCE);
+    return (int)f.error.code;
+}
+
+static void make_start(struct api_guest_start *a) {
+    api_guest_start_init(a);
+    api_vm_done(&a->vm);
+    api_vm_init(&a->vm);
+    a->has_vm = true;
+    str_set(&a->vm.id, VM);
+    str_set(&a->vm.name, "Web Server 1");
+    str_set(&a->repository, REPO);
+    a->n_disks = 1;
+    a->disks = xcalloc(1, sizeof(*a->disks));
+    api_guest_disk_init(&a->disks[0]);
+    str_set(&a->disks[0].disk, DISK);
+    str_set(&a->disks[0].repository, REPO);
+    str_set(&a->disks[0].template, TEMPLATE);
+}
+
+static void test_guest_disks(void **state) {
+    struct api_guest_start a;
+    with_template();
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    make_start(&a);
+    assert_int_equal(open_guest(&a), ERR_OK);
+    assert_int_equal(files.n_disks, 1);
+    assert_int_equal(files.disks[0].n, 2);
+    assert_int_equal(fcntl(files.disks[0].chain[0].fd, F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(files.disks[0].chain[1].fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_true(files.disks[0].chain[1].read_only && files.disks[0].chain[1].format == GUEST_DISK_QCOW2);
+    assert_int_equal(files.seed_fd, -1);
+    assert_int_equal(files.vars_fd, -1);
+    guest_files_done(&files);
+    a.disks[0].read_only = true;
+    assert_int_equal(open_guest(&a), ERR_OK);
+    assert_int_equal(fcntl(files.disks[0].chain[0].fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    guest_files_done(&files);
+    /* a disk that is not what the manager says it is */
+    str_set(&a.disks[0].template, "");
+    assert_int_equal(open_guest(&a), ERR_BAD_IMAGE);
+    str_set(&a.disks[0].template, TEMPLATE2);
+    assert_int_equal(open_guest(&a), ERR_BAD_IMAGE);
+    str_set(&a.disks[0].template, TEMPLATE);
+    assert_int_equal(run("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", "../templates/" TEMPLATE "/../../../secret", "-F", "raw",
+                         in_scratch("repo/disks/%s.qcow2", DISK), NULL), 0);
+    assert_int_equal(open_guest(&a), ERR_BAD_IMAGE);
+    assert_non_null(strstr(f.error.message, "somebody changed it"));
+    call_disk_delete(DISK);
+    assert_ok();
+    assert_int_equal(open_guest(&a), ERR_NOT_FOUND);
+    str_set(&a.disks[0].repository, OTHER);
+    assert_int_equal(open_guest(&a), ERR_UNAVAILABLE);
+    api_guest_start_done(&a);
+}
+
+static void test_guest_uefi(void **state) {
+    if (!exists("/usr/share/OVMF/OVMF_CODE_4M.fd"))
+        skip();
+    struct api_guest_start a;
+    with_template();
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    make_start(&a);
+    a.vm.firmware = API_FIRMWARE_UEFI;
+    assert_int_equal(open_guest(&a), ERR_OK);
+    assert_int_equal(fcntl(files.firmware_fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_int_equal(run("cmp", "/usr/share/OVMF/OVMF_VARS_4M.fd", in_scratch("repo/guests/%s/vars.fd", VM), NULL), 0);
+    assert_int_equal(pwrite(files.vars_fd, "changed", 7, 1000), 7);
+    guest_files_done(&files);
+    assert_int_equal(open_guest(&a), ERR_OK); /* kept */
+    char text[8] = "";
+    assert_int_equal(pread(files.vars_fd, text, 7, 1000), 7);
+    assert_string_equal(text, "changed");
+    guest_files_done(&files);
+    assert_int_equal(truncate(in_scratch("repo/guests/%s/vars.fd", VM), 1000), 0);
+    assert_int_equal(open_guest(&a), ERR_UNSUPPORTED);
+    struct api_guest_forget g = {.vm = (char *)VM, .repository = (char *)REPO};
+    for (int i = 0; i < 2; i++) {
+        storage_guest_forget(f.s, ++f.last, &g);
+        assert_ok();
+        assert_false(exists(in_scratch("repo/guests/%s", VM)));
+    }
+    g.repository = (char *)"";
+    storage_guest_forget(f.s, ++f.last, &g);
+    assert_ok();
+    api_guest_start_done(&a);
+}
+
+/* The text of a file in the seed, from its Rock Ridge or Joliet names; NULL if it is not there. */
+static char *read_seed(int fd, const char *name) {
+    struct archive *r = archive_read_new();
+    struct archive_entry *e;
+    char *text = NULL;
+    lseek(fd, 0, SEEK_SET);
+    archive_read_support_format_iso9660(r);
+    assert_int_equal(archive_read_open_fd(r, fd, 2048), ARCHIVE_OK);
+    while (!text && archive_read_next_header(r, &e) == ARCHIVE_OK)
+        if (strcmp(archive_entry_pathname(e), name) == 0) {
+            size_t n = (size_t)archive_entry_size(e);
+            text = xcalloc(1, n + 1);
+            assert_int_equal(archive_read_data(r, text, n), n);
+        }
+    archive_read_free(r);
+    return text;
+}
+
+static void test_guest_seed(void **state) {
+    struct api_guest_start a;
+    with_template();
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    make_start(&a);
+    a.vm.has_cloud_init = true;
+    api_cloud_init_done(&a.vm.cloud_init);
+    api_cloud_init_init(&a.vm.cloud_init);
+    str_set(&a.vm.cloud_init.user_data, "#cloud-config\npassword: geheim\n# \xe4\xbd\xa0\xe5\xa5\xbd\n");
+    assert_int_equal(open_guest(&a), ERR_OK);
+    char label[8] = "";
+    assert_int_equal(pread(files.seed_fd, label, 6, 32768 + 40), 6);
+    assert_int_equal(strcasecmp(label, "cidata"), 0);
+    _cleanup_free_ char *user = read_seed(files.seed_fd, "user-data"), *meta = read_seed(files.seed_fd, "meta-data");
+    _cleanup_free_ char *network = read_seed(files.seed_fd, "network-config");
+    assert_string_equal(user, a.vm.cloud_init.user_data);
+    assert_string_equal(meta, "instance-id: " VM "\nlocal-hostname: web-server-1\n");
+    assert_null(network);
+    struct stat first, second;
+    fstat(files.seed_fd, &first);
+    guest_files_done(&files);
+    assert_int_equal(open_guest(&a), ERR_OK); /* unchanged: not made again */
+    fstat(files.seed_fd, &second);
+    assert_true(first.st_ino == second.st_ino);
+    guest_files_done(&files);
+    str_set(&a.vm.cloud_init.meta_data, "instance-id: mine\n");
+    str_set(&a.vm.cloud_init.network_config, "version: 2\n");
+    assert_int_equal(open_guest(&a), ERR_OK);
+    _cleanup_free_ char *meta2 = read_seed(files.seed_fd, "meta-data"), *network2 = read_seed(files.seed_fd, "network-config");
+    assert_string_equal(meta2, "instance-id: mine\n");
+    assert_string_equal(network2, "version: 2\n");
+    guest_files_done(&files);
+    assert_no_leftovers(in_scratch("repo"));
+    setenv("TARN_LIBEXEC", "/nowhere", 1);
+    str_set(&a.vm.cloud_init.network_config, "version: 1\n");
+    assert_int_equal(open_guest(&a), ERR_INTERNAL);
+    assert_non_null(strstr(f.error.message, "TARN_LIBEXEC"));
+    setenv("TARN_LIBEXEC", TARN_TEST_LIBEXEC, 1);
+    api_guest_start_done(&a);
+}
+
+static void test_hostnames(void **state) {
+    static const struct {
+        const char *name, *host;
+    } cases[] = {
+        {"web", "web"}, {"Web Server 1", "web-server-1"}, {"a.b_c", "a-b-c"}, {"\xe6\x9c\x8d\xe5\x8a\xa1", "vm-0123456789ab"},
+        {"-", "vm-0123456789ab"}, {"x\xe6\x9c\x8d" "1", "x-1"}, {"", "vm-0123456789ab"},
+        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bc", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct api_vm vm = {.id = (char *)VM, .name = (char *)cases[i].name};
+        char host[HOSTNAME_MAX + 1];
+        seed_hostname(&vm, host);
+        assert_string_equal(host, cases[i].host);
+    }
+}
+
+/* As root with a user for guests: qemu-img runs as that user, also on a file that only root may read. */
+static void test_guest_user(void **state) {
+    if (geteuid() != 0)
+        skip();
+    with_template();
+    struct stat st;
+    assert_int_equal(stat(in_scratch("repo/templates/%s/disk-0.qcow2", TEMPLATE), &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    assert_int_equal(st.st_mode & 07777, 0444);
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    assert_int_equal(stat(in_scratch("repo/disks/%s.qcow2", DISK), &st), 0);
+    assert_true(st.st_uid != 0 && (st.st_mode & 07777) == 0600);
+    assert_int_equal(chmod(in_scratch("raw"), 0600), 0);
+    call_make(TEMPLATE2, (struct source){.path = in_scratch("raw")});
+    assert_ok();
+    const char *made = in_scratch("repo/templates/.%s/disk-0.qcow2", TEMPLATE2);
+    assert_int_equal(run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", in_scratch("raw"), made, NULL), 0);
+    call_template_delete(TEMPLATE2);
+    call_make(TEMPLATE2, (struct source){.from_disk = DISK});
+    assert_ok();
+    call_upload(UPLOAD, 64 << 20);
+    assert_ok();
+    assert_int_equal(run("cp", in_scratch("raw"), in_scratch("repo/uploads/%s", UPLOAD), NULL), 0);
+    call_template_delete(TEMPLATE2);
+    call_make(TEMPLATE2, (struct source){.upload = UPLOAD});
+    assert_ok();
+    assert_no_leftovers(in_scratch("repo"));
+}
+
+/* ---- figures, on request: TARN_BENCH=1 -------------------------------------------------------------------------------- */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void test_bench(void **state) {
+    if (!getenv("TARN_BENCH"))
+        skip();
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    make_raw(in_scratch("raw"), INT64_C(10) << 30, (size_t)2720 << 20);
+    double t = now();
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw"), .format = API_IMAGE_FORMAT_RAW});
+    assert_ok();
+    double import = now() - t;
+    call_seal(TEMPLATE);
+    assert_ok();
+    int64_t data = json_int(f.result, "allocated", 0);
+    print_message("import of 10 GiB with 8 GiB of data: %.0f ms, %.0f MB/s\n", import, 3 * 2720 * 1.048576 / import * 1e3 + 0 * (double)data);
+    double blank = 1e9, linked = 1e9;
+    for (int i = 0; i < 20; i++) {
+        t = now();
+        call_disk(DISK, INT64_C(10) << 30, "", API_CLONE_MODE_LINKED);
+        assert_ok();
+        blank = now() - t < blank ? now() - t : blank;
+        call_disk_delete(DISK);
+        assert_ok();
+        t = now();
+        call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+        assert_ok();
+        linked = now() - t < linked ? now() - t : linked;
+        call_disk_delete(DISK);
+        assert_ok();
+    }
+    print_message("blank disk of 10 GiB: %.2f ms; linked clone of the template: %.2f ms (best of 20)\n", blank, linked);
+}
+
+static int setup(void **state) {
+    scratch_make();
+    setenv("TARN_LIBEXEC", TARN_TEST_LIBEXEC, 1);
+    guest_user = NULL;
+    start_storage();
+    return 0;
+}
+static int setup_user(void **state) {
+    scratch_make();
+    guest_user = "nobody";
+    start_storage();
+    return 0;
+}
+static int teardown(void **state) {
+    stop_storage();
+    umount(in_scratch("repo"));
+    scratch_remove();
+    return 0;
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_repository), T(test_repository_half_made), T(test_repository_vanishes), T(test_blank), T(test_clones),
+        T(test_import_formats), T(test_template_life), T(test_boot_files), T(test_refused), T(test_upload), T(test_golden),
+        T(test_cancel), T(test_free_while_busy), T(test_queue), T(test_symlinks), T(test_no_space), T(test_guest_disks),
+        T(test_guest_uefi), T(test_guest_seed), T(test_hostnames), T(test_bench),
+        cmocka_unit_test_setup_teardown(test_guest_user, setup_user, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
