@@ -56,7 +56,6 @@ int seed_spawn(struct task *t, const char *document, int fd) {
         .error_max = 1024,
         .user = t->storage->has_owner ? t->storage->guest_user : NULL,
         .limit_cpu_s = 10,
-        .limit_memory = 512 << 20,
         .limit_file_size = 16 << 20,
         .timeout_ms = 30000,
     };
