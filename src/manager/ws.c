@@ -4,6 +4,7 @@
 #include "manager/conn.h"
 
 #define CLOSE_TIMEOUT_S 3
+#define WRITE_CLOSE 4 /* libwebsockets' number for a close frame, which its public header leaves out */
 
 enum frame_type { FRAME_TEXT, FRAME_BINARY };
 
@@ -20,7 +21,7 @@ struct ws {
     struct list queue;
     size_t queued;
     bool opened, choked, paused, ping_due, told;
-    bool closing;
+    bool closing, close_sent;
     int close_code;
     char close_reason[124];
     struct buf text; /* of a message that has come in part */
@@ -108,9 +109,7 @@ void ws_pause(struct ws *w, bool pause) {
         lws_rx_flow_control(w->conn->wsi, !pause);
 }
 
-void ws_close(struct ws *w, int code, const char *reason) {
-    if (w->closing || w->told)
-        return;
+static void start_close(struct ws *w, int code, const char *reason) {
     w->closing = true;
     w->close_code = code;
     snprintf(w->close_reason, sizeof w->close_reason, "%s", reason);
@@ -120,6 +119,11 @@ void ws_close(struct ws *w, int code, const char *reason) {
     if (w->paused && w->opened)
         lws_rx_flow_control(w->conn->wsi, 1);
     ws_kick(w);
+}
+
+void ws_close(struct ws *w, int code, const char *reason) {
+    if (!w->closing && !w->told)
+        start_close(w, code, reason);
 }
 
 void ws_tick(struct ws *w, int64_t now) {
@@ -156,6 +160,20 @@ static int send_frame(struct ws *w) {
     return r < 0 ? -1 : 0;
 }
 
+/*
+ * Not lws_close_reason(): Debian's libwebsockets is built for debugging, and then, on libuv, closes every connection twice to
+ * see whether that does harm, the second time before the close frame is out. The peer answers, or CLOSE_TIMEOUT_S passes.
+ */
+static int send_close(struct ws *w) {
+    unsigned char frame[LWS_PRE + 2 + sizeof w->close_reason];
+    size_t len = strlen(w->close_reason);
+    frame[LWS_PRE] = (unsigned char)(w->close_code >> 8);
+    frame[LWS_PRE + 1] = (unsigned char)w->close_code;
+    memcpy(frame + LWS_PRE + 2, w->close_reason, len);
+    w->close_sent = true;
+    return lws_write(w->conn->wsi, frame + LWS_PRE, len + 2, (enum lws_write_protocol)WRITE_CLOSE) < 0 ? -1 : 0;
+}
+
 static int on_writable(struct ws *w) {
     if (w->ping_due && !w->closing && send_ping(w) < 0)
         return -1;
@@ -176,19 +194,15 @@ static int on_writable(struct ws *w) {
                 w->config.ops->writable(w, w->config.ctx);
         }
     }
-    if (!w->closing)
-        return 0;
-    lws_close_reason(w->conn->wsi, (enum lws_close_status)w->close_code, (unsigned char *)w->close_reason,
-                     strlen(w->close_reason));
-    return -1;
+    return w->closing && !w->close_sent ? send_close(w) : 0;
 }
 
 /* ---- in ---- */
 
 static int protocol_error(struct ws *w, int code, const char *reason) {
     tell_closed(w, code, reason);
-    lws_close_reason(w->conn->wsi, (enum lws_close_status)code, (unsigned char *)reason, strlen(reason));
-    return -1;
+    start_close(w, code, reason);
+    return 0;
 }
 
 static int on_receive(struct ws *w, const void *data, size_t len) {
@@ -227,6 +241,8 @@ static int on_peer_close(struct ws *w, const unsigned char *in, size_t len) {
         memcpy(reason, in + 2, n);
         reason[n] = 0;
     }
+    if (w->close_sent)
+        return -1; /* it was the answer to ours */
     tell_closed(w, code, utf8_valid(reason) ? reason : "");
     return 0; /* libwebsockets answers with the same code */
 }

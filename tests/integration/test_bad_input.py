@@ -147,11 +147,11 @@ class Wire(cluster.ClusterCase):
     def send(self, data, more=b"", timeout=10):
         raw = socket.create_connection(("127.0.0.1", self.cluster.manager.port), timeout)
         with self.api.context.wrap_socket(raw, server_hostname="127.0.0.1") as s:
-            s.sendall(data)
-            if more:
-                s.sendall(more)
             got = b""
             try:
+                s.sendall(data)
+                if more:
+                    s.sendall(more)
                 while True:
                     piece = s.recv(65536)
                     if not piece:

@@ -37,7 +37,9 @@ class Answer:
 
     @property
     def json(self):
-        return json.loads(self.data)
+        """The body; of an error what stands in its envelope {"error": {...}}."""
+        value = json.loads(self.data)
+        return value["error"] if self.status >= 400 and isinstance(value, dict) and list(value) == ["error"] else value
 
     @property
     def etag(self):
