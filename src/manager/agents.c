@@ -46,7 +46,7 @@ static void agent_gone(struct agent *a, const char *why) {
     if (current)
         log_info("server %s: disconnected: %s", a->name, why);
     agent_free(a);
-    if (!current)
+    if (!current || m->stopping)
         return;
     stats_forget(m, server);
     channel_agent_lost(m, server);
@@ -173,21 +173,27 @@ static bool control_upgrade(struct exchange *x, const struct api_server *server)
     return true;
 }
 
+/* A certificate of ours whose server has been removed: the agent is told so in words that it knows. */
+static bool stranger_upgrade(struct exchange *x) {
+    static const struct ws_ops ops = {0};
+    const struct ws_config config = {.ops = &ops, .ping_ms = PING_MS, .silence_ms = SILENCE_MS};
+    ws_close(exchange_accept_ws(x, &config), 4002, "this server has been removed from the inventory; join again");
+    return true;
+}
+
 bool agents_upgrade(struct exchange *x) {
     char fingerprint[65];
     const char *rest = x->path + strlen(AGENT_PATH);
-    const struct api_server *server =
-        conn_certificate(x->conn, fingerprint) ? core_server_by_certificate(x->m->core, fingerprint) : NULL;
-    if (!server)
-        exchange_fail(x, ERR_UNAUTHENTICATED,
-                      "this needs the client certificate of a server in the inventory; join with: "
-                      "tarn-agent join");
-    else if (*rest == 0)
-        return control_upgrade(x, server);
-    else if (strncmp(rest, "/channel/", 9) == 0)
+    if (!conn_certificate(x->conn, fingerprint)) {
+        exchange_fail(x, ERR_UNAUTHENTICATED, "this needs a server's client certificate; join with: tarn-agent join");
+        return false;
+    }
+    const struct api_server *server = core_server_by_certificate(x->m->core, fingerprint);
+    if (*rest == 0)
+        return server ? control_upgrade(x, server) : stranger_upgrade(x);
+    if (server && strncmp(rest, "/channel/", 9) == 0)
         return channel_upgrade(x, server->id, rest + 9);
-    else
-        exchange_fail(x, ERR_NOT_FOUND, "there is nothing at this path");
+    exchange_fail(x, ERR_NOT_FOUND, "there is nothing at this path");
     return false;
 }
 

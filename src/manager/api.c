@@ -107,18 +107,33 @@ static int check_caller(struct exchange *x, bool public, unsigned roles, const c
     return -1;
 }
 
+static const char *query_names(const struct api_op *op) {
+    switch (op->id) {
+    case API_OP_UPLOAD_DATA:
+        return "offset";
+    case API_OP_VM_CONSOLE:
+        return "type";
+    case API_OP_STREAM:
+        return "since,kinds";
+    default:
+        return op->list ? "filter,sort,limit,after,fields" : "fields";
+    }
+}
+
 static int check_query(struct exchange *x) {
-    if (!x->op->list)
-        return 0;
-    x->filter = conn_query(x->conn, "filter");
-    x->sort = conn_query(x->conn, "sort");
-    x->after = conn_query(x->conn, "after");
-    x->fields = conn_query(x->conn, "fields");
-    _cleanup_free_ char *limit = conn_query(x->conn, "limit");
-    if (!limit || (decimal_parse(limit, &x->limit) == 0 && x->limit >= 1 && x->limit <= 1000))
-        return 0;
     _cleanup_error_ struct error e = ERROR_INIT;
-    error_set_field(&e, ERR_INVALID, "limit", "must be a number from 1 to 1000");
+    if (conn_query_check(x->conn, query_names(x->op), &e) == 0) {
+        x->fields = conn_query(x->conn, "fields");
+        if (!x->op->list)
+            return 0;
+        x->filter = conn_query(x->conn, "filter");
+        x->sort = conn_query(x->conn, "sort");
+        x->after = conn_query(x->conn, "after");
+        _cleanup_free_ char *limit = conn_query(x->conn, "limit");
+        if (!limit || (decimal_parse(limit, &x->limit) == 0 && x->limit >= 1 && x->limit <= 1000))
+            return 0;
+        error_set_field(&e, ERR_INVALID, "limit", "must be a number from 1 to 1000");
+    }
     exchange_reply_error(x, &e);
     return -1;
 }
@@ -298,7 +313,8 @@ static bool check_origin(struct exchange *x) {
 bool api_upgrade(struct exchange *x) {
     if (strncmp(x->path, AGENT_PATH, strlen(AGENT_PATH)) == 0)
         return agents_upgrade(x);
-    if (find_operation(x, true) < 0 || check_caller(x, false, x->op->roles, x->op->permission) < 0 || !check_origin(x))
+    if (find_operation(x, true) < 0 || check_caller(x, false, x->op->roles, x->op->permission) < 0 ||
+        !check_origin(x) || check_query(x) < 0)
         return false;
     return x->op->id == API_OP_STREAM ? stream_upgrade(x) : console_upgrade(x);
 }

@@ -116,6 +116,20 @@ char *conn_query(struct conn *c, const char *name) {
     return NULL;
 }
 
+int conn_query_check(struct conn *c, const char *names, struct error *e) {
+    _cleanup_free_ char *buf = xmalloc(HTTP_HEAD_MAX);
+    for (int i = 0; i < 64; i++) {
+        if (lws_hdr_copy_fragment(c->wsi, buf, HTTP_HEAD_MAX, WSI_TOKEN_HTTP_URI_ARGS, i) < 0)
+            return 0;
+        buf[strcspn(buf, "=")] = 0;
+        if (*buf && !list_has(names, buf))
+            return *names ? error_set(e, ERR_INVALID, "there is no query parameter \"%.60s\" here; there are: %s", buf,
+                                      names)
+                          : error_set(e, ERR_INVALID, "there is no query parameter \"%.60s\" here", buf);
+    }
+    return error_set(e, ERR_INVALID, "there are too many query parameters");
+}
+
 bool conn_certificate(struct conn *c, char ret[static 65]) {
     SSL *ssl = lws_get_ssl(c->wsi);
     X509 *cert = ssl ? SSL_get1_peer_certificate(ssl) : NULL;
@@ -618,7 +632,7 @@ void http_stop(struct manager *m) {
         return;
     list_for_each_safe(c, tmp, &m->http->conns, link) {
         if (c->ws)
-            ws_close(c->ws, 1001, "the manager stops");
+            ws_stop(c->ws, 1001, "the manager stops");
         else if (!c->x && !c->answering)
             conn_close_soon(c);
     }

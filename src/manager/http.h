@@ -93,6 +93,8 @@ void http_adopt(struct manager *m, int fd, const char *peer, bool loopback);
 const char *conn_header(struct conn *c, const char *name, char *buf, size_t size);
 /* The decoded query parameter, a copy, or NULL. */
 char *conn_query(struct conn *c, const char *name);
+/* Refuses parameters that are not in names (comma-separated). */
+int conn_query_check(struct conn *c, const char *names, struct error *e);
 const char *conn_peer(const struct conn *c);
 bool conn_is_loopback(const struct conn *c);
 /* SHA-256 of the DER of the verified client certificate; false if there is none. */

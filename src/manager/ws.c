@@ -4,7 +4,7 @@
 #include "manager/conn.h"
 
 #define CLOSE_TIMEOUT_S 3
-#define WRITE_CLOSE 4 /* libwebsockets' number for a close frame, which its public header leaves out */
+#define WRITE_CLOSE     4 /* libwebsockets' number for a close frame, which its public header leaves out */
 
 enum frame_type { FRAME_TEXT, FRAME_BINARY };
 
@@ -126,6 +126,13 @@ void ws_close(struct ws *w, int code, const char *reason) {
         start_close(w, code, reason);
 }
 
+void ws_stop(struct ws *w, int code, const char *reason) {
+    if (w->closing)
+        return;
+    tell_closed(w, code, reason);
+    start_close(w, code, reason);
+}
+
 void ws_tick(struct ws *w, int64_t now) {
     if (w->closing || !w->opened)
         return;
@@ -161,8 +168,9 @@ static int send_frame(struct ws *w) {
 }
 
 /*
- * Not lws_close_reason(): Debian's libwebsockets is built for debugging, and then, on libuv, closes every connection twice to
- * see whether that does harm, the second time before the close frame is out. The peer answers, or CLOSE_TIMEOUT_S passes.
+ * Not lws_close_reason(): Debian's libwebsockets is built for debugging, and then, on libuv, closes every connection
+ * twice to see whether that does harm, the second time before the close frame is out. The peer answers, or
+ * CLOSE_TIMEOUT_S passes.
  */
 static int send_close(struct ws *w) {
     unsigned char frame[LWS_PRE + 2 + sizeof w->close_reason];
@@ -200,8 +208,7 @@ static int on_writable(struct ws *w) {
 /* ---- in ---- */
 
 static int protocol_error(struct ws *w, int code, const char *reason) {
-    tell_closed(w, code, reason);
-    start_close(w, code, reason);
+    ws_stop(w, code, reason);
     return 0;
 }
 

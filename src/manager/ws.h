@@ -46,6 +46,8 @@ size_t ws_queued(const struct ws *w);
 int64_t ws_progress(const struct ws *w);
 /* Sends what is queued, then the close frame (the reason is cut to 123 bytes). No callback comes any more. */
 void ws_close(struct ws *w, int code, const char *reason);
+/* The same, but ops->closed is called first. */
+void ws_stop(struct ws *w, int code, const char *reason);
 const char *ws_peer(const struct ws *w);
 
 /* For http.c. */
