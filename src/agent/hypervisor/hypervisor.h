@@ -25,7 +25,7 @@ struct guest_disk_files {
     struct guest_file chain[8];
     size_t n;
 };
-/* Everything that a guest needs opened; owned by the driver once start() is called, closed by guest_files_done(). */
+/* Everything that a guest needs opened; guest_files_done() closes. */
 struct guest_files {
     struct guest_disk_files disks[32]; /* in the order of GuestStart.disks */
     size_t n_disks;
@@ -77,6 +77,7 @@ struct hypervisor_driver {
      * panicked; unknown: no process of it exists. Never "stopped" for a process that is merely gone.
      */
     void (*find)(struct hypervisor *h, uint64_t call, const char *vm);
+    /* The descriptors are taken, and *files is left empty, whatever comes of it. */
     void (*start)(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files);
     void (*shutdown)(struct hypervisor *h, uint64_t call, const char *vm);
     /* Also called after GUEST_POWEROFF, GUEST_PANICKED and GUEST_DIED, once that is recorded: ends a process that was kept

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The QEMU driver. One process a guest, driven over QMP without anything between:
+ *
+ *     qemu.c          the driver's table of functions
+ *     qemu_guest.c    a guest's life
+ *     qemu_process.c  its process          qemu_args.c   the command line
+ *     qmp.c           QEMU's monitor       qemu_console.c  the serial console
+ *     qemu_probe.c    QEMU's version, and whether KVM works
+ *
+ * QEMU is given everything it may touch: it opens no image, no socket and no device by path but /dev/kvm, may start no
+ * process, and runs as a user of its own where the agent is root. The agent's part of a start costs a few milliseconds
+ * beside QEMU's own: sockets are made before the process, so that there is nothing to poll for.
+ */
+#include "agent/hypervisor/qemu_guest.h"
+
+#include "base/id.h"
+#include "base/mem.h"
+#include "os/file.h"
+
+#include <errno.h>
+#include <x86intrin.h>
+
+struct probe_waiter {
+    struct list link;
+    void (*ready)(void *ctx, const struct api_hypervisor *info);
+    void *ctx;
+};
+
+/* ---- the probe ---- */
+
+static const struct {
+    unsigned flag;
+    const char *name;
+} capability_names[] = {
+    {HYPERVISOR_PAUSE, "pause"},       {HYPERVISOR_VNC, "vnc"},
+    {HYPERVISOR_SERIAL, "serial"},     {HYPERVISOR_UEFI, "uefi"},
+    {HYPERVISOR_DIRECT_BOOT, "direct-boot"}, {HYPERVISOR_CLOUD_INIT, "cloud-init"},
+};
+
+static void info_make(const struct qemu_probe_result *r, struct api_hypervisor *ret) {
+    api_hypervisor_init(ret);
+    str_set(&ret->driver, "qemu");
+    str_set(&ret->version, r->version);
+    str_set(&ret->accelerator, !r->usable ? "" : r->kvm ? "kvm" : "tcg");
+    str_set(&ret->reason, r->reason);
+    ret->usable = r->usable;
+    ret->capabilities = xcalloc(ARRAY_LEN(capability_names), sizeof *ret->capabilities);
+    for (size_t i = 0; i < ARRAY_LEN(capability_names); i++)
+        if (hypervisor_qemu.capabilities & capability_names[i].flag)
+            ret->capabilities[ret->n_capabilities++] = xstrdup(capability_names[i].name);
+}
+
+static void launch_waiting(struct hypervisor *h) {
+    size_t pos = 0;
+    const char *vm;
+    void *value;
+    /* A launch changes the map: collect first. */
+    size_t n = 0;
+    _cleanup_free_ char **ids = xcalloc(map_count(&h->guests) + 1, sizeof *ids);
+    while (map_next(&h->guests, &pos, &vm, &value))
+        ids[n++] = xstrdup(vm);
+    for (size_t i = 0; i < n; i++) {
+        struct guest *g = guest_get(h, ids[i], false);
+        if (g)
+            guest_launch_waiting(g);
+        free(ids[i]);
+    }
+}
+
+static void on_probed(void *ctx, const struct qemu_probe_result *r) {
+    struct hypervisor *h = ctx;
+    struct api_hypervisor info;
+    struct probe_waiter *w;
+    h->probed = true;
+    h->usable = r->usable;
+    h->host.kvm = r->kvm;
+    h->host.version_major = r->version_major;
+    str_set(&h->unusable_reason, r->reason);
+    info_make(r, &info);
+    qemu_probe_free(TAKE_PTR(h->probe));
+    while ((w = list_first(&h->probe_waiters, struct probe_waiter, link))) {
+        list_remove(&w->link);
+        w->ready(w->ctx, &info);
+        free(w);
+    }
+    api_hypervisor_done(&info);
+    launch_waiting(h);
+}
+
+static void driver_probe(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx) {
+    struct probe_waiter *w = xcalloc(1, sizeof *w);
+    w->ready = ready;
+    w->ctx = ctx;
+    list_append(&h->probe_waiters, &w->link);
+    if (!h->probe)
+        h->probe = qemu_probe_new(h->loop, h->state_dirfd, h->user, on_probed, h);
+}
+
+/* ---- open and close ---- */
+
+static int driver_open(const struct hypervisor_config *config, struct hypervisor **ret, struct error *e) {
+    struct hypervisor *h = xcalloc(1, sizeof *h);
+    *h = (struct hypervisor){.driver = &hypervisor_qemu,
+                             .loop = config->loop,
+                             .state_dirfd = config->state_dirfd,
+                             .user = xstrdup(config->guest_user),
+                             .events = config->events,
+                             .ctx = config->ctx,
+                             .host = {.binary = QEMU_BINARY},
+                             .tsc_at_open = __rdtsc(),
+                             .hrtime_at_open = uv_hrtime()};
+    list_init(&h->probe_waiters);
+    *ret = h;
+    return 0;
+}
+
+static void driver_close(struct hypervisor *h) {
+    size_t pos = 0;
+    const char *vm;
+    void *g;
+    struct probe_waiter *w;
+    if (!h)
+        return;
+    while (map_next(&h->guests, &pos, &vm, &g))
+        guest_free(g);
+    while ((w = list_first(&h->probe_waiters, struct probe_waiter, link))) {
+        list_remove(&w->link);
+        free(w);
+    }
+    qemu_probe_free(h->probe);
+    map_done(&h->guests);
+    free(h->unusable_reason);
+    free(h->user);
+    free(h);
+}
+
+/* ---- calls ---- */
+
+static void refuse(struct hypervisor *h, uint64_t call, enum error_code code, const char *message) {
+    _cleanup_error_ struct error e = ERROR_INIT;
+    error_set(&e, code, "%s", message);
+    h->events->done(h->ctx, call, &e, NULL);
+}
+
+/* Ids name directories and sockets. */
+static bool id_good(struct hypervisor *h, uint64_t call, const char *vm) {
+    if (vm && uuid_valid(vm))
+        return true;
+    refuse(h, call, ERR_INVALID, "the virtual machine's id is malformed");
+    return false;
+}
+
+static void driver_find(struct hypervisor *h, uint64_t call, const char *vm) {
+    if (id_good(h, call, vm))
+        guest_find(guest_get(h, vm, true), call);
+}
+
+static void driver_start(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files) {
+    if (!start->has_vm || !id_good(h, call, start->vm.id)) {
+        guest_files_done(files);
+        if (!start->has_vm)
+            refuse(h, call, ERR_INVALID, "the start names no virtual machine");
+        return;
+    }
+    if (!h->probed && !h->probe)
+        h->probe = qemu_probe_new(h->loop, h->state_dirfd, h->user, on_probed, h);
+    guest_start(guest_get(h, start->vm.id, true), call, start, files);
+}
+
+static void driver_kill(struct hypervisor *h, uint64_t call, const char *vm) {
+    if (id_good(h, call, vm))
+        guest_kill(guest_get(h, vm, true), call);
+}
+
+static void ask(struct hypervisor *h, uint64_t call, const char *vm, const char *command, enum guest_phase then) {
+    struct guest *g;
+    if (!id_good(h, call, vm))
+        return;
+    g = guest_get(h, vm, false);
+    if (g)
+        guest_ask(g, call, command, then);
+    else
+        refuse(h, call, ERR_CONFLICT, "the guest does not run");
+}
+
+static void driver_shutdown(struct hypervisor *h, uint64_t call, const char *vm) {
+    ask(h, call, vm, "system_powerdown", GUEST_ABSENT);
+}
+static void driver_suspend(struct hypervisor *h, uint64_t call, const char *vm) {
+    ask(h, call, vm, "stop", GUEST_IS_PAUSED);
+}
+static void driver_resume(struct hypervisor *h, uint64_t call, const char *vm) {
+    ask(h, call, vm, "cont", GUEST_IS_RUNNING);
+}
+
+static void driver_forget(struct hypervisor *h, uint64_t call, const char *vm) {
+    if (!id_good(h, call, vm))
+        return;
+    struct guest *g = guest_get(h, vm, false);
+    if (g && (g->process || g->request)) {
+        refuse(h, call, ERR_CONFLICT, "the guest runs; stop it first");
+        return;
+    }
+    int r = remove_tree_at(h->state_dirfd, vm);
+    if (r < 0)
+        refuse(h, call, ERR_IO, "the guest's state directory cannot be removed");
+    else
+        h->events->done(h->ctx, call, NULL, NULL);
+}
+
+static int driver_console(struct hypervisor *h, const char *vm, enum console_type type, struct error *e) {
+    struct guest *g = vm ? guest_get(h, vm, false) : NULL;
+    if (!g || !g->console)
+        return error_set(e, ERR_CONFLICT, "the virtual machine does not run; start it first");
+    return type == CONSOLE_VNC ? guest_view_display(g, e) : qemu_console_view(g->console, e);
+}
+
+static int driver_sample(struct hypervisor *h, const char *vm, struct api_vm_stats *ret) {
+    struct guest *g = vm ? guest_get(h, vm, false) : NULL;
+    return g ? guest_sample(g, ret) : -ENOENT;
+}
+
+const struct hypervisor_driver hypervisor_qemu = {
+    .name = "qemu",
+    .capabilities = HYPERVISOR_PAUSE | HYPERVISOR_VNC | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT |
+                    HYPERVISOR_CLOUD_INIT,
+    .open = driver_open,
+    .close = driver_close,
+    .probe = driver_probe,
+    .find = driver_find,
+    .start = driver_start,
+    .shutdown = driver_shutdown,
+    .kill = driver_kill,
+    .suspend = driver_suspend,
+    .resume = driver_resume,
+    .forget = driver_forget,
+    .console = driver_console,
+    .sample = driver_sample,
+};
