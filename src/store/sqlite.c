@@ -82,6 +82,7 @@ struct sqlite {
     uint64_t failed_epoch; /* commits of this one and older ones are not tried */
     int failed_result;
     int64_t last_revision, garbage; /* garbage: rows in superseded */
+    bool warm;    /* the page cache holds something */
     bool resting; /* the disk is full, or worse: no clean-up before something has been committed again */
     int wal_pages;
     unsigned groups; /* since the last clean-up */
@@ -276,7 +277,7 @@ static void wait_for_work(struct sqlite *s) {
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
-    bool timed = (s->garbage > 0 && !s->resting) || s->wal_pages > CHECKPOINT_IDLE;
+    bool timed = s->warm || (s->garbage > 0 && !s->resting) || s->wal_pages > CHECKPOINT_IDLE;
     int r = 0;
     while (!s->queue.first && !s->stop && r == 0)
         r = timed ? pthread_cond_timedwait(&s->wake, &s->mutex, &until) : pthread_cond_wait(&s->wake, &s->mutex);
@@ -290,6 +291,10 @@ static void clean_up(struct sqlite *s, bool idle) {
     }
     if (s->wal_pages > (idle ? CHECKPOINT_IDLE : CHECKPOINT_BUSY))
         checkpoint(s);
+    if (idle && s->warm) {
+        sqlite3_db_release_memory(s->writer);
+        s->warm = false;
+    }
 }
 
 static void *writer_main(void *arg) {
@@ -306,6 +311,7 @@ static void *writer_main(void *arg) {
         pthread_mutex_unlock(&s->mutex);
         if (!idle) {
             s->groups++;
+            s->warm = true;
             write_group(s, &group);
             pthread_mutex_lock(&s->mutex);
             s->revision = s->last_revision;
@@ -386,6 +392,7 @@ static int visit(struct sqlite *s, sqlite3_stmt *st, store_item *item, void *ctx
     if (r == 0 && rc != SQLITE_DONE)
         r = sqlite_store_error(s->reader, rc, s->path, e);
     sqlite3_finalize(st);
+    sqlite3_db_release_memory(s->reader);
     return r;
 }
 

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -279,8 +280,13 @@ static int check(sqlite3 *db, const char *path, struct error *e) {
                      path, found.message, path, path);
 }
 
+/* SQLite would set aside 20 pages for each connection at once. */
+static void configure(void) { sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0); }
+
 /* Settings of every connection. Small caches: the inventory is in the manager's memory, and an agent has 10 MiB in all. */
 static int connect(const char *path, int flags, sqlite3 **ret, struct error *e) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure);
     _cleanup_db_ sqlite3 *db = NULL;
     int rc = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (!db)
