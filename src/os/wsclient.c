@@ -431,6 +431,8 @@ static struct lws_context_creation_info lws_info(void) {
                    LWS_SERVER_OPTION_UV_NO_SIGSEGV_SIGFPE_SPIN,
         .http_proxy_address = "", /* servers are reached directly, whatever http_proxy says */
         .vhost_name = "client",
+        .timeout_secs = 600, /* our own are shorter */
+        .connect_timeout_secs = 600,
     };
 }
 

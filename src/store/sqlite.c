@@ -121,6 +121,7 @@ static void commit_free(struct commit *c) {
 
 /* Runs to the end; SQLITE_OK, or what went wrong. */
 static int finish(sqlite3_stmt *st) {
+    errno = 0; /* for sqlite_store_errno() */
     int rc = sqlite3_step(st);
     sqlite3_reset(st);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
@@ -128,6 +129,7 @@ static int finish(sqlite3_stmt *st) {
 
 /* The revision that key has now; 0 if it is absent. */
 static int find_head(struct sqlite *s, const char *key, int64_t *ret) {
+    errno = 0;
     sqlite3_bind_text(s->find, 1, key, -1, SQLITE_STATIC);
     int rc = sqlite3_step(s->find);
     *ret = rc == SQLITE_ROW ? sqlite3_column_int64(s->find, 0) : 0;

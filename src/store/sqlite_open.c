@@ -29,7 +29,8 @@ static void db_close(sqlite3 **db) { sqlite3_close_v2(*db); }
 /* ---- errors ---- */
 
 int sqlite_store_errno(sqlite3 *db, int rc) {
-    int system = sqlite3_system_errno(db);
+    /* SQLite notes it when a statement is prepared, but not when one is stepped. Nothing has succeeded in between. */
+    int system = sqlite3_system_errno(db) ? sqlite3_system_errno(db) : errno;
     switch (rc & 0xff) {
     case SQLITE_OK:
         return 0;
