@@ -5,9 +5,9 @@
  *     stdin   {"user_data": "…", "meta_data": "…", "network_config": "…"}
  *     fd 3    the ISO; truncated first
  *
- * It opens nothing, so it needs no right but to its descriptors; a program of its own so that libarchive is not in the agent
- * and what users write never meets it there. The same input gives the same bytes: libarchive stamps the time of day into
- * what it makes, so time() is a constant here.
+ * It opens nothing, so it needs no right but to its descriptors; a program of its own so that libarchive is not in the
+ * agent and what users write never meets it there. The same input gives the same bytes: libarchive stamps the time of
+ * day into what it makes, so time() is a constant here.
  */
 #include "base/buf.h"
 #include "base/json.h"
@@ -20,9 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OUT_FD 3
+#define OUT_FD    3
 #define INPUT_MAX (4u << 20)
-#define MADE 1577836800 /* 2020-01-01: of every file and of the volume */
+#define MADE      1577836800 /* 2020-01-01: of every file and of the volume */
 
 /* Before libc's in the order of look-up, for libarchive as well. */
 time_t time(time_t *t) {
@@ -75,7 +75,8 @@ static int write_seed(struct archive *a, const json_t *j) {
         archive_write_set_options(a, "volume-id=cidata,joliet,rockridge=useful") != ARCHIVE_OK ||
         archive_write_open_fd(a, OUT_FD) != ARCHIVE_OK)
         return fail("starting", archive_error_string(a));
-    if (add_file(a, "meta-data", json_str(j, "meta_data")) < 0 || add_file(a, "user-data", json_str(j, "user_data")) < 0 ||
+    if (add_file(a, "meta-data", json_str(j, "meta_data")) < 0 ||
+        add_file(a, "user-data", json_str(j, "user_data")) < 0 ||
         (*network && add_file(a, "network-config", network) < 0))
         return -1;
     return archive_write_close(a) == ARCHIVE_OK ? 0 : fail("writing", archive_error_string(a));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Conversions by qemu-img. It opens no path: the source's files and the target come as descriptors, each is named with its
- * driver (nothing is probed), and backing is null below the last. The target is an empty qcow2 that we have written, so that
- * of the source nothing survives but guest data. It runs as the guest user where we are root, under limits of time, memory
- * and file size, and dies with us.
+ * Conversions by qemu-img. It opens no path: the source's files and the target come as descriptors, each is named with
+ * its driver (nothing is probed), and backing is null below the last. The target is an empty qcow2 that we have
+ * written, so that of the source nothing survives but guest data. It runs as the guest user where we are root, under
+ * limits of time, memory and file size, and dies with us.
  */
 #include "agent/storage/image.h"
 #include "agent/storage/task.h"
@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MIB_64 INT64_C(1048576)
+#define MIB_64   INT64_C(1048576)
 #define FIRST_FD 3
 
 void convert_init(struct convert *c) {
@@ -81,7 +81,8 @@ int convert_spawn(struct task *t, struct convert *c) {
     _cleanup_json_ json_t *node = source_node(c, 0);
     _cleanup_free_ char *text = json_text(node), *source = xasprintf("json:%s", text);
     _cleanup_free_ char *target = xasprintf("driver=qcow2,file.driver=file,file.filename=/dev/fd/%zu", FIRST_FD + c->n);
-    const char *const argv[] = {"qemu-img", "convert", "-p", "-n", "--target-is-zero", "--target-image-opts", source, target, NULL};
+    const char *const argv[] = {"qemu-img", "convert", "-p", "-n", "--target-is-zero", "--target-image-opts",
+                                source,     target,    NULL};
     struct child_spec spec = {
         .argv = argv,
         .fds = fds,
@@ -96,7 +97,8 @@ int convert_spawn(struct task *t, struct convert *c) {
     task_progress(t, 0, "converting");
     int r = task_spawn(t, &spec);
     if (r == -ENOENT)
-        return error_set(&t->error, ERR_UNSUPPORTED, "qemu-img is not installed on this server; install the package qemu-utils");
+        return error_set(&t->error, ERR_UNSUPPORTED,
+                         "qemu-img is not installed on this server; install the package qemu-utils");
     return r < 0 ? task_errno(t, r, "starting qemu-img") : 0;
 }
 
@@ -128,11 +130,14 @@ int convert_ended(struct task *t, struct child_exit how) {
     if (strstr(all, "No space left on device") || strstr(all, "Disk quota exceeded"))
         return task_errno(t, -ENOSPC, t->type->what);
     if (strstr(all, "Failed to get") && strstr(all, "lock"))
-        return error_set(&t->error, ERR_CONFLICT, "%s: the image is in use by another program; stop the virtual machine that uses it",
+        return error_set(&t->error, ERR_CONFLICT,
+                         "%s: the image is in use by another program; stop the virtual machine that uses it",
                          t->type->what);
     if (how.signalled)
-        return error_set(&t->error, ERR_BAD_IMAGE, "%s: qemu-img was killed by signal %d (the image needs more time, memory or "
-                                                   "space than its size allows)", t->type->what, how.value);
+        return error_set(&t->error, ERR_BAD_IMAGE,
+                         "%s: qemu-img was killed by signal %d (the image needs more time, memory or "
+                         "space than its size allows)",
+                         t->type->what, how.value);
     return error_set(&t->error, ERR_BAD_IMAGE, "%s: qemu-img says: %s", t->type->what, str_or(words, "nothing"));
 }
 
@@ -162,7 +167,8 @@ int convert_seal(struct task *t, struct convert *c, int dir, const char *from, c
     if (r < 0)
         return r;
     if (size != c->size)
-        return error_set(&t->error, ERR_INTERNAL, "the converted disk has %lld bytes, not %lld", (long long)size, (long long)c->size);
+        return error_set(&t->error, ERR_INTERNAL, "the converted disk has %lld bytes, not %lld", (long long)size,
+                         (long long)c->size);
     /* Nobody but us may ever write to a template again: an owner could make it writable through its descriptor. */
     if (for_template && t->storage->has_owner && fchown(c->target, 0, 0) < 0)
         return -errno;

@@ -32,7 +32,8 @@ static int64_t copy_piece(int from, int to, int64_t offset, int64_t len) {
         return n;
     if (n < 0 && errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINTR)
         return -errno;
-    return copy_read_write(from, to, offset, (size_t)(len < (1 << 20) ? len : 1 << 20)); /* also where it says 0 (procfs) */
+    return copy_read_write(from, to, offset,
+                           (size_t)(len < (1 << 20) ? len : 1 << 20)); /* also where it says 0 (procfs) */
 }
 
 int file_copy(struct task *t, int from, int to, int64_t length, const char *message) {

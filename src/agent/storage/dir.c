@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Repositories in a directory. The descriptor that we hold says nothing about whether the directory can still be reached: a
- * file system is unmounted lazily, a directory moved away and another one put in its place. So each look (every 30 s, and
- * after an I/O error) begins at the path again and compares the id in it.
+ * Repositories in a directory. The descriptor that we hold says nothing about whether the directory can still be
+ * reached: a file system is unmounted lazily, a directory moved away and another one put in its place. So each look
+ * (every 30 s, and after an I/O error) begins at the path again and compares the id in it.
  */
 #include "agent/storage/task.h"
 
@@ -18,7 +18,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define MARK "tarn-repository.json"
+#define MARK               "tarn-repository.json"
 #define REPOSITORY_VERSION 1
 
 struct open_task {
@@ -32,7 +32,9 @@ struct open_task {
 
 static void open_free(struct task *t) { free(container_of(t, struct open_task, t)->path); }
 
-struct repository *repository_find(struct storage *s, const char *id) { return map_get(&s->repositories, id); }
+struct repository *repository_find(struct storage *s, const char *id) {
+    return map_get(&s->repositories, id);
+}
 
 void repository_free(struct repository *r) {
     close_fd(&r->dirfd);
@@ -51,7 +53,8 @@ static void repository_report(const struct repository *r, struct api_repository_
     ret->free = r->free;
 }
 
-/* ---- on a worker: open or look again --------------------------------------------------------------------------------- */
+/* ---- on a worker: open or look again
+ * --------------------------------------------------------------------------------- */
 
 /* What an empty file system or our own half-made beginning may hold. */
 static bool may_be_there(const char *name) {
@@ -73,8 +76,10 @@ static int check_empty(struct open_task *o) {
     const struct dirent *entry;
     while (r == 0 && (entry = readdir(d)))
         if (!may_be_there(entry->d_name))
-            r = error_set(&o->t.error, ERR_CONFLICT, "the directory %s is not empty (it holds %s) and no repository; give an empty "
-                                                     "or absent one", o->path, entry->d_name);
+            r = error_set(&o->t.error, ERR_CONFLICT,
+                          "the directory %s is not empty (it holds %s) and no repository; give an empty "
+                          "or absent one",
+                          o->path, entry->d_name);
     closedir(d);
     return r;
 }
@@ -88,14 +93,15 @@ static int read_mark(struct open_task *o, const char *text, size_t len) {
     if (json_int(j, "version", 0) > REPOSITORY_VERSION)
         return error_set(e, ERR_VERSION, "the repository in %s was made by a newer Tarn; upgrade tarn-agent", o->path);
     if (!str_eq(json_str(j, "id"), o->t.repository))
-        return error_set(e, ERR_CONFLICT, "the directory %s holds another repository (%s); give an empty or absent one", o->path,
-                         json_str(j, "id"));
+        return error_set(e, ERR_CONFLICT, "the directory %s holds another repository (%s); give an empty or absent one",
+                         o->path, json_str(j, "id"));
     return 0;
 }
 
 static int make_mark(struct open_task *o) {
     if (o->existing)
-        return error_set(&o->t.error, ERR_UNAVAILABLE, "there is no repository in %s; is its file system mounted?", o->path);
+        return error_set(&o->t.error, ERR_UNAVAILABLE, "there is no repository in %s; is its file system mounted?",
+                         o->path);
     int r = check_empty(o);
     if (r < 0)
         return r;
@@ -123,8 +129,8 @@ static int open_path(struct open_task *o) {
     if (!o->existing) {
         int r = make_dirs(o->path, 0755);
         if (r < 0)
-            return error_set(&o->t.error, r == -ENOSPC ? ERR_NO_SPACE : ERR_IO, "making the directory %s failed: %s", o->path,
-                             strerror(-r));
+            return error_set(&o->t.error, r == -ENOSPC ? ERR_NO_SPACE : ERR_IO, "making the directory %s failed: %s",
+                             o->path, strerror(-r));
     }
     int fd = open_dir(o->path);
     struct stat st;
@@ -149,13 +155,15 @@ static int open_prepare(struct task *t) {
     if (o->fs.f_flag & ST_RDONLY)
         return error_set(&t->error, ERR_UNAVAILABLE, "%s is mounted read-only", o->path);
     if (faccessat(t->dirfd, ".", R_OK | W_OK | X_OK, AT_EACCESS) < 0)
-        return error_set(&t->error, ERR_UNAVAILABLE, "tarn-agent may not write to %s; give the directory to its user", o->path);
+        return error_set(&t->error, ERR_UNAVAILABLE, "tarn-agent may not write to %s; give the directory to its user",
+                         o->path);
     r = read_file_at(t->dirfd, MARK, 4096, &text, &len);
     r = r == -ENOENT ? make_mark(o) : r < 0 ? r : read_mark(o, text, len);
     return r < 0 || o->watch ? r : make_folders(o);
 }
 
-/* ---- on the loop ----------------------------------------------------------------------------------------------------- */
+/* ---- on the loop
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void repository_tell(struct storage *s, struct repository *r) {
     struct api_repository_report report;
@@ -228,8 +236,11 @@ static void open_ended(struct task *t) {
     s->config.done(s->config.ctx, t->call, good ? NULL : &t->error, t->result);
 }
 
-static const struct task_type type_open = {.what = "opening the repository", .size = sizeof(struct open_task),
-                                           .prepare = open_prepare, .ended = open_ended, .free = open_free};
+static const struct task_type type_open = {.what = "opening the repository",
+                                           .size = sizeof(struct open_task),
+                                           .prepare = open_prepare,
+                                           .ended = open_ended,
+                                           .free = open_free};
 
 static void open_queue(struct storage *s, uint64_t call, const char *id, const char *path, bool existing, bool watch) {
     struct open_task *o = container_of(task_new(s, &type_open, call, id), struct open_task, t);
@@ -251,8 +262,7 @@ void repository_check(struct storage *s, const char *id) {
     if (!r)
         return;
     list_for_each(t, &s->tasks, link) /* one look at a time, also where the file system hangs */
-        if (t->type == &type_open && str_eq(t->repository, id))
-            return;
+        if (t->type == &type_open && str_eq(t->repository, id)) return;
     open_queue(s, 0, id, r->path, true, true);
 }
 
@@ -274,8 +284,8 @@ static void close_ended(struct task *t) {
 }
 
 void storage_repository_close(struct storage *s, uint64_t call, const struct api_repository_op *a) {
-    static const struct task_type type = {.what = "closing the repository", .size = sizeof(struct task), .prepare = close_prepare,
-                                          .ended = close_ended};
+    static const struct task_type type = {
+        .what = "closing the repository", .size = sizeof(struct task), .prepare = close_prepare, .ended = close_ended};
     struct task *t = task_new(s, &type, call, a->repository);
     t->needs_repository = false;
     task_key(t, "repository", a->repository);

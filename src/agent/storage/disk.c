@@ -50,8 +50,9 @@ static int open_template(struct disk_task *d, char backing[static BACKING_NAME_M
         d->a.size = size;
     if (d->a.size < size) {
         char is[SIZE_TEXT_MAX], wanted[SIZE_TEXT_MAX];
-        return error_set_field(&d->t.error, ERR_INVALID, "size", "the template's disk has %s; a clone of %s would cut it off",
-                               size_format(size, is), size_format(d->a.size, wanted));
+        return error_set_field(&d->t.error, ERR_INVALID, "size",
+                               "the template's disk has %s; a clone of %s would cut it off", size_format(size, is),
+                               size_format(d->a.size, wanted));
     }
     return 0;
 }
@@ -67,7 +68,8 @@ static int find_existing(struct disk_task *d, const char *backing) {
     if (fd < 0)
         return fd;
     if (size != d->a.size)
-        return error_set(&d->t.error, ERR_CONFLICT, "there is already a disk %s of another size in %s", d->a.disk, d->t.place);
+        return error_set(&d->t.error, ERR_CONFLICT, "there is already a disk %s of another size in %s", d->a.disk,
+                         d->t.place);
     int r = file_allocated(fd, NULL, &allocated);
     if (r < 0)
         return r;
@@ -132,11 +134,20 @@ static void disk_rollback(struct task *t) {
 }
 
 void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk_create *a) {
-    static const struct task_type light = {.what = "making the disk", .size = sizeof(struct disk_task), .prepare = disk_prepare,
-                                           .rollback = disk_rollback, .free = disk_free};
-    static const struct task_type heavy = {.what = "copying the disk", .size = sizeof(struct disk_task), .heavy = true,
-                                           .cancellable = true, .prepare = disk_prepare, .spawn = disk_spawn,
-                                           .child_ended = convert_ended, .finish = disk_finish, .rollback = disk_rollback,
+    static const struct task_type light = {.what = "making the disk",
+                                           .size = sizeof(struct disk_task),
+                                           .prepare = disk_prepare,
+                                           .rollback = disk_rollback,
+                                           .free = disk_free};
+    static const struct task_type heavy = {.what = "copying the disk",
+                                           .size = sizeof(struct disk_task),
+                                           .heavy = true,
+                                           .cancellable = true,
+                                           .prepare = disk_prepare,
+                                           .spawn = disk_spawn,
+                                           .child_ended = convert_ended,
+                                           .finish = disk_finish,
+                                           .rollback = disk_rollback,
                                            .free = disk_free};
     bool full = !str_empty(a->template) && a->clone == API_CLONE_MODE_FULL;
     struct disk_task *d = container_of(task_new(s, full ? &heavy : &light, call, a->repository), struct disk_task, t);
@@ -147,7 +158,8 @@ void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk
     task_queue(&d->t);
 }
 
-/* ---- delete ---------------------------------------------------------------------------------------------------------- */
+/* ---- delete
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct delete_task {
     struct task t;
@@ -162,14 +174,17 @@ static int delete_prepare(struct task *t) {
     _cleanup_close_ int dir = open_beneath(t->dirfd, "disks", O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0)
         return dir;
-    if ((unlinkat(dir, name, 0) < 0 && errno != ENOENT) || (unlinkat(dir, temporary, 0) < 0 && errno != ENOENT) || fsync(dir) < 0)
+    if ((unlinkat(dir, name, 0) < 0 && errno != ENOENT) || (unlinkat(dir, temporary, 0) < 0 && errno != ENOENT) ||
+        fsync(dir) < 0)
         return -errno;
     return TASK_DONE;
 }
 
 void storage_disk_delete(struct storage *s, uint64_t call, const struct api_disk_op *a) {
-    static const struct task_type type = {.what = "deleting the disk", .size = sizeof(struct delete_task),
-                                          .prepare = delete_prepare, .free = delete_free};
+    static const struct task_type type = {.what = "deleting the disk",
+                                          .size = sizeof(struct delete_task),
+                                          .prepare = delete_prepare,
+                                          .free = delete_free};
     struct delete_task *d = container_of(task_new(s, &type, call, a->repository), struct delete_task, t);
     d->id = xstrdup(a->disk);
     task_key(&d->t, "disk", a->disk);

@@ -13,11 +13,11 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define CLUSTER 65536u
-#define L2_REACH (UINT64_C(8192) * CLUSTER) /* 512 MiB: what one L1 entry maps */
-#define HEADER_LEN 112
+#define CLUSTER            65536u
+#define L2_REACH           (UINT64_C(8192) * CLUSTER) /* 512 MiB: what one L1 entry maps */
+#define HEADER_LEN         112
 #define EXT_BACKING_FORMAT 0xe2792aca
-#define EXT_FEATURES 0x6803f857
+#define EXT_FEATURES       0x6803f857
 
 static void put32(struct buf *b, uint32_t v) {
     v = htobe32(v);
@@ -33,8 +33,9 @@ static void put_features(struct buf *b) {
         uint8_t type, bit;
         char name[46];
     } features[] = {
-        {0, 0, "dirty bit"},          {0, 1, "corrupt bit"},    {0, 2, "external data file"}, {0, 3, "compression type"},
-        {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"}, {2, 0, "bitmaps"},            {2, 1, "raw external data"},
+        {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
+        {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+        {2, 0, "bitmaps"},          {2, 1, "raw external data"},
     };
     _Static_assert(sizeof(features[0]) == 48, "the feature name table is written as it lies in memory");
     put32(b, EXT_FEATURES);

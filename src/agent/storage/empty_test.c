@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The empty qcow2 that we write is what qemu-img writes, over sizes and backing files, and qemu-img finds nothing wrong. */
+/* The empty qcow2 that we write is what qemu-img writes, over sizes and backing files, and qemu-img finds nothing
+ * wrong. */
 #include "agent/storage/image.h"
 #include "agent/storage/task.h"
 #include "agent/storage/test_util.h"
@@ -7,8 +8,17 @@
 char scratch[64];
 
 static const int64_t sizes[] = {
-    512, 1 << 20, (1 << 20) + 512, 512 << 20, (512 << 20) + 512, INT64_C(10) << 30, (INT64_C(3) << 40) + 4096, INT64_C(4) << 40,
-    (INT64_C(4) << 40) + 512, INT64_C(5) << 40, IMAGE_SIZE_MAX,
+    512,
+    1 << 20,
+    (1 << 20) + 512,
+    512 << 20,
+    (512 << 20) + 512,
+    INT64_C(10) << 30,
+    (INT64_C(3) << 40) + 4096,
+    INT64_C(4) << 40,
+    (INT64_C(4) << 40) + 512,
+    INT64_C(5) << 40,
+    IMAGE_SIZE_MAX,
 };
 
 static void make(const char *path, int64_t size, const char *backing) {
@@ -31,7 +41,9 @@ static void test_same_bytes(void **state) {
         snprintf(text, sizeof(text), "%lld", (long long)sizes[i]);
         const char *ours = in_scratch("ours"), *theirs = in_scratch("theirs");
         make(ours, sizes[i], "");
-        assert_int_equal(run("qemu-img", "create", "-f", "qcow2", "-o", "cluster_size=64k,lazy_refcounts=off", theirs, text, NULL), 0);
+        assert_int_equal(
+            run("qemu-img", "create", "-f", "qcow2", "-o", "cluster_size=64k,lazy_refcounts=off", theirs, text, NULL),
+            0);
         assert_int_equal(run("cmp", ours, theirs, NULL), 0);
         assert_int_equal(run("qemu-img", "check", "-f", "qcow2", ours, NULL), 0);
     }
@@ -50,7 +62,8 @@ static void test_overlays(void **state) {
             make(in_scratch("%s", backing + 3), sizes[i], "");
             make(in_scratch("disks/ours"), sizes[i], backing);
             assert_int_equal(run("qemu-img", "create", "-f", "qcow2", "-b", backing, "-F", "qcow2", "-o",
-                                 "cluster_size=64k,lazy_refcounts=off", in_scratch("disks/theirs"), text, NULL), 0);
+                                 "cluster_size=64k,lazy_refcounts=off", in_scratch("disks/theirs"), text, NULL),
+                             0);
             assert_int_equal(run("cmp", in_scratch("disks/ours"), in_scratch("disks/theirs"), NULL), 0);
             assert_int_equal(run("qemu-img", "check", "-f", "qcow2", in_scratch("disks/ours"), NULL), 0);
         }
@@ -60,14 +73,18 @@ static void test_overlays(void **state) {
 static void test_written(void **state) {
     const char *ours = in_scratch("ours");
     make(ours, INT64_C(8) << 30, "");
-    assert_int_equal(run("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 1M", "-c", "write -P 8 8191M 1M", "-c", "read -P 8 8191M 1M",
-                         "-c", "read -P 0 100M 1M", ours, NULL), 0);
+    assert_int_equal(run("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 1M", "-c", "write -P 8 8191M 1M", "-c",
+                         "read -P 8 8191M 1M", "-c", "read -P 0 100M 1M", ours, NULL),
+                     0);
     assert_int_equal(run("qemu-img", "check", "-f", "qcow2", ours, NULL), 0);
 }
 
 static void test_backing_names(void **state) {
     static const char *const bad[] = {
-        "", "../templates/", "/etc/passwd", "../templates/0190b5d1-0000-7000-8000-000000000001/disk-0.qcow2x",
+        "",
+        "../templates/",
+        "/etc/passwd",
+        "../templates/0190b5d1-0000-7000-8000-000000000001/disk-0.qcow2x",
         "../templates/0190b5d1-0000-7000-8000-000000000001/disk-00.qcow2",
         "../templates/0190b5d1-0000-7000-8000-000000000001/disk--1.qcow2",
         "../templates/0190b5d1-0000-7000-8000-000000000001/disk-+1.qcow2",

@@ -71,7 +71,8 @@ const char *backing_path(const char *backing) {
         return NULL;
     memcpy(id, backing + sizeof(head) - 1, UUID_LEN);
     id[UUID_LEN] = 0;
-    if (!uuid_valid(id) || sscanf(backing + sizeof(head) - 1 + UUID_LEN, "/disk-%2d.qcow2%n", &index, &end) != 1 || end == 0 || index < 0)
+    if (!uuid_valid(id) || sscanf(backing + sizeof(head) - 1 + UUID_LEN, "/disk-%2d.qcow2%n", &index, &end) != 1 ||
+        end == 0 || index < 0)
         return NULL;
     backing_name(id, index, again);
     return strcmp(again, backing) == 0 ? backing + 3 : NULL;

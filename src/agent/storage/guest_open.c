@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything that a guest's process is handed when it starts. Each chain is opened by names made from ids, and each header
- * is read to see that the overlay stands on exactly the template that the manager says: the path inside is never followed.
- * Firmware variables and the cloud-init seed are made when they are needed first, or when what they are made from changed.
+ * Everything that a guest's process is handed when it starts. Each chain is opened by names made from ids, and each
+ * header is read to see that the overlay stands on exactly the template that the manager says: the path inside is never
+ * followed. Firmware variables and the cloud-init seed are made when they are needed first, or when what they are made
+ * from changed.
  */
 #include "agent/storage/seed.h"
 #include "os/x509.h"
@@ -15,10 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SEED "seed.iso"
+#define SEED           "seed.iso"
 #define SEED_TEMPORARY ".seed.iso.tmp"
-#define SEED_DIGEST "seed.sha256"
-#define VARS "vars.fd"
+#define SEED_DIGEST    "seed.sha256"
+#define VARS           "vars.fd"
 
 struct place {
     char *id, *path;
@@ -54,7 +55,8 @@ static void guest_free(struct task *t) {
     api_guest_start_done(&g->a);
 }
 
-/* ---- disks and boot files -------------------------------------------------------------------------------------------- */
+/* ---- disks and boot files
+ * -------------------------------------------------------------------------------------------- */
 
 static const struct place *find_place(struct guest_task *g, const char *id) {
     for (size_t i = 0; i < g->n_places; i++)
@@ -76,7 +78,8 @@ static int open_disk(struct guest_task *g, size_t index) {
     struct guest_disk_files *to = &g->files.disks[index];
     char name[DISK_NAME_MAX], backing[BACKING_NAME_MAX] = "";
     const struct place *p = find_place(g, d->repository);
-    if (!uuid_valid(d->disk) || (!str_empty(d->template) && !uuid_valid(d->template)) || d->template_disk < 0 || d->template_disk > 99)
+    if (!uuid_valid(d->disk) || (!str_empty(d->template) && !uuid_valid(d->template)) || d->template_disk < 0 ||
+        d->template_disk > 99)
         return error_set(&g->t.error, ERR_INVALID, "the id of disk %zu or of its template is not valid", index);
     if (!str_empty(d->template))
         backing_name(d->template, d->template_disk, backing);
@@ -112,12 +115,14 @@ static int open_guest_dir(struct guest_task *g) {
         return 0;
     const struct place *p = find_place(g, g->a.repository);
     if (!p)
-        return error_set(&g->t.error, ERR_INVALID, "the virtual machine has no repository for its firmware variables and seed");
+        return error_set(&g->t.error, ERR_INVALID,
+                         "the virtual machine has no repository for its firmware variables and seed");
     g->dir = make_dir(p->dirfd, name, 0700);
     return g->dir < 0 ? g->dir : 0;
 }
 
-/* ---- firmware -------------------------------------------------------------------------------------------------------- */
+/* ---- firmware
+ * -------------------------------------------------------------------------------------------------------- */
 
 struct firmware {
     const char *code, *vars;
@@ -132,7 +137,8 @@ static const struct firmware firmwares[] = {
 static const struct firmware *find_firmware(int64_t size) {
     struct stat st;
     for (size_t i = 0; i < ARRAY_LEN(firmwares); i++)
-        if (access(firmwares[i].code, R_OK) == 0 && stat(firmwares[i].vars, &st) == 0 && (size < 0 || st.st_size == size))
+        if (access(firmwares[i].code, R_OK) == 0 && stat(firmwares[i].vars, &st) == 0 &&
+            (size < 0 || st.st_size == size))
             return &firmwares[i];
     return NULL;
 }
@@ -177,7 +183,8 @@ static int open_firmware(struct guest_task *g) {
     return g->files.firmware_fd < 0 ? -errno : 0;
 }
 
-/* ---- seed ------------------------------------------------------------------------------------------------------------ */
+/* ---- seed
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* TASK_CHILD: a new one is to be made. */
 static int open_seed(struct guest_task *g) {
@@ -196,7 +203,8 @@ static int open_seed(struct guest_task *g) {
         g->files.seed_fd = -1;
     }
     /* The digest goes before the seed changes and comes after it has: a crash between only makes it again. */
-    if ((unlinkat(g->dir, SEED_DIGEST, 0) < 0 && errno != ENOENT) || (unlinkat(g->dir, SEED_TEMPORARY, 0) < 0 && errno != ENOENT))
+    if ((unlinkat(g->dir, SEED_DIGEST, 0) < 0 && errno != ENOENT) ||
+        (unlinkat(g->dir, SEED_TEMPORARY, 0) < 0 && errno != ENOENT))
         return -errno;
     g->seed_fd = open_beneath(g->dir, SEED_TEMPORARY, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (g->seed_fd < 0)
@@ -227,7 +235,8 @@ static void guest_rollback(struct task *t) {
         unlinkat(g->dir, SEED_TEMPORARY, 0);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------------------- */
 
 static int guest_prepare(struct task *t) {
     struct guest_task *g = container_of(t, struct guest_task, t);
@@ -266,7 +275,8 @@ static void add_place(struct guest_task *g, const char *id) {
             return;
     const struct repository *r = repository_find(g->t.storage, id);
     if (!r || !r->usable) {
-        error_set(e, ERR_UNAVAILABLE, "the repository %s cannot be used: %s", r ? r->path : id, r ? r->reason : "it is not open on this server");
+        error_set(e, ERR_UNAVAILABLE, "the repository %s cannot be used: %s", r ? r->path : id,
+                  r ? r->reason : "it is not open on this server");
         return;
     }
     g->places = xreallocarray(g->places, g->n_places + 1, sizeof(*g->places));
@@ -276,9 +286,14 @@ static void add_place(struct guest_task *g, const char *id) {
 
 void storage_guest_open(struct storage *s, const struct api_guest_start *a,
                         void (*ready)(void *ctx, const struct error *e, struct guest_files *files), void *ctx) {
-    static const struct task_type type = {.what = "opening the virtual machine's files", .size = sizeof(struct guest_task),
-                                          .prepare = guest_prepare, .spawn = guest_spawn, .child_ended = seed_ended,
-                                          .finish = guest_finish, .rollback = guest_rollback, .ended = guest_ended,
+    static const struct task_type type = {.what = "opening the virtual machine's files",
+                                          .size = sizeof(struct guest_task),
+                                          .prepare = guest_prepare,
+                                          .spawn = guest_spawn,
+                                          .child_ended = seed_ended,
+                                          .finish = guest_finish,
+                                          .rollback = guest_rollback,
+                                          .ended = guest_ended,
                                           .free = guest_free};
     struct guest_task *g = container_of(task_new(s, &type, 0, a->repository), struct guest_task, t);
     api_guest_start_copy(&g->a, a);
@@ -297,7 +312,8 @@ void storage_guest_open(struct storage *s, const struct api_guest_start *a,
     task_queue(&g->t);
 }
 
-/* ---- forget ---------------------------------------------------------------------------------------------------------- */
+/* ---- forget
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct forget_task {
     struct task t;
@@ -316,8 +332,10 @@ static int forget_prepare(struct task *t) {
 }
 
 void storage_guest_forget(struct storage *s, uint64_t call, const struct api_guest_forget *a) {
-    static const struct task_type type = {.what = "removing the virtual machine's files", .size = sizeof(struct forget_task),
-                                          .prepare = forget_prepare, .free = forget_free};
+    static const struct task_type type = {.what = "removing the virtual machine's files",
+                                          .size = sizeof(struct forget_task),
+                                          .prepare = forget_prepare,
+                                          .free = forget_free};
     struct forget_task *f = container_of(task_new(s, &type, call, a->repository), struct forget_task, t);
     f->vm = xstrdup(a->vm);
     f->t.needs_repository = !str_empty(a->repository);

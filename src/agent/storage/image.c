@@ -13,8 +13,8 @@
 static const struct {
     const char *text, *driver;
 } formats[IMAGE_FORMAT_COUNT] = {
-    [IMAGE_AUTO] = {"auto", "raw"}, [IMAGE_RAW] = {"raw", "raw"},    [IMAGE_QCOW2] = {"qcow2", "qcow2"},
-    [IMAGE_VMDK] = {"vmdk", "vmdk"}, [IMAGE_VDI] = {"vdi", "vdi"},    [IMAGE_VHDX] = {"vhdx", "vhdx"},
+    [IMAGE_AUTO] = {"auto", "raw"},  [IMAGE_RAW] = {"raw", "raw"}, [IMAGE_QCOW2] = {"qcow2", "qcow2"},
+    [IMAGE_VMDK] = {"vmdk", "vmdk"}, [IMAGE_VDI] = {"vdi", "vdi"}, [IMAGE_VHDX] = {"vhdx", "vhdx"},
     [IMAGE_VHD] = {"vhd", "vpc"},
 };
 
@@ -30,7 +30,8 @@ int image_format_from_text(const char *text, enum image_format *ret) {
     return -EINVAL;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------------------------------
+ */
 
 int image_truncated(const struct image_source *s, uint64_t needed, const char *what, struct error *e) {
     return error_set(e, ERR_BAD_IMAGE,
@@ -47,15 +48,16 @@ int image_within(const struct image_source *s, uint64_t offset, uint64_t len, co
     return 0;
 }
 
-int image_block(const struct image_source *s, uint64_t offset, uint64_t block, uint64_t guest, uint64_t size, const char *what,
-                struct error *e) {
+int image_block(const struct image_source *s, uint64_t offset, uint64_t block, uint64_t guest, uint64_t size,
+                const char *what, struct error *e) {
     uint64_t left = size - guest;
     if (left < block && offset <= INT64_MAX - left && s->length >= offset + left && s->length - (offset + left) < 512)
         return 0;
     return image_within(s, offset, block, what, e);
 }
 
-int image_read(const struct image_source *s, uint64_t offset, void *buf, size_t len, const char *what, struct error *e) {
+int image_read(const struct image_source *s, uint64_t offset, void *buf, size_t len, const char *what,
+               struct error *e) {
     int r = image_within(s, offset, len, what, e);
     if (r < 0)
         return r;
@@ -142,7 +144,8 @@ int image_source_from_fd(struct image_fd *f, struct image_source *ret) {
     return 0;
 }
 
-/* ---- what it is ---------------------------------------------------------------------------------------------------- */
+/* ---- what it is ----------------------------------------------------------------------------------------------------
+ */
 
 struct magic {
     unsigned offset;
@@ -150,7 +153,8 @@ struct magic {
     size_t len;
     const char *what;
 };
-#define MAGIC(offset, bytes, what) {offset, bytes, sizeof(bytes) - 1, what}
+#define MAGIC(offset, bytes, what)                                                                                     \
+    { offset, bytes, sizeof(bytes) - 1, what }
 
 /* Formats of disk images that are not taken, each with what to do. */
 static const struct magic foreign[] = {
@@ -158,16 +162,25 @@ static const struct magic foreign[] = {
     MAGIC(0, "QED\0", "a QED image; convert it with: qemu-img convert -O qcow2 OLD NEW"),
     MAGIC(0, "WithoutFreeSpace", "a Parallels image; convert it with: qemu-img convert -O qcow2 OLD NEW"),
     MAGIC(0, "WithouFreSpacExt", "a Parallels image; convert it with: qemu-img convert -O qcow2 OLD NEW"),
-    MAGIC(0, "COWD", "one extent of an ESX snapshot or split disk; export the virtual machine as OVA and import its VMDK"),
+    MAGIC(0, "COWD",
+          "one extent of an ESX snapshot or split disk; export the virtual machine as OVA and import its VMDK"),
     MAGIC(0, "\xbe\xba\xfe\xca", "a VMware SE sparse snapshot; export the virtual machine as OVA and import its VMDK"),
     MAGIC(257, "ustar", "a tar archive (an OVA is one); unpack it with tar and import the disk image that is in it"),
 };
 
 /* Compressed files, which are refused wherever a disk is wanted. */
 static const struct magic compressed[] = {
-    MAGIC(0, "\x1f\x8b\x08", "gzip"),           MAGIC(0, "\xfd" "7zXZ\0", "xz"), MAGIC(0, "\x28\xb5\x2f\xfd", "zstd"),
-    MAGIC(0, "BZh", "bzip2"),                   MAGIC(0, "PK\x03\x04", "zip"),   MAGIC(0, "\x04\x22\x4d\x18", "lz4"),
-    MAGIC(0, "7z\xbc\xaf\x27\x1c", "7-Zip"),    MAGIC(0, "LZIP", "lzip"),
+    MAGIC(0, "\x1f\x8b\x08", "gzip"),
+    MAGIC(0,
+          "\xfd"
+          "7zXZ\0",
+          "xz"),
+    MAGIC(0, "\x28\xb5\x2f\xfd", "zstd"),
+    MAGIC(0, "BZh", "bzip2"),
+    MAGIC(0, "PK\x03\x04", "zip"),
+    MAGIC(0, "\x04\x22\x4d\x18", "lz4"),
+    MAGIC(0, "7z\xbc\xaf\x27\x1c", "7-Zip"),
+    MAGIC(0, "LZIP", "lzip"),
 };
 
 static const struct magic *magic_find(const struct magic *table, size_t n, const uint8_t *head, size_t len) {
@@ -179,7 +192,8 @@ static const struct magic *magic_find(const struct magic *table, size_t n, const
 
 static bool looks_like_text(const uint8_t *head, size_t len) {
     for (size_t i = 0; i < len; i++)
-        if (head[i] < 0x20 && head[i] != '\n' && head[i] != '\r' && head[i] != '\t' && head[i] != '\f' && head[i] != 0x1b)
+        if (head[i] < 0x20 && head[i] != '\n' && head[i] != '\r' && head[i] != '\t' && head[i] != '\f' &&
+            head[i] != 0x1b)
             return false;
     return len > 0;
 }
@@ -218,7 +232,8 @@ static int refuse_foreign(const uint8_t *head, size_t len, enum image_format wan
     if (want == IMAGE_RAW)
         return 0;
     if ((m = magic_find(compressed, ARRAY_LEN(compressed), head, len)))
-        return error_set(e, ERR_BAD_IMAGE, "the file is compressed (%s); decompress it first and import what is in it", m->what);
+        return error_set(e, ERR_BAD_IMAGE, "the file is compressed (%s); decompress it first and import what is in it",
+                         m->what);
     if ((m = magic_find(foreign, ARRAY_LEN(foreign), head, len)))
         return error_set(e, ERR_BAD_IMAGE, "the file is %s", m->what);
     return 0;
@@ -240,7 +255,8 @@ int image_probe(const struct image_source *s, enum image_format want, struct ima
     if (found == IMAGE_RAW && want != IMAGE_AUTO && want != IMAGE_RAW)
         return error_set(e, ERR_BAD_IMAGE, "the file is no %s image: its header is missing", image_format_text(want));
     if (found != IMAGE_RAW && want != IMAGE_AUTO && want != found)
-        return error_set(e, ERR_BAD_IMAGE, "the file is a %s image, not a %s one; leave the format out to have it found",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the file is a %s image, not a %s one; leave the format out to have it found",
                          image_format_text(found), image_format_text(want));
     struct image_info info = {.format = found};
     if (found == IMAGE_RAW && want == IMAGE_AUTO && looks_like_text(head, len))
@@ -272,14 +288,26 @@ int image_verify(const struct image_source *s, const struct image_info *info, st
     return 0;
 }
 
-/* ---- kernels and initramfs ------------------------------------------------------------------------------------------ */
+/* ---- kernels and initramfs ------------------------------------------------------------------------------------------
+ */
 
 int image_check_boot_file(const struct image_source *s, enum image_boot_file what, struct error *e) {
     static const struct magic initrds[] = {
-        MAGIC(0, "070701", "cpio"),           MAGIC(0, "070702", "cpio"),     MAGIC(0, "070707", "cpio"),
-        MAGIC(0, "\xc7\x71", "cpio"),         MAGIC(0, "\x1f\x8b", "gzip"),   MAGIC(0, "\xfd" "7zXZ\0", "xz"),
-        MAGIC(0, "\x28\xb5\x2f\xfd", "zstd"), MAGIC(0, "BZh", "bzip2"),        MAGIC(0, "\x02\x21\x4c\x18", "lz4"),
-        MAGIC(0, "\x04\x22\x4d\x18", "lz4"),  MAGIC(0, "\x5d\0\0", "lzma"),   MAGIC(0, "\x89LZO", "lzo"),
+        MAGIC(0, "070701", "cpio"),
+        MAGIC(0, "070702", "cpio"),
+        MAGIC(0, "070707", "cpio"),
+        MAGIC(0, "\xc7\x71", "cpio"),
+        MAGIC(0, "\x1f\x8b", "gzip"),
+        MAGIC(0,
+              "\xfd"
+              "7zXZ\0",
+              "xz"),
+        MAGIC(0, "\x28\xb5\x2f\xfd", "zstd"),
+        MAGIC(0, "BZh", "bzip2"),
+        MAGIC(0, "\x02\x21\x4c\x18", "lz4"),
+        MAGIC(0, "\x04\x22\x4d\x18", "lz4"),
+        MAGIC(0, "\x5d\0\0", "lzma"),
+        MAGIC(0, "\x89LZO", "lzo"),
     };
     const uint64_t most = 2048 * MIB;
     uint8_t head[0x210] = {0};
@@ -287,18 +315,21 @@ int image_check_boot_file(const struct image_source *s, enum image_boot_file wha
     if (s->length == 0)
         return error_set(e, ERR_BAD_IMAGE, "the %s is empty", what == IMAGE_KERNEL ? "kernel" : "initramfs");
     if (s->length > most)
-        return error_set(e, ERR_BAD_IMAGE, "the %s is larger than 2 GiB", what == IMAGE_KERNEL ? "kernel" : "initramfs");
+        return error_set(e, ERR_BAD_IMAGE, "the %s is larger than 2 GiB",
+                         what == IMAGE_KERNEL ? "kernel" : "initramfs");
     int r = image_read(s, 0, head, len, "its beginning", e);
     if (r < 0)
         return r;
     if (what == IMAGE_INITRD) {
         if (magic_find(initrds, ARRAY_LEN(initrds), head, len))
             return 0;
-        return error_set(e, ERR_BAD_IMAGE, "the file is no initramfs (a cpio archive, plain or compressed with gzip, xz, zstd, "
-                                           "bzip2, lz4, lzo or lzma)");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the file is no initramfs (a cpio archive, plain or compressed with gzip, xz, zstd, "
+                         "bzip2, lz4, lzo or lzma)");
     }
     if (len < sizeof(head) || head[0x1fe] != 0x55 || head[0x1ff] != 0xaa || memcmp(head + 0x202, "HdrS", 4) != 0)
-        return error_set(e, ERR_BAD_IMAGE, "the file is no Linux kernel (bzImage); take the distribution's /boot/vmlinuz-VERSION");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the file is no Linux kernel (bzImage); take the distribution's /boot/vmlinuz-VERSION");
     /* Boot protocol: setup sectors (0 stands for 4) after the first, then syssize paragraphs of 16 bytes. */
     uint64_t needed = ((head[0x1f1] ? head[0x1f1] : 4u) + 1) * 512 + (uint64_t)get_le32(head + 0x1f4) * 16;
     if (needed > s->length + 15)

@@ -2,19 +2,18 @@
 /*
  * Disk images as strangers send them: what they are, how large, and whether they are whole.
  *
- * An image is data from outside that qemu-img and later QEMU will interpret, so nothing in it is trusted before it has been
- * looked at here, and nothing is copied from it but guest data:
+ * An image is data from outside that qemu-img and later QEMU will interpret, so nothing in it is trusted before it has
+ * been looked at here, and nothing is copied from it but guest data:
  *
- *   image_probe   reads headers only. It tells the format and the virtual size, and refuses what could reach beyond the file
- *                 (backing, parent, data and extent files), what cannot be read (encryption, unknown features) and what is
- *                 no disk image at all.
- *   image_verify  walks the format's own tables and refuses an image that is shorter than they say. This is ours to do:
- *                 QEMU reads zeros beyond the end of a file, so a half-finished download would import without complaint and
+ *   image_probe   reads headers only. It tells the format and the virtual size, and refuses what could reach beyond the
+ * file (backing, parent, data and extent files), what cannot be read (encryption, unknown features) and what is no disk
+ * image at all. image_verify  walks the format's own tables and refuses an image that is shorter than they say. This is
+ * ours to do: QEMU reads zeros beyond the end of a file, so a half-finished download would import without complaint and
  *                 fail when the guest needs the rest.
  *
- * Pure: bytes come through a callback, memory is bounded (a 64 KiB buffer), nothing recurses, and every offset is checked
- * before it is added to another. One file a family of formats: image_qcow2.c, image_vmdk.c, image_vdi.c, image_vhd.c (VHD and
- * VHDX), image_raw.c.
+ * Pure: bytes come through a callback, memory is bounded (a 64 KiB buffer), nothing recurses, and every offset is
+ * checked before it is added to another. One file a family of formats: image_qcow2.c, image_vmdk.c, image_vdi.c,
+ * image_vhd.c (VHD and VHDX), image_raw.c.
  */
 #pragma once
 
@@ -24,13 +23,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum image_format { IMAGE_AUTO, IMAGE_RAW, IMAGE_QCOW2, IMAGE_VMDK, IMAGE_VDI, IMAGE_VHDX, IMAGE_VHD, IMAGE_FORMAT_COUNT };
+enum image_format {
+    IMAGE_AUTO,
+    IMAGE_RAW,
+    IMAGE_QCOW2,
+    IMAGE_VMDK,
+    IMAGE_VDI,
+    IMAGE_VHDX,
+    IMAGE_VHD,
+    IMAGE_FORMAT_COUNT
+};
 const char *image_format_text(enum image_format f);
 int image_format_from_text(const char *text, enum image_format *ret);
 /* The name of QEMU's block driver for it. */
 const char *image_format_driver(enum image_format f);
 
-#define IMAGE_SIZE_MAX INT64_C(70368744177664) /* 64 TiB */
+#define IMAGE_SIZE_MAX    INT64_C(70368744177664) /* 64 TiB */
 #define IMAGE_BACKING_MAX 1023
 
 struct image_source {
@@ -76,8 +84,8 @@ struct image_info {
 };
 
 /*
- * want: what the user says it is, or IMAGE_AUTO. Errors: ERR_BAD_IMAGE with a message that says why and what to do; ERR_IO.
- * A raw disk has no header, so IMAGE_AUTO wants evidence of one (a partition table or a file system).
+ * want: what the user says it is, or IMAGE_AUTO. Errors: ERR_BAD_IMAGE with a message that says why and what to do;
+ * ERR_IO. A raw disk has no header, so IMAGE_AUTO wants evidence of one (a partition table or a file system).
  */
 int image_probe(const struct image_source *s, enum image_format want, struct image_info *ret, struct error *e);
 /* For what image_probe() has accepted. Errors as there. */
@@ -88,8 +96,8 @@ enum image_boot_file { IMAGE_KERNEL, IMAGE_INITRD };
 int image_check_boot_file(const struct image_source *s, enum image_boot_file what, struct error *e);
 
 /*
- * For Tarn's own disks: that this is a qcow2 whose backing file is exactly `backing`, with format qcow2 ("": it has none), and
- * which names no other file. Errors: ERR_BAD_IMAGE, ERR_IO.
+ * For Tarn's own disks: that this is a qcow2 whose backing file is exactly `backing`, with format qcow2 ("": it has
+ * none), and which names no other file. Errors: ERR_BAD_IMAGE, ERR_IO.
  */
 int image_check_own(const struct image_source *s, const char *backing, int64_t *ret_size, struct error *e);
 /* The name of its backing file, "" if it has none. */

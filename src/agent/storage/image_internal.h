@@ -13,14 +13,22 @@ static inline uint16_t get_le16(const void *p) {
     const uint8_t *b = p;
     return (uint16_t)(b[0] | b[1] << 8);
 }
-static inline uint32_t get_le32(const void *p) { return (uint32_t)get_le16(p) | (uint32_t)get_le16((const uint8_t *)p + 2) << 16; }
-static inline uint64_t get_le64(const void *p) { return (uint64_t)get_le32(p) | (uint64_t)get_le32((const uint8_t *)p + 4) << 32; }
+static inline uint32_t get_le32(const void *p) {
+    return (uint32_t)get_le16(p) | (uint32_t)get_le16((const uint8_t *)p + 2) << 16;
+}
+static inline uint64_t get_le64(const void *p) {
+    return (uint64_t)get_le32(p) | (uint64_t)get_le32((const uint8_t *)p + 4) << 32;
+}
 static inline uint16_t get_be16(const void *p) {
     const uint8_t *b = p;
     return (uint16_t)(b[0] << 8 | b[1]);
 }
-static inline uint32_t get_be32(const void *p) { return (uint32_t)get_be16(p) << 16 | get_be16((const uint8_t *)p + 2); }
-static inline uint64_t get_be64(const void *p) { return (uint64_t)get_be32(p) << 32 | get_be32((const uint8_t *)p + 4); }
+static inline uint32_t get_be32(const void *p) {
+    return (uint32_t)get_be16(p) << 16 | get_be16((const uint8_t *)p + 2);
+}
+static inline uint64_t get_be64(const void *p) {
+    return (uint64_t)get_be32(p) << 32 | get_be32((const uint8_t *)p + 4);
+}
 
 /* Reads len bytes; ERR_BAD_IMAGE "truncated" when they do not lie in the file. what: "its header". */
 int image_read(const struct image_source *s, uint64_t offset, void *buf, size_t len, const char *what, struct error *e);
@@ -29,11 +37,11 @@ bool image_peek(const struct image_source *s, uint64_t offset, void *buf, size_t
 /* ERR_BAD_IMAGE unless [offset, offset + len) lies in the file. */
 int image_within(const struct image_source *s, uint64_t offset, uint64_t len, const char *what, struct error *e);
 /*
- * The same for a block of data that maps the disk from byte guest on. Of the last block only what belongs to the disk need be
- * there, if the file ends with it: some programs write no more.
+ * The same for a block of data that maps the disk from byte guest on. Of the last block only what belongs to the disk
+ * need be there, if the file ends with it: some programs write no more.
  */
-int image_block(const struct image_source *s, uint64_t offset, uint64_t block, uint64_t guest, uint64_t size, const char *what,
-                struct error *e);
+int image_block(const struct image_source *s, uint64_t offset, uint64_t block, uint64_t guest, uint64_t size,
+                const char *what, struct error *e);
 /* ERR_BAD_IMAGE unless 0 < size <= IMAGE_SIZE_MAX. */
 int image_check_size(uint64_t size, struct error *e);
 int image_truncated(const struct image_source *s, uint64_t needed, const char *what, struct error *e);

@@ -6,9 +6,9 @@
 
 #include <inttypes.h>
 
-#define QCOW2_HEADER_V2 72
-#define QCOW2_HEADER_V3 104
-#define QCOW2_L1_MAX (32 * MIB) /* QEMU's own limits, in bytes */
+#define QCOW2_HEADER_V2     72
+#define QCOW2_HEADER_V3     104
+#define QCOW2_L1_MAX        (32 * MIB) /* QEMU's own limits, in bytes */
 #define QCOW2_REFCOUNTS_MAX (8 * MIB)
 
 enum {
@@ -20,10 +20,10 @@ enum {
     INCOMPAT_KNOWN = (1 << 5) - 1,
 };
 
-#define EXT_END 0
+#define EXT_END            0
 #define EXT_BACKING_FORMAT 0xe2792aca
-#define EXT_DATA_FILE 0x44415441
-#define EXT_ENCRYPTION 0x0537be77
+#define EXT_DATA_FILE      0x44415441
+#define EXT_ENCRYPTION     0x0537be77
 
 struct qcow2_header {
     uint32_t version, cluster_bits, header_length, l1_entries, crypt;
@@ -91,8 +91,10 @@ static int read_header(const struct image_source *s, struct qcow2_header *ret, s
         h.header_length = get_be32(b + 100);
     }
     if (h.cluster_bits < 9 || h.cluster_bits > 21)
-        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its clusters have 2^%" PRIu32 " bytes", h.cluster_bits);
-    if (h.header_length < (h.version == 3 ? QCOW2_HEADER_V3 : QCOW2_HEADER_V2) || h.header_length > 1u << h.cluster_bits)
+        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its clusters have 2^%" PRIu32 " bytes",
+                         h.cluster_bits);
+    if (h.header_length < (h.version == 3 ? QCOW2_HEADER_V3 : QCOW2_HEADER_V2) ||
+        h.header_length > 1u << h.cluster_bits)
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its header has %" PRIu32 " bytes", h.header_length);
     if ((r = read_extensions(s, &h, e)) < 0)
         return r;
@@ -109,8 +111,9 @@ static int read_header(const struct image_source *s, struct qcow2_header *ret, s
 static int check_features(const struct qcow2_header *h, struct error *e) {
     char text[IMAGE_TEXT_MAX];
     if (h->incompatible & INCOMPAT_DATA_FILE || h->data_file[0])
-        return error_set(e, ERR_BAD_IMAGE, "the image keeps its data in another file (%s); make it whole first: "
-                                           "qemu-img convert -O qcow2 OLD NEW",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image keeps its data in another file (%s); make it whole first: "
+                         "qemu-img convert -O qcow2 OLD NEW",
                          image_printable(h->data_file, strlen(h->data_file), text));
     if (h->crypt)
         return error_set(e, ERR_BAD_IMAGE, "the image is encrypted; decrypt it with qemu-img convert first");
@@ -129,14 +132,17 @@ static uint64_t l2_reach(const struct qcow2_header *h) { /* log2 of the bytes th
 static int check_tables(const struct image_source *s, const struct qcow2_header *h, struct error *e) {
     uint64_t shift = l2_reach(h), needed = (h->size + (UINT64_C(1) << shift) - 1) >> shift;
     if (needed > h->l1_entries || (uint64_t)h->l1_entries * 8 > QCOW2_L1_MAX)
-        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its L1 table has %" PRIu32 " entries where %" PRIu64
-                                           " are needed", h->l1_entries, needed);
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is corrupt: its L1 table has %" PRIu32 " entries where %" PRIu64 " are needed",
+                         h->l1_entries, needed);
     if (h->l1_offset == 0 || h->l1_offset & ((UINT64_C(1) << h->cluster_bits) - 1))
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: the place of its L1 table makes no sense");
     if (h->refcounts_offset & ((UINT64_C(1) << h->cluster_bits) - 1) ||
         (uint64_t)h->refcounts_clusters << h->cluster_bits > QCOW2_REFCOUNTS_MAX)
-        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: the place or size of its refcount table makes no sense");
-    int r = image_within(s, h->refcounts_offset, (uint64_t)h->refcounts_clusters << h->cluster_bits, "its refcount table", e);
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is corrupt: the place or size of its refcount table makes no sense");
+    int r = image_within(s, h->refcounts_offset, (uint64_t)h->refcounts_clusters << h->cluster_bits,
+                         "its refcount table", e);
     return r < 0 ? r : image_within(s, h->l1_offset, needed * 8, "its L1 table", e);
 }
 
@@ -147,8 +153,9 @@ int qcow2_probe(const struct image_source *s, struct image_info *ret, struct err
     if (r < 0)
         return r;
     if (h.backing_offset || h.backing_len)
-        return error_set(e, ERR_BAD_IMAGE, "the image is only the changes to another file, %s; make it whole first: "
-                                           "qemu-img convert -O qcow2 OLD NEW",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is only the changes to another file, %s; make it whole first: "
+                         "qemu-img convert -O qcow2 OLD NEW",
                          image_printable(h.backing, h.backing_len, text));
     if ((r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_tables(s, &h, e)) < 0)
         return r;
@@ -163,7 +170,8 @@ int qcow2_probe(const struct image_source *s, struct image_info *ret, struct err
     return 0;
 }
 
-/* ---- verify ---------------------------------------------------------------------------------------------------------- */
+/* ---- verify
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct qcow2_walk {
     const struct image_source *s;
@@ -171,9 +179,9 @@ struct qcow2_walk {
     uint64_t base; /* index of the first cluster that the L2 table under way maps */
 };
 
-#define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+#define OFFSET_MASK   UINT64_C(0x00fffffffffffe00)
 #define L2_COMPRESSED (UINT64_C(1) << 62)
-#define L2_ZERO UINT64_C(1)
+#define L2_ZERO       UINT64_C(1)
 
 static int check_compressed(const struct qcow2_walk *w, uint64_t entry, struct error *e) {
     unsigned x = 62 - (w->info->u.qcow2.cluster_bits - 8);
@@ -181,7 +189,8 @@ static int check_compressed(const struct qcow2_walk *w, uint64_t entry, struct e
     uint64_t sectors = ((entry & (L2_COMPRESSED - 1)) >> x) + 1;
     /* Its length is rounded up to sectors; the file may end with the data. What is missing then fails to decompress. */
     uint64_t end = (offset & ~UINT64_C(511)) + sectors * 512;
-    return end > w->s->length + 511 || offset >= w->s->length ? image_truncated(w->s, end, "a compressed cluster", e) : 0;
+    return end > w->s->length + 511 || offset >= w->s->length ? image_truncated(w->s, end, "a compressed cluster", e)
+                                                              : 0;
 }
 
 static int check_l2_entry(void *ctx, uint64_t index, const uint8_t *bytes, struct error *e) {
@@ -196,7 +205,8 @@ static int check_l2_entry(void *ctx, uint64_t index, const uint8_t *bytes, struc
     if (offset == 0)
         return 0;
     if (offset & (cluster - 1))
-        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: a cluster is not aligned; try qemu-img check -r all FILE");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is corrupt: a cluster is not aligned; try qemu-img check -r all FILE");
     if (!w->info->u.qcow2.extended_l2 && entry & L2_ZERO)
         return 0;
     uint32_t subclusters = w->info->u.qcow2.extended_l2 ? (uint32_t)get_be64(bytes + 8) : UINT32_MAX;
@@ -214,9 +224,14 @@ static int check_l1_entry(void *ctx, uint64_t index, const uint8_t *bytes, struc
     if (offset == 0)
         return 0;
     if (offset & ((UINT64_C(1) << bits) - 1))
-        return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: an L2 table is not aligned; try qemu-img check -r all FILE");
-    struct image_table l2 = {.offset = offset, .entries = (UINT64_C(1) << bits) / width, .width = width,
-                             .what = "an L2 table", .item = check_l2_entry, .ctx = w};
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is corrupt: an L2 table is not aligned; try qemu-img check -r all FILE");
+    struct image_table l2 = {.offset = offset,
+                             .entries = (UINT64_C(1) << bits) / width,
+                             .width = width,
+                             .what = "an L2 table",
+                             .item = check_l2_entry,
+                             .ctx = w};
     w->base = index * l2.entries;
     return image_walk(w->s, &l2, e);
 }
@@ -230,15 +245,24 @@ static int check_refcount_entry(void *ctx, uint64_t index, const uint8_t *bytes,
 
 int qcow2_verify(const struct image_source *s, const struct image_info *info, struct error *e) {
     struct qcow2_walk w = {.s = s, .info = info};
-    struct image_table l1 = {.offset = info->u.qcow2.l1_offset, .entries = info->u.qcow2.l1_entries, .width = 8,
-                             .what = "its L1 table", .item = check_l1_entry, .ctx = &w};
-    struct image_table refcounts = {.offset = info->u.qcow2.refcounts_offset, .entries = info->u.qcow2.refcounts_entries,
-                                    .width = 8, .what = "its refcount table", .item = check_refcount_entry, .ctx = &w};
+    struct image_table l1 = {.offset = info->u.qcow2.l1_offset,
+                             .entries = info->u.qcow2.l1_entries,
+                             .width = 8,
+                             .what = "its L1 table",
+                             .item = check_l1_entry,
+                             .ctx = &w};
+    struct image_table refcounts = {.offset = info->u.qcow2.refcounts_offset,
+                                    .entries = info->u.qcow2.refcounts_entries,
+                                    .width = 8,
+                                    .what = "its refcount table",
+                                    .item = check_refcount_entry,
+                                    .ctx = &w};
     int r = image_walk(s, &l1, e);
     return r < 0 ? r : image_walk(s, &refcounts, e);
 }
 
-/* ---- Tarn's own ------------------------------------------------------------------------------------------------------ */
+/* ---- Tarn's own
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int read_own(const struct image_source *s, struct qcow2_header *h, struct error *e) {
     char magic[4];
@@ -263,7 +287,8 @@ int image_check_own(const struct image_source *s, const char *backing, int64_t *
     struct qcow2_header h;
     char text[IMAGE_TEXT_MAX];
     int r = read_own(s, &h, e);
-    if (r < 0 || (r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_tables(s, &h, e)) < 0)
+    if (r < 0 || (r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 ||
+        (r = check_tables(s, &h, e)) < 0)
         return r;
     if (strlen(h.backing) != h.backing_len || strcmp(h.backing, str_or(backing, "")) != 0)
         return error_set(e, ERR_BAD_IMAGE, "its backing file is \"%s\" where \"%s\" belongs; somebody changed it",

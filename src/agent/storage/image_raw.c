@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Raw disks have no header, so what is on them must speak for them: a partition table, a boot sector, a file system. Where
- * that says how large the disk is, a file that is shorter has been cut off.
+ * Raw disks have no header, so what is on them must speak for them: a partition table, a boot sector, a file system.
+ * Where that says how large the disk is, a file that is shorter has been cut off.
  */
 #include "agent/storage/image_internal.h"
 
@@ -21,7 +21,8 @@ struct evidence {
     char size_type;   /* l le32, L le64, g GPT, e ext, x XFS: see claimed_size() */
     unsigned shift;
 };
-#define E(offset, bytes, what, ...) {offset, bytes, sizeof(bytes) - 1, what, __VA_ARGS__}
+#define E(offset, bytes, what, ...)                                                                                    \
+    { offset, bytes, sizeof(bytes) - 1, what, __VA_ARGS__ }
 
 static const struct evidence table[] = {
     E(32769, "CD001", "an ISO 9660 file system", 32768 + 80, 'l', 11),
@@ -51,10 +52,12 @@ static uint64_t claimed_size(const struct image_source *s, const struct evidence
     case 'g': /* the last block, where the backup of the table is */
         return get_le64(b) < (UINT64_C(1) << 50) ? (get_le64(b) + 1) << v->shift : UINT64_MAX;
     case 'e':
-        return image_peek(s, 1048, block, 4) && get_le32(block) <= 6 ? (uint64_t)get_le32(b) << (10 + get_le32(block)) : 0;
+        return image_peek(s, 1048, block, 4) && get_le32(block) <= 6 ? (uint64_t)get_le32(b) << (10 + get_le32(block))
+                                                                     : 0;
     case 'x':
         return image_peek(s, 4, block, 4) && get_be32(block) <= 65536 && get_be64(b) < (UINT64_C(1) << 47)
-                   ? get_be64(b) * get_be32(block) : 0;
+                   ? get_be64(b) * get_be32(block)
+                   : 0;
     default:
         return 0;
     }
@@ -81,8 +84,10 @@ static const char sure[] = "; if it really is a whole raw disk, say so: --format
 static int check_claim(const struct image_source *s, uint64_t size, const char *what, struct error *e) {
     if (size <= s->length)
         return 0;
-    return error_set(e, ERR_BAD_IMAGE, "the image is truncated: %s in it reaches to byte %" PRIu64 ", but the file has only %" PRIu64
-                                       "%s", what, size, s->length, sure);
+    return error_set(e, ERR_BAD_IMAGE,
+                     "the image is truncated: %s in it reaches to byte %" PRIu64 ", but the file has only %" PRIu64
+                     "%s",
+                     what, size, s->length, sure);
 }
 
 int raw_probe(const struct image_source *s, bool insist, struct image_info *ret, struct error *e) {
@@ -92,8 +97,10 @@ int raw_probe(const struct image_source *s, bool insist, struct image_info *ret,
     if (r < 0)
         return r;
     if (s->length % SECTOR)
-        return error_set(e, ERR_BAD_IMAGE, "the file is no raw disk: its length, %" PRIu64 ", is no multiple of 512; it may be "
-                                           "truncated (if not, fill it up: truncate -s %%512 FILE)", s->length);
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the file is no raw disk: its length, %" PRIu64 ", is no multiple of 512; it may be "
+                         "truncated (if not, fill it up: truncate -s %%512 FILE)",
+                         s->length);
     for (size_t i = 0; i < ARRAY_LEN(table) && !insist; i++) {
         char magic[16];
         if (!image_peek(s, table[i].offset, magic, table[i].len) || memcmp(magic, table[i].bytes, table[i].len) != 0)
@@ -110,8 +117,10 @@ int raw_probe(const struct image_source *s, bool insist, struct image_info *ret,
             return r;
     }
     if (!known && !insist)
-        return error_set(e, ERR_BAD_IMAGE, "the file is no disk image that is known (qcow2, VMDK, VDI, VHDX, VHD, or a raw disk with "
-                                           "a partition table or a file system)%s", sure);
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the file is no disk image that is known (qcow2, VMDK, VDI, VHDX, VHD, or a raw disk with "
+                         "a partition table or a file system)%s",
+                         sure);
     ret->size = (int64_t)s->length;
     return 0;
 }

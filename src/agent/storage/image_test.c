@@ -6,7 +6,8 @@
 
 char scratch[64];
 
-/* ---- helpers --------------------------------------------------------------------------------------------------------- */
+/* ---- helpers
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* 0 or the error's code, with the text of the message in `said`. */
 static char said[1024];
@@ -47,8 +48,8 @@ static void assert_accepted(const char *path, enum image_format format, uint64_t
 }
 
 /*
- * Cut at many places, the image must be refused at each; qemu-img would fill most of them up with zeros. Accepted is only one
- * that has lost nothing (padding, or the footer of a fixed VHD, which without it is a raw disk).
+ * Cut at many places, the image must be refused at each; qemu-img would fill most of them up with zeros. Accepted is
+ * only one that has lost nothing (padding, or the footer of a fixed VHD, which without it is a raw disk).
  */
 static void assert_truncation_seen(const char *path, const char *what, const char *raw) {
     static const double parts[] = {0.01, 0.1, 0.3, 0.5, 0.75, 0.9, 0.99, 0.999};
@@ -62,13 +63,16 @@ static void assert_truncation_seen(const char *path, const char *what, const cha
         assert_int_equal(truncate(cut, (off_t)at), 0);
         struct image_info info;
         int r = check(cut, IMAGE_AUTO, &info);
-        if (r != ERR_BAD_IMAGE && (r != 0 || run("qemu-img", "compare", "-f", "raw", "-F", image_format_driver(info.format), raw, cut, NULL)))
-            fail_msg("%s of %llu bytes cut to %llu was accepted", what, (unsigned long long)length, (unsigned long long)at);
+        if (r != ERR_BAD_IMAGE &&
+            (r != 0 || run("qemu-img", "compare", "-f", "raw", "-F", image_format_driver(info.format), raw, cut, NULL)))
+            fail_msg("%s of %llu bytes cut to %llu was accepted", what, (unsigned long long)length,
+                     (unsigned long long)at);
     }
     unlink(cut);
 }
 
-/* ---- what qemu-img makes ---------------------------------------------------------------------------------------------- */
+/* ---- what qemu-img makes
+ * ---------------------------------------------------------------------------------------------- */
 
 static const struct sample {
     const char *name, *driver, *options;
@@ -103,7 +107,8 @@ static void test_samples(void **state) {
             const struct sample *s = &samples[i];
             const char *image = in_scratch("image");
             unlink(image);
-            if (run("qemu-img", "convert", "-f", "raw", "-O", s->driver, "-o", s->options, raw, image, s->compress ? "-c" : NULL, NULL))
+            if (run("qemu-img", "convert", "-f", "raw", "-O", s->driver, "-o", s->options, raw, image,
+                    s->compress ? "-c" : NULL, NULL))
                 fail_msg("qemu-img cannot make %s", s->name);
             assert_accepted(image, s->format, sizes[k]);
             assert_truncation_seen(image, s->name, in_scratch("raw"));
@@ -128,14 +133,18 @@ static void test_empty_and_large(void **state) {
     assert_refused(image, IMAGE_AUTO, "the most is 64 TiB");
 }
 
-/* ---- images that reach beyond themselves ------------------------------------------------------------------------------- */
+/* ---- images that reach beyond themselves
+ * ------------------------------------------------------------------------------- */
 
 static void test_backing(void **state) {
     const char *image = in_scratch("image");
-    assert_int_equal(run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", image, "1G", NULL), 0);
+    assert_int_equal(
+        run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", image, "1G", NULL), 0);
     assert_refused(image, IMAGE_AUTO, "the changes to another file, /etc/passwd");
     assert_refused(image, IMAGE_QCOW2, "/etc/passwd");
-    assert_int_equal(run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "json:{\"driver\":\"raw\",\"file\":{}}", "-F", "raw", image, "1G", NULL), 0);
+    assert_int_equal(run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "json:{\"driver\":\"raw\",\"file\":{}}", "-F",
+                         "raw", image, "1G", NULL),
+                     0);
     assert_refused(image, IMAGE_AUTO, "json:");
 }
 
@@ -161,8 +170,8 @@ static void test_qcow2_header(void **state) {
         size_t len;
         const char *because;
     } cases[] = {
-        {24, {0x80}, 8, "the most is 64 TiB"},                                   /* 2^63 */
-        {24, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0}, 8, "the most is"},    /* -512 */
+        {24, {0x80}, 8, "the most is 64 TiB"},                                 /* 2^63 */
+        {24, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0}, 8, "the most is"}, /* -512 */
         {24, {0}, 8, "0 bytes"},
         {24, {0, 0, 0x40, 0, 0, 0, 0, 1}, 8, "the most is 64 TiB"},
         {24, {0, 0, 0x3f, 0, 0, 0, 0, 0}, 8, "L1 table has"},
@@ -178,7 +187,19 @@ static void test_qcow2_header(void **state) {
         {72, {0x80, 0, 0, 0, 0, 0, 0, 0}, 8, "not known"},
         {100, {0xff, 0xff, 0xff, 0xff}, 4, "its header has"},
         {0x74, {0xff, 0xff, 0xff, 0xf0}, 4, "header extension"},
-        {8, {0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, }, 8, "only the changes"},
+        {8,
+         {
+             0x7f,
+             0xff,
+             0xff,
+             0xff,
+             0xff,
+             0xff,
+             0xff,
+             0xff,
+         },
+         8,
+         "only the changes"},
         {16, {0, 0, 0, 4}, 4, "only the changes"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -199,8 +220,9 @@ static void test_vmdk_others(void **state) {
         assert_refused(image, IMAGE_AUTO, "names other files, first disk");
     }
     assert_refused(in_scratch("disk-s001.vmdk"), IMAGE_AUTO, "one extent of a split VMDK");
-    static const char hostile[] = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n"
-                                  "RW 64 FLAT \"/etc/passwd\" 0\n";
+    static const char hostile[] =
+        "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n"
+        "RW 64 FLAT \"/etc/passwd\" 0\n";
     const char *image = in_scratch("image");
     write_file(image, hostile, sizeof(hostile) - 1);
     assert_refused(image, IMAGE_AUTO, "first /etc/passwd");
@@ -238,7 +260,9 @@ static void test_vmdk_descriptor(void **state) {
     }
 }
 
-static void put_be32(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 24), p[1] = (uint8_t)(v >> 16), p[2] = (uint8_t)(v >> 8), p[3] = (uint8_t)v; }
+static void put_be32(uint8_t *p, uint32_t v) {
+    p[0] = (uint8_t)(v >> 24), p[1] = (uint8_t)(v >> 16), p[2] = (uint8_t)(v >> 8), p[3] = (uint8_t)v;
+}
 
 /* Sets the type in both footers of a VHD and makes the checksums right again. */
 static void vhd_set_type(const char *path, uint32_t type) {
@@ -281,7 +305,8 @@ static void test_differencing(void **state) {
 static void test_vhdx_parent(void **state) {
     const char *image = in_scratch("image.vhdx");
     uint8_t table[1024];
-    static const uint8_t parameters[16] = {0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b};
+    static const uint8_t parameters[16] = {0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d,
+                                           0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b};
     assert_int_equal(run("qemu-img", "create", "-f", "vhdx", image, "8M", NULL), 0);
     int fd = open(image, O_RDWR | O_CLOEXEC);
     uint64_t metadata = 0;
@@ -298,7 +323,8 @@ static void test_vhdx_parent(void **state) {
     assert_refused(image, IMAGE_AUTO, "neither of its headers");
 }
 
-/* ---- what is no disk image ------------------------------------------------------------------------------------------- */
+/* ---- what is no disk image
+ * ------------------------------------------------------------------------------------------- */
 
 static void test_not_images(void **state) {
     static const struct {
@@ -310,7 +336,9 @@ static void test_not_images(void **state) {
         {"hello, world\n", 13, "is text"},
         {"<!DOCTYPE html><html>404</html>", 31, "is text"},
         {"\x1f\x8b\x08\0\0\0\0\0", 8, "gzip"},
-        {"\xfd" "7zXZ\0\0", 7, "xz"},
+        {"\xfd"
+         "7zXZ\0\0",
+         7, "xz"},
         {"PK\3\4\0\0\0\0", 8, "zip"},
         {"QED\0\0\0\0\0", 8, "QED"},
         {"QFI\xfb\0\0\0\1", 8, "version 1"},
@@ -423,11 +451,11 @@ static int teardown(void **state) { return scratch_remove(), 0; }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_samples),         cmocka_unit_test(test_empty_and_large), cmocka_unit_test(test_backing),
-        cmocka_unit_test(test_data_file),       cmocka_unit_test(test_encrypted),       cmocka_unit_test(test_qcow2_header),
-        cmocka_unit_test(test_vmdk_others),     cmocka_unit_test(test_vmdk_descriptor), cmocka_unit_test(test_differencing),
-        cmocka_unit_test(test_vhdx_parent),     cmocka_unit_test(test_not_images),      cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_boot_files),      cmocka_unit_test(test_corpora),
+        cmocka_unit_test(test_samples),     cmocka_unit_test(test_empty_and_large), cmocka_unit_test(test_backing),
+        cmocka_unit_test(test_data_file),   cmocka_unit_test(test_encrypted),       cmocka_unit_test(test_qcow2_header),
+        cmocka_unit_test(test_vmdk_others), cmocka_unit_test(test_vmdk_descriptor), cmocka_unit_test(test_differencing),
+        cmocka_unit_test(test_vhdx_parent), cmocka_unit_test(test_not_images),      cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_boot_files),  cmocka_unit_test(test_corpora),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -24,8 +24,9 @@ int vdi_probe(const struct image_source *s, struct image_info *ret, struct error
         return error_set(e, ERR_BAD_IMAGE, "the image is VDI of version %" PRIu32 ".%" PRIu32 ", which is not known",
                          version >> 16, version & 0xffff);
     if (type == VDI_UNDO || type == VDI_DIFFERENCING || !all_zero(b + 0x1a8, 16) || !all_zero(b + 0x1b8, 16))
-        return error_set(e, ERR_BAD_IMAGE, "the image is only the changes to another one (a snapshot); make it whole first: "
-                                           "VBoxManage clonemedium OLD NEW");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is only the changes to another one (a snapshot); make it whole first: "
+                         "VBoxManage clonemedium OLD NEW");
     if (type != VDI_DYNAMIC && type != VDI_STATIC)
         return error_set(e, ERR_BAD_IMAGE, "the image is VDI of type %" PRIu32 ", which is not known", type);
     uint64_t size = get_le64(b + 0x170);
@@ -39,8 +40,9 @@ int vdi_probe(const struct image_source *s, struct image_info *ret, struct error
     ret->u.vdi.blocks = get_le32(b + 0x180);
     uint64_t block = ret->u.vdi.block_size;
     if (get_le32(b + 0x168) != 512 || block != MIB || ret->u.vdi.extra != 0) /* all that QEMU reads */
-        return error_set(e, ERR_BAD_IMAGE, "the image has blocks of %" PRIu64 " bytes; only VDI with blocks of 1 MiB is read: "
-                                           "VBoxManage clonemedium OLD NEW",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image has blocks of %" PRIu64 " bytes; only VDI with blocks of 1 MiB is read: "
+                         "VBoxManage clonemedium OLD NEW",
                          block);
     if (ret->u.vdi.blocks < (size + block - 1) / block)
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its block map is smaller than its disk");
@@ -60,12 +62,17 @@ static int check_block(void *ctx, uint64_t index, const uint8_t *bytes, struct e
     uint64_t block = w->info->u.vdi.block_size, guest = index * block;
     if (entry >= 0xfffffffe || guest >= (uint64_t)w->info->size) /* free, or zeros */
         return 0;
-    return image_block(w->s, w->info->u.vdi.data_offset + entry * block, block, guest, (uint64_t)w->info->size, "a block", e);
+    return image_block(w->s, w->info->u.vdi.data_offset + entry * block, block, guest, (uint64_t)w->info->size,
+                       "a block", e);
 }
 
 int vdi_verify(const struct image_source *s, const struct image_info *info, struct error *e) {
     struct vdi_walk w = {.s = s, .info = info};
-    struct image_table t = {.offset = info->u.vdi.map_offset, .entries = info->u.vdi.blocks, .width = 4,
-                            .what = "its block map", .item = check_block, .ctx = &w};
+    struct image_table t = {.offset = info->u.vdi.map_offset,
+                            .entries = info->u.vdi.blocks,
+                            .width = 4,
+                            .what = "its block map",
+                            .item = check_block,
+                            .ctx = &w};
     return image_walk(s, &t, e);
 }

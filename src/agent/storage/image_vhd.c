@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* VHD (Virtual Hard Disk Image Format Specification 1.0): big-endian, a footer of 512 bytes, dynamic ones with a copy at 0. */
+/* VHD (Virtual Hard Disk Image Format Specification 1.0): big-endian, a footer of 512 bytes, dynamic ones with a copy
+ * at 0. */
 #include "agent/storage/image_internal.h"
 
 #include <inttypes.h>
@@ -25,7 +26,8 @@ static int read_footer(const struct image_source *s, uint8_t b[static FOOTER], s
     if (r < 0)
         return r;
     if (memcmp(b, "conectix", 8) != 0)
-        return error_set(e, ERR_BAD_IMAGE, "the image is truncated: the footer that belongs at its end is missing%s", damaged);
+        return error_set(e, ERR_BAD_IMAGE, "the image is truncated: the footer that belongs at its end is missing%s",
+                         damaged);
     if (!checksum_good(b, FOOTER, 64))
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: the checksum of its footer is wrong%s", damaged);
     return 0;
@@ -57,12 +59,14 @@ int vhd_probe(const struct image_source *s, struct image_info *ret, struct error
     uint32_t type = get_be32(b + 60);
     uint64_t size = get_be64(b + 48);
     if (type == VHD_DIFFERENCING)
-        return error_set(e, ERR_BAD_IMAGE, "the image is only the changes to another one (a differencing disk); merge it with "
-                                           "its parent first");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is only the changes to another one (a differencing disk); merge it with "
+                         "its parent first");
     if (type != VHD_FIXED && type != VHD_DYNAMIC)
         return error_set(e, ERR_BAD_IMAGE, "the image is VHD of type %" PRIu32 ", which is not known", type);
     if (get_be32(b + 12) >> 16 != 1)
-        return error_set(e, ERR_BAD_IMAGE, "the image is VHD of version %" PRIu32 ", which is not known", get_be32(b + 12) >> 16);
+        return error_set(e, ERR_BAD_IMAGE, "the image is VHD of version %" PRIu32 ", which is not known",
+                         get_be32(b + 12) >> 16);
     if ((r = image_check_size(size, e)) < 0)
         return r;
     ret->size = (int64_t)size;
@@ -92,7 +96,11 @@ int vhd_verify(const struct image_source *s, const struct image_info *info, stru
     if (info->u.vhd.fixed)
         return 0;
     struct vhd_walk w = {.s = s, .info = info};
-    struct image_table t = {.offset = info->u.vhd.bat_offset, .entries = info->u.vhd.entries, .width = 4,
-                            .what = "its block table", .item = check_block, .ctx = &w};
+    struct image_table t = {.offset = info->u.vhd.bat_offset,
+                            .entries = info->u.vhd.entries,
+                            .width = 4,
+                            .what = "its block table",
+                            .item = check_block,
+                            .ctx = &w};
     return image_walk(s, &t, e);
 }

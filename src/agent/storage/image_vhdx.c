@@ -4,21 +4,27 @@
 
 #include <inttypes.h>
 
-#define HEADER_AT (64 * KIB)
-#define HEADER_LEN (4 * KIB)
-#define REGION_AT (192 * KIB)
-#define REGION_LEN (64 * KIB)
-#define REGIONS_MAX 2047
+#define HEADER_AT    (64 * KIB)
+#define HEADER_LEN   (4 * KIB)
+#define REGION_AT    (192 * KIB)
+#define REGION_LEN   (64 * KIB)
+#define REGIONS_MAX  2047
 #define METADATA_MAX 2047
-#define HAS_PARENT 2u
+#define HAS_PARENT   2u
 
 /* GUIDs as they lie in the file */
-static const uint8_t guid_bat[16] = {0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42, 0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08};
-static const uint8_t guid_metadata[16] = {0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b, 0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e};
-static const uint8_t guid_parameters[16] = {0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d, 0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b};
-static const uint8_t guid_size[16] = {0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48, 0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8};
-static const uint8_t guid_sector[16] = {0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47, 0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f};
-static const uint8_t guid_parent[16] = {0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45, 0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c};
+static const uint8_t guid_bat[16] = {0x66, 0x77, 0xc2, 0x2d, 0x23, 0xf6, 0x00, 0x42,
+                                     0x9d, 0x64, 0x11, 0x5e, 0x9b, 0xfd, 0x4a, 0x08};
+static const uint8_t guid_metadata[16] = {0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b,
+                                          0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e};
+static const uint8_t guid_parameters[16] = {0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d,
+                                            0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b};
+static const uint8_t guid_size[16] = {0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48,
+                                      0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8};
+static const uint8_t guid_sector[16] = {0x1d, 0xbf, 0x41, 0x81, 0x6f, 0xa9, 0x09, 0x47,
+                                        0xba, 0x47, 0xf2, 0x33, 0xa8, 0xfa, 0xab, 0x5f};
+static const uint8_t guid_parent[16] = {0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
+                                        0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c};
 
 /* CRC-32C with the four bytes at `at` taken as zero. */
 static uint32_t crc32c(const uint8_t *b, size_t len, size_t at) {
@@ -54,8 +60,9 @@ static int check_headers(const struct image_source *s, struct error *e) {
     if (!found)
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: neither of its headers is valid");
     if (memcmp(log, zero, sizeof(log)) != 0)
-        return error_set(e, ERR_BAD_IMAGE, "the image was not closed cleanly: its log must be replayed; shut its virtual machine "
-                                           "down, or attach it once in Hyper-V");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image was not closed cleanly: its log must be replayed; shut its virtual machine "
+                         "down, or attach it once in Hyper-V");
     return 0;
 }
 
@@ -63,7 +70,8 @@ struct region {
     uint64_t offset, length;
 };
 
-static int read_regions(const struct image_source *s, uint64_t at, struct region *bat, struct region *metadata, struct error *e) {
+static int read_regions(const struct image_source *s, uint64_t at, struct region *bat, struct region *metadata,
+                        struct error *e) {
     uint8_t head[16], entry[32];
     int r = image_read(s, at, head, sizeof(head), "its region table", e);
     if (r < 0)
@@ -136,13 +144,15 @@ int vhdx_probe(const struct image_source *s, struct image_info *ret, struct erro
     int r = check_headers(s, e);
     if (r < 0)
         return r;
-    if ((r = read_regions(s, REGION_AT, &bat, &where, NULL)) < 0 && (r = read_regions(s, REGION_AT + REGION_LEN, &bat, &where, e)) < 0)
+    if ((r = read_regions(s, REGION_AT, &bat, &where, NULL)) < 0 &&
+        (r = read_regions(s, REGION_AT + REGION_LEN, &bat, &where, e)) < 0)
         return r;
     if ((r = read_metadata(s, &where, &m, e)) < 0)
         return r;
     if (m.parent || get_le32(m.parameters + 4) & HAS_PARENT)
-        return error_set(e, ERR_BAD_IMAGE, "the image is only the changes to another one (a differencing disk); merge it with "
-                                           "its parent first");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is only the changes to another one (a differencing disk); merge it with "
+                         "its parent first");
     uint64_t size = get_le64(m.size), block = get_le32(m.parameters);
     if ((r = image_check_size(size, e)) < 0)
         return r;
@@ -184,7 +194,11 @@ static int check_block(void *ctx, uint64_t index, const uint8_t *bytes, struct e
 int vhdx_verify(const struct image_source *s, const struct image_info *info, struct error *e) {
     struct vhdx_walk w = {.s = s, .info = info, .ratio = chunk_ratio(info)};
     uint64_t block = info->u.vhdx.block_size, blocks = ((uint64_t)info->size + block - 1) / block;
-    struct image_table t = {.offset = info->u.vhdx.bat_offset, .entries = blocks + (blocks - 1) / w.ratio, .width = 8,
-                            .what = "its block table", .item = check_block, .ctx = &w};
+    struct image_table t = {.offset = info->u.vhdx.bat_offset,
+                            .entries = blocks + (blocks - 1) / w.ratio,
+                            .width = 8,
+                            .what = "its block table",
+                            .item = check_block,
+                            .ctx = &w};
     return image_walk(s, &t, e);
 }

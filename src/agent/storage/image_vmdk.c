@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMDK: monolithicSparse and streamOptimized, which hold everything in one file (VMware Virtual Disk Format 5.0). All other
- * kinds are a descriptor that names extent files. Integers are little-endian, places in sectors of 512 bytes.
+ * VMDK: monolithicSparse and streamOptimized, which hold everything in one file (VMware Virtual Disk Format 5.0). All
+ * other kinds are a descriptor that names extent files. Integers are little-endian, places in sectors of 512 bytes.
  */
 #include "agent/storage/image_internal.h"
 
@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <strings.h>
 
-#define SECTOR 512
-#define GD_AT_END UINT64_MAX
-#define DESCRIPTOR_MAX (64 * KIB)
+#define SECTOR          512
+#define GD_AT_END       UINT64_MAX
+#define DESCRIPTOR_MAX  (64 * KIB)
 #define FLAG_COMPRESSED (1u << 16)
 
 struct vmdk_header {
@@ -24,13 +24,20 @@ struct vmdk_header {
 
 static void header_parse(const uint8_t *b, struct vmdk_header *h) {
     *h = (struct vmdk_header){
-        .version = get_le32(b + 4),       .flags = get_le32(b + 8),          .capacity = get_le64(b + 12),
-        .grain = get_le64(b + 20),        .descriptor = get_le64(b + 28),    .descriptor_len = get_le64(b + 36),
-        .entries_per_table = get_le32(b + 44), .directory = get_le64(b + 56), .compression = get_le16(b + 77),
+        .version = get_le32(b + 4),
+        .flags = get_le32(b + 8),
+        .capacity = get_le64(b + 12),
+        .grain = get_le64(b + 20),
+        .descriptor = get_le64(b + 28),
+        .descriptor_len = get_le64(b + 36),
+        .entries_per_table = get_le32(b + 44),
+        .directory = get_le64(b + 56),
+        .compression = get_le16(b + 77),
     };
 }
 
-/* ---- the descriptor -------------------------------------------------------------------------------------------------- */
+/* ---- the descriptor
+ * -------------------------------------------------------------------------------------------------- */
 
 struct descriptor {
     char type[32], parent[IMAGE_TEXT_MAX], extent[IMAGE_TEXT_MAX], parent_cid[16];
@@ -89,7 +96,8 @@ static void descriptor_parse(const char *text, size_t len, struct descriptor *d)
     }
 }
 
-static int descriptor_read(const struct image_source *s, uint64_t offset, uint64_t len, struct descriptor *d, struct error *e) {
+static int descriptor_read(const struct image_source *s, uint64_t offset, uint64_t len, struct descriptor *d,
+                           struct error *e) {
     if (len > DESCRIPTOR_MAX)
         return error_set(e, ERR_BAD_IMAGE, "the image is corrupt: its descriptor is larger than 64 KiB");
     _cleanup_free_ char *text = xmalloc((size_t)len + 1);
@@ -103,8 +111,9 @@ static int descriptor_read(const struct image_source *s, uint64_t offset, uint64
 
 static int refuse_parent(const struct descriptor *d, struct error *e) {
     if (d->parent[0] || (d->parent_cid[0] && strcasecmp(d->parent_cid, "ffffffff") != 0))
-        return error_set(e, ERR_BAD_IMAGE, "the image is only the changes to another file%s%s (a snapshot); consolidate the "
-                                           "virtual machine's snapshots and export it again",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is only the changes to another file%s%s (a snapshot); consolidate the "
+                         "virtual machine's snapshots and export it again",
                          d->parent[0] ? ", " : "", d->parent);
     return 0;
 }
@@ -115,14 +124,16 @@ static int refuse_descriptor(const struct image_source *s, struct error *e) {
     int r = descriptor_read(s, 0, s->length < DESCRIPTOR_MAX ? s->length : DESCRIPTOR_MAX, &d, e);
     if (r < 0 || (r = refuse_parent(&d, e)) < 0)
         return r;
-    return error_set(e, ERR_BAD_IMAGE, "the file is only a VMDK descriptor (%s) that names other files%s%s; make it one file "
-                                       "first: qemu-img convert -O qcow2 OLD NEW",
+    return error_set(e, ERR_BAD_IMAGE,
+                     "the file is only a VMDK descriptor (%s) that names other files%s%s; make it one file "
+                     "first: qemu-img convert -O qcow2 OLD NEW",
                      str_or(d.type, "no type"), d.extent[0] ? ", first " : "", d.extent);
 }
 
 static int refuse_extent(struct error *e) {
-    return error_set(e, ERR_BAD_IMAGE, "the file is one extent of a split VMDK, without its descriptor; make it one file first: "
-                                       "qemu-img convert -O qcow2 DESCRIPTOR NEW");
+    return error_set(e, ERR_BAD_IMAGE,
+                     "the file is one extent of a split VMDK, without its descriptor; make it one file first: "
+                     "qemu-img convert -O qcow2 DESCRIPTOR NEW");
 }
 
 static int check_descriptor(const struct image_source *s, const struct vmdk_header *h, struct error *e) {
@@ -136,17 +147,20 @@ static int check_descriptor(const struct image_source *s, const struct vmdk_head
     if (!d.type[0])
         return refuse_extent(e);
     if (strcasecmp(d.type, "monolithicSparse") != 0 && strcasecmp(d.type, "streamOptimized") != 0)
-        return error_set(e, ERR_BAD_IMAGE, "the image is a VMDK of type \"%s\"; only monolithicSparse and streamOptimized hold "
-                                           "everything in one file: qemu-img convert -O qcow2 OLD NEW",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is a VMDK of type \"%s\"; only monolithicSparse and streamOptimized hold "
+                         "everything in one file: qemu-img convert -O qcow2 OLD NEW",
                          d.type);
     if (d.extents > 1 || strpbrk(d.extent, "/\\"))
-        return error_set(e, ERR_BAD_IMAGE, "the image names other files (%s); make it one file first: "
-                                           "qemu-img convert -O qcow2 OLD NEW",
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image names other files (%s); make it one file first: "
+                         "qemu-img convert -O qcow2 OLD NEW",
                          d.extent);
     return 0;
 }
 
-/* ---- headers --------------------------------------------------------------------------------------------------------- */
+/* ---- headers
+ * --------------------------------------------------------------------------------------------------------- */
 
 /* streamOptimized keeps the header that counts at the end: {footer marker, footer, end-of-stream marker}. */
 static int read_footer(const struct image_source *s, struct vmdk_header *h, struct error *e) {
@@ -156,10 +170,11 @@ static int read_footer(const struct image_source *s, struct vmdk_header *h, stru
     int r = image_read(s, (s->length & ~UINT64_C(511)) - sizeof(b), b, sizeof(b), "its footer", e);
     if (r < 0)
         return r;
-    if (get_le32(b + 8) != 0 || get_le32(b + 12) != 3 || memcmp(b + SECTOR, "KDMV", 4) != 0 || get_le64(b + 2 * SECTOR) != 0 ||
-        get_le32(b + 2 * SECTOR + 8) != 0)
-        return error_set(e, ERR_BAD_IMAGE, "the image is truncated: the footer that belongs at its end is missing; download or "
-                                           "copy it again and compare its checksum");
+    if (get_le32(b + 8) != 0 || get_le32(b + 12) != 3 || memcmp(b + SECTOR, "KDMV", 4) != 0 ||
+        get_le64(b + 2 * SECTOR) != 0 || get_le32(b + 2 * SECTOR + 8) != 0)
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image is truncated: the footer that belongs at its end is missing; download or "
+                         "copy it again and compare its checksum");
     uint64_t descriptor = h->descriptor, descriptor_len = h->descriptor_len;
     header_parse(b + SECTOR, h);
     h->descriptor = descriptor;
@@ -171,7 +186,8 @@ static int check_header(const struct vmdk_header *h, struct error *e) {
     if (h->version < 1 || h->version > 3)
         return error_set(e, ERR_BAD_IMAGE, "the image is VMDK of version %" PRIu32 ", which is not known", h->version);
     if (h->capacity > UINT64_MAX / SECTOR)
-        return error_set(e, ERR_BAD_IMAGE, "the image says that its disk has %" PRIu64 " sectors; the most is 64 TiB", h->capacity);
+        return error_set(e, ERR_BAD_IMAGE, "the image says that its disk has %" PRIu64 " sectors; the most is 64 TiB",
+                         h->capacity);
     int r = image_check_size(h->capacity * SECTOR, e);
     if (r < 0)
         return r;
@@ -193,7 +209,8 @@ int vmdk_probe(const struct image_source *s, struct image_info *ret, struct erro
     if (r < 0)
         return r;
     if (memcmp(b + 73, "\n \r\n", 4) != 0)
-        return error_set(e, ERR_BAD_IMAGE, "the image was damaged by a transfer in text mode; copy it again in binary mode");
+        return error_set(e, ERR_BAD_IMAGE,
+                         "the image was damaged by a transfer in text mode; copy it again in binary mode");
     if (s->length % SECTOR)
         return image_truncated(s, (s->length + SECTOR - 1) / SECTOR * SECTOR, "its last sector", e);
     header_parse(b, &h);
@@ -211,12 +228,13 @@ int vmdk_probe(const struct image_source *s, struct image_info *ret, struct erro
     return image_within(s, h.directory * SECTOR, tables * 4, "its grain directory", e);
 }
 
-/* ---- verify ---------------------------------------------------------------------------------------------------------- */
+/* ---- verify
+ * ---------------------------------------------------------------------------------------------------------- */
 
 struct vmdk_walk {
     const struct image_source *s;
     const struct image_info *info;
-    uint64_t base;  /* first grain of the table under way */
+    uint64_t base;    /* first grain of the table under way */
     uint64_t highest; /* the compressed grain that lies last in the file */
 };
 
@@ -239,8 +257,12 @@ static int check_directory_entry(void *ctx, uint64_t index, const uint8_t *bytes
     uint64_t offset = (uint64_t)get_le32(bytes) * SECTOR;
     if (offset == 0)
         return 0;
-    struct image_table t = {.offset = offset, .entries = w->info->u.vmdk.entries_per_table, .width = 4,
-                            .what = "a grain table", .item = check_grain, .ctx = w};
+    struct image_table t = {.offset = offset,
+                            .entries = w->info->u.vmdk.entries_per_table,
+                            .width = 4,
+                            .what = "a grain table",
+                            .item = check_grain,
+                            .ctx = w};
     w->base = index * t.entries;
     return image_walk(w->s, &t, e);
 }
@@ -248,8 +270,12 @@ static int check_directory_entry(void *ctx, uint64_t index, const uint8_t *bytes
 int vmdk_verify(const struct image_source *s, const struct image_info *info, struct error *e) {
     struct vmdk_walk w = {.s = s, .info = info};
     uint64_t reach = info->u.vmdk.grain_size * info->u.vmdk.entries_per_table;
-    struct image_table d = {.offset = info->u.vmdk.directory_offset, .entries = ((uint64_t)info->size + reach - 1) / reach,
-                            .width = 4, .what = "its grain directory", .item = check_directory_entry, .ctx = &w};
+    struct image_table d = {.offset = info->u.vmdk.directory_offset,
+                            .entries = ((uint64_t)info->size + reach - 1) / reach,
+                            .width = 4,
+                            .what = "its grain directory",
+                            .item = check_directory_entry,
+                            .ctx = &w};
     int r = image_walk(s, &d, e);
     if (r < 0 || w.highest == 0)
         return r;

@@ -8,7 +8,8 @@
 
 bool seed_wanted(const struct api_vm *vm) {
     const struct api_cloud_init *c = &vm->cloud_init;
-    return vm->has_cloud_init && (!str_empty(c->user_data) || !str_empty(c->meta_data) || !str_empty(c->network_config));
+    return vm->has_cloud_init &&
+           (!str_empty(c->user_data) || !str_empty(c->meta_data) || !str_empty(c->network_config));
 }
 
 void seed_hostname(const struct api_vm *vm, char ret[static HOSTNAME_MAX + 1]) {
@@ -25,7 +26,8 @@ void seed_hostname(const struct api_vm *vm, char ret[static HOSTNAME_MAX + 1]) {
         n--;
     ret[n] = 0;
     if (n == 0) /* the end of a UUIDv7 is its random part */
-        snprintf(ret, HOSTNAME_MAX + 1, "vm-%.12s", strlen(str_or(vm->id, "")) >= 12 ? vm->id + strlen(vm->id) - 12 : "guest");
+        snprintf(ret, HOSTNAME_MAX + 1, "vm-%.12s",
+                 strlen(str_or(vm->id, "")) >= 12 ? vm->id + strlen(vm->id) - 12 : "guest");
 }
 
 char *seed_document(const struct api_vm *vm) {
@@ -61,8 +63,9 @@ int seed_spawn(struct task *t, const char *document, int fd) {
     };
     int r = task_spawn(t, &spec);
     if (r < 0)
-        return error_set(&t->error, ERR_INTERNAL, "starting %s failed: %s; install tarn's helper programs (or set TARN_LIBEXEC)",
-                         program, strerror(-r));
+        return error_set(&t->error, ERR_INTERNAL,
+                         "starting %s failed: %s; install tarn's helper programs (or set TARN_LIBEXEC)", program,
+                         strerror(-r));
     return 0;
 }
 
@@ -72,5 +75,6 @@ int seed_ended(struct task *t, struct child_exit how) {
     const struct buf *b = child_error(t->child);
     if (b->len && strstr(b->data, strerror(ENOSPC)))
         return task_errno(t, -ENOSPC, "making the cloud-init seed");
-    return error_set(&t->error, ERR_INTERNAL, "making the cloud-init seed failed: %.200s", b->len ? b->data : "tarn-seed was killed");
+    return error_set(&t->error, ERR_INTERNAL, "making the cloud-init seed failed: %.200s",
+                     b->len ? b->data : "tarn-seed was killed");
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Storage on a server: the repositories that are open, and what is done in them. Files are named by ids, opened relative to
- * the repository's directory descriptor with no symlink followed out of it (openat2 RESOLVE_BENEATH | NO_SYMLINKS).
+ * Storage on a server: the repositories that are open, and what is done in them. Files are named by ids, opened
+ * relative to the repository's directory descriptor with no symlink followed out of it (openat2 RESOLVE_BENEATH |
+ * NO_SYMLINKS).
  *
  *     tarn-repository.json              {"id", "version"}: two repositories can't be one
  *     templates/ID/disk-N.qcow2 kernel initrd    sealed: mode 0444; templates/.ID while it is made
@@ -9,9 +10,9 @@
  *     guests/VM/vars.fd seed.iso        firmware variables, cloud-init seed
  *     uploads/ID                        partial or whole
  *
- * Functions with a `call` return at once and end in exactly one done(call); they are idempotent, and what a crash leaves
- * half made is replaced by the next call or removed by the delete. Anything slow or that reads a foreign image runs in a
- * child process (qemu-img under rlimits and as the guest user when root; tarn-seed for ISOs).
+ * Functions with a `call` return at once and end in exactly one done(call); they are idempotent, and what a crash
+ * leaves half made is replaced by the next call or removed by the delete. Anything slow or that reads a foreign image
+ * runs in a child process (qemu-img under rlimits and as the guest user when root; tarn-seed for ISOs).
  */
 #pragma once
 
@@ -31,8 +32,8 @@ struct storage *storage_new(const struct storage_config *config); /* copies it *
 /* No callback follows; what runs is cancelled, and its memory goes when the loop has run until nothing is active. */
 void storage_free(struct storage *s);
 
-/* repository.open also creates an absent or empty directory. The agent calls it again for each known one at its start, with
-   existing set: then nothing is made, and one that is absent stays known, unusable, and is looked for again. */
+/* repository.open also creates an absent or empty directory. The agent calls it again for each known one at its start,
+   with existing set: then nothing is made, and one that is absent stays known, unusable, and is looked for again. */
 void storage_repository_open(struct storage *s, uint64_t call, const struct api_repository_op *a);
 void storage_repository_close(struct storage *s, uint64_t call, const struct api_repository_op *a);
 void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk_create *a);
@@ -45,10 +46,12 @@ void storage_upload_delete(struct storage *s, uint64_t call, const struct api_up
 void storage_guest_forget(struct storage *s, uint64_t call, const struct api_guest_forget *a);
 void storage_cancel(struct storage *s, uint64_t call);
 
-/* Opens everything for a start (making vars and seed when they are needed): ready(ctx, error or NULL, files) once. *files is
-   there during the call only; the descriptors in it are the callee's from then on (copy the struct, guest_files_done() it). */
+/* Opens everything for a start (making vars and seed when they are needed): ready(ctx, error or NULL, files) once.
+   *files is there during the call only; the descriptors in it are the callee's from then on (copy the struct,
+   guest_files_done() it). */
 void storage_guest_open(struct storage *s, const struct api_guest_start *a,
                         void (*ready)(void *ctx, const struct error *e, struct guest_files *files), void *ctx);
 
 /* A descriptor for writing an upload at any offset up to its size, and how much it holds now. */
-int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received, struct error *e);
+int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received,
+                      struct error *e);

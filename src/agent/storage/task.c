@@ -56,7 +56,7 @@ static void tell_progress(struct task *t) {
     t->percent_told = percent;
     if (t->storage->config.progress)
         t->storage->config.progress(t->storage->config.ctx, t->call, percent,
-                                     __atomic_load_n(&t->message, __ATOMIC_RELAXED));
+                                    __atomic_load_n(&t->message, __ATOMIC_RELAXED));
 }
 
 void task_progress(struct task *t, int percent, const char *message) {
@@ -73,18 +73,22 @@ int task_errno(struct task *t, int r, const char *doing) {
     switch (-r) {
     case ENOSPC:
     case EDQUOT:
-        return error_set(&t->error, ERR_NO_SPACE, "the repository %s is full: %s needs more space; make room there and try again",
-                         t->place, doing);
+        return error_set(&t->error, ERR_NO_SPACE,
+                         "the repository %s is full: %s needs more space; make room there and try again", t->place,
+                         doing);
     case EROFS:
         return error_set(&t->error, ERR_IO, "the repository %s is mounted read-only: %s failed", t->place, doing);
     case EACCES:
     case EPERM:
-        return error_set(&t->error, ERR_IO, "%s in %s failed: permission denied; tarn-agent must own the repository's files", doing,
+        return error_set(&t->error, ERR_IO,
+                         "%s in %s failed: permission denied; tarn-agent must own the repository's files", doing,
                          t->place);
     case ELOOP:
     case EXDEV:
-        return error_set(&t->error, ERR_IO, "%s in %s failed: a symbolic link stands where a file or directory of Tarn's belongs; "
-                                            "remove it", doing, t->place);
+        return error_set(&t->error, ERR_IO,
+                         "%s in %s failed: a symbolic link stands where a file or directory of Tarn's belongs; "
+                         "remove it",
+                         doing, t->place);
     default:
         return error_set(&t->error, ERR_IO, "%s in %s failed: %s", doing, t->place, strerror(-r));
     }
@@ -100,7 +104,8 @@ void task_result_disk(struct task *t, int64_t size, int64_t allocated) {
     api_disk_result_done(&d);
 }
 
-/* ---- stages ---------------------------------------------------------------------------------------------------------- */
+/* ---- stages
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void storage_drain(struct storage *s) {
     if (!s->closing || s->handles > 0)
@@ -256,7 +261,8 @@ void task_queue(struct task *t) {
     storage_pump(t->storage);
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------------------- */
 
 void storage_cancel(struct storage *s, uint64_t call) {
     struct task *t;

@@ -2,16 +2,15 @@
 /*
  * What storage is doing: one task for each call. A task goes through stages, in this order:
  *
- *     queued    until no earlier task has its key (two ops on one disk run one after the other) and, if it is heavy, one of
- *               HEAVY_MAX places is free
- *     prepare   on a worker thread: opens, checks, makes what takes no time. DONE here if that is all there is to do
- *     spawn     on the loop: starts t->child, whose end leads on
- *     finish    on a worker thread: checks the result, flushes it, gives it its name
- *     rollback  on a worker thread, after a failure or a cancel: takes away what is half made
+ *     queued    until no earlier task has its key (two ops on one disk run one after the other) and, if it is heavy,
+ * one of HEAVY_MAX places is free prepare   on a worker thread: opens, checks, makes what takes no time. DONE here if
+ * that is all there is to do spawn     on the loop: starts t->child, whose end leads on finish    on a worker thread:
+ * checks the result, flushes it, gives it its name rollback  on a worker thread, after a failure or a cancel: takes
+ * away what is half made
  *
- * A worker touches nothing but its task and what that owns (its own descriptor of the repository), so there are no locks;
- * `cancel` and `percent` are the only fields that both sides use meanwhile. A task that is cancelled after its result got
- * its name has succeeded: there is one point at which it counts, the rename.
+ * A worker touches nothing but its task and what that owns (its own descriptor of the repository), so there are no
+ * locks; `cancel` and `percent` are the only fields that both sides use meanwhile. A task that is cancelled after its
+ * result got its name has succeeded: there is one point at which it counts, the rename.
  */
 #pragma once
 
@@ -22,14 +21,14 @@
 #include "os/file.h"
 
 /* Moves a descriptor out of a variable with _cleanup_close_. */
-#define TAKE_FD(fd)            \
-    ({                         \
-        int _take_fd = (fd);   \
-        (fd) = -1;             \
-        _take_fd;              \
+#define TAKE_FD(fd)                                                                                                    \
+    ({                                                                                                                 \
+        int _take_fd = (fd);                                                                                           \
+        (fd) = -1;                                                                                                     \
+        _take_fd;                                                                                                      \
     })
 
-#define HEAVY_MAX 2
+#define HEAVY_MAX           2
 #define REPOSITORY_CHECK_MS 30000
 
 struct task;
@@ -40,7 +39,7 @@ struct task_type {
     size_t size;      /* of the struct that begins with a struct task */
     bool heavy, cancellable;
     int (*prepare)(struct task *t);
-    int (*spawn)(struct task *t);    /* 0, or a negative errno with t->error set */
+    int (*spawn)(struct task *t);                              /* 0, or a negative errno with t->error set */
     int (*child_ended)(struct task *t, struct child_exit how); /* on the loop; 0, or negative with t->error set */
     int (*finish)(struct task *t);
     void (*rollback)(struct task *t);
@@ -137,10 +136,10 @@ int convert_seal(struct task *t, struct convert *c, int dir, const char *from, c
 #define DISK_NAME_MAX 64
 void disk_name(const char *id, char ret[static DISK_NAME_MAX]); /* disks/ID.qcow2 */
 int user_find(const char *name, uid_t *ret_uid, gid_t *ret_gid);
-int storage_own(const struct storage *s, int fd);               /* gives a file to the guest user */
+int storage_own(const struct storage *s, int fd); /* gives a file to the guest user */
 int file_allocated(int fd, int64_t *ret_size, int64_t *ret_allocated);
 int dir_sync(int dirfd, const char *name);
-int open_regular(int dirfd, const char *name, int flags);       /* beneath; -EINVAL if it is no regular file */
+int open_regular(int dirfd, const char *name, int flags); /* beneath; -EINVAL if it is no regular file */
 /* Opens a qcow2 of ours and checks that its backing file is `backing`. */
 int open_own_disk(struct task *t, int dirfd, const char *name, int flags, const char *backing, int64_t *ret_size);
 /* "../templates/T/disk-N.qcow2" */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Templates are made file by file in templates/.ID, then sealed: read-only, flushed, and renamed to templates/ID, from which
- * moment disks may stand on them. A file in .ID has its name only when it is whole, so a repeat takes what is there.
+ * Templates are made file by file in templates/.ID, then sealed: read-only, flushed, and renamed to templates/ID, from
+ * which moment disks may stand on them. A file in .ID has its name only when it is whole, so a repeat takes what is
+ * there.
  */
 #include "agent/storage/image.h"
 #include "agent/storage/task.h"
@@ -35,7 +36,8 @@ static void make_free(struct task *t) {
     close_fd(&m->dir);
 }
 
-/* ---- where it comes from --------------------------------------------------------------------------------------------- */
+/* ---- where it comes from
+ * --------------------------------------------------------------------------------------------- */
 
 static int open_upload(struct make_task *m) {
     if (!uuid_valid(m->a.file.upload))
@@ -43,7 +45,8 @@ static int open_upload(struct make_task *m) {
     _cleanup_free_ char *name = xasprintf("uploads/%s", m->a.file.upload);
     int fd = open_regular(m->t.dirfd, name, O_RDONLY);
     if (fd == -ENOENT)
-        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no upload %s", m->t.place, m->a.file.upload);
+        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no upload %s", m->t.place,
+                         m->a.file.upload);
     return fd;
 }
 
@@ -55,7 +58,8 @@ static int open_path(struct make_task *m) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct stat st;
     if (fd < 0)
-        return error_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "opening %s on this server failed: %s", path, strerror(errno));
+        return error_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "opening %s on this server failed: %s", path,
+                         strerror(errno));
     if (fstat(fd, &st) < 0)
         return -errno;
     if (!S_ISREG(st.st_mode))
@@ -131,14 +135,16 @@ static int open_chain(struct make_task *m) {
     disk_name(m->a.file.from_disk, name);
     _cleanup_close_ int fd = open_regular(m->t.dirfd, name, O_RDONLY);
     if (fd == -ENOENT)
-        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no disk %s", m->t.place, m->a.file.from_disk);
+        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no disk %s", m->t.place,
+                         m->a.file.from_disk);
     struct image_fd f = {.fd = fd};
     struct image_source s;
     int r = fd < 0 ? fd : image_source_from_fd(&f, &s);
     if (r < 0 || (r = image_own_backing(&s, backing, &m->t.error)) < 0)
         return r;
     if (backing[0] && !backing_path(backing))
-        return error_set(&m->t.error, ERR_BAD_IMAGE, "%s/%s stands on a file that is no template's; somebody changed it", m->t.place, name);
+        return error_set(&m->t.error, ERR_BAD_IMAGE,
+                         "%s/%s stands on a file that is no template's; somebody changed it", m->t.place, name);
     if ((r = image_check_own(&s, backing, &m->convert.size, &m->t.error)) < 0)
         return r;
     m->convert.chain[m->convert.n++] = TAKE_FD(fd);
@@ -147,12 +153,14 @@ static int open_chain(struct make_task *m) {
         return 0;
     r = open_own_disk(&m->t, m->t.dirfd, backing_path(backing), O_RDONLY, "", NULL);
     if (r < 0)
-        return r == -ENOENT ? error_set(&m->t.error, ERR_NOT_FOUND, "the template on which the disk stands is missing") : r;
+        return r == -ENOENT ? error_set(&m->t.error, ERR_NOT_FOUND, "the template on which the disk stands is missing")
+                            : r;
     m->convert.chain[m->convert.n++] = r;
     return 0;
 }
 
-/* ---- making ---------------------------------------------------------------------------------------------------------- */
+/* ---- making
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static int make_boot_file(struct make_task *m) {
     _cleanup_close_ int fd = str_empty(m->a.file.upload) ? open_path(m) : open_upload(m);
@@ -162,8 +170,7 @@ static int make_boot_file(struct make_task *m) {
     struct image_source s;
     int64_t allocated;
     int r = image_source_from_fd(&f, &s);
-    if (r < 0 ||
-        (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
+    if (r < 0 || (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
         return r;
     if (unlinkat(m->dir, m->temporary, 0) < 0 && errno != ENOENT)
         return -errno;
@@ -209,7 +216,8 @@ static int make_names(struct make_task *m) {
         if (m->role == ROLE_INITRD)
             return error_set_field(&m->t.error, ERR_INVALID, "file.role", "the role is disk, kernel or initrd");
     if (!m->a.has_file || sources != 1 || (m->role != ROLE_DISK && !str_empty(f->from_disk)))
-        return error_set_field(&m->t.error, ERR_INVALID, "file", "exactly one of upload, path and (for a disk) from_disk is needed");
+        return error_set_field(&m->t.error, ERR_INVALID, "file",
+                               "exactly one of upload, path and (for a disk) from_disk is needed");
     if (f->index < 0 || f->index > 99)
         return error_set_field(&m->t.error, ERR_INVALID, "file.index", "a template has disks 0 to 99");
     if (m->role == ROLE_DISK)
@@ -255,9 +263,15 @@ static void make_rollback(struct task *t) {
 }
 
 void storage_template_make(struct storage *s, uint64_t call, const struct api_template_make *a) {
-    static const struct task_type type = {.what = "importing", .size = sizeof(struct make_task), .heavy = true,
-                                          .cancellable = true, .prepare = make_prepare, .spawn = make_spawn,
-                                          .child_ended = convert_ended, .finish = make_finish, .rollback = make_rollback,
+    static const struct task_type type = {.what = "importing",
+                                          .size = sizeof(struct make_task),
+                                          .heavy = true,
+                                          .cancellable = true,
+                                          .prepare = make_prepare,
+                                          .spawn = make_spawn,
+                                          .child_ended = convert_ended,
+                                          .finish = make_finish,
+                                          .rollback = make_rollback,
                                           .free = make_free};
     struct make_task *m = container_of(task_new(s, &type, call, a->repository), struct make_task, t);
     api_template_make_copy(&m->a, a);
@@ -267,7 +281,8 @@ void storage_template_make(struct storage *s, uint64_t call, const struct api_te
     task_queue(&m->t);
 }
 
-/* ---- seal and delete -------------------------------------------------------------------------------------------------- */
+/* ---- seal and delete
+ * -------------------------------------------------------------------------------------------------- */
 
 struct template_task {
     struct task t;
@@ -343,7 +358,8 @@ static int delete_prepare(struct task *t) {
     return r;
 }
 
-static void template_queue(struct storage *s, const struct task_type *type, uint64_t call, const struct api_template_op *a) {
+static void template_queue(struct storage *s, const struct task_type *type, uint64_t call,
+                           const struct api_template_op *a) {
     struct template_task *t = container_of(task_new(s, type, call, a->repository), struct template_task, t);
     t->id = xstrdup(a->template);
     task_key(&t->t, "template", a->template);
@@ -351,13 +367,17 @@ static void template_queue(struct storage *s, const struct task_type *type, uint
 }
 
 void storage_template_seal(struct storage *s, uint64_t call, const struct api_template_op *a) {
-    static const struct task_type type = {.what = "sealing the template", .size = sizeof(struct template_task),
-                                          .prepare = seal_prepare, .free = template_free};
+    static const struct task_type type = {.what = "sealing the template",
+                                          .size = sizeof(struct template_task),
+                                          .prepare = seal_prepare,
+                                          .free = template_free};
     template_queue(s, &type, call, a);
 }
 
 void storage_template_delete(struct storage *s, uint64_t call, const struct api_template_op *a) {
-    static const struct task_type type = {.what = "deleting the template", .size = sizeof(struct template_task),
-                                          .prepare = delete_prepare, .free = template_free};
+    static const struct task_type type = {.what = "deleting the template",
+                                          .size = sizeof(struct template_task),
+                                          .prepare = delete_prepare,
+                                          .free = template_free};
     template_queue(s, &type, call, a);
 }

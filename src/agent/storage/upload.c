@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Uploads. The file's length is how much has arrived: bytes are written from the front on, and an upload that broke off is
- * taken up where the file ends.
+ * Uploads. The file's length is how much has arrived: bytes are written from the front on, and an upload that broke off
+ * is taken up where the file ends.
  */
 #include "agent/storage/task.h"
 
@@ -23,8 +23,8 @@ struct upload_task {
 
 static void upload_free(struct task *t) { free(container_of(t, struct upload_task, t)->id); }
 
-static struct upload_task *upload_new(struct storage *s, const struct task_type *type, uint64_t call, const char *repository,
-                                      const char *id) {
+static struct upload_task *upload_new(struct storage *s, const struct task_type *type, uint64_t call,
+                                      const char *repository, const char *id) {
     struct upload_task *u = container_of(task_new(s, type, call, repository), struct upload_task, t);
     u->id = xstrdup(id);
     task_key(&u->t, "upload", id);
@@ -41,8 +41,10 @@ static int check_room(struct task *t, int64_t size, int64_t have) {
     int64_t room = (int64_t)((uint64_t)v.f_bavail * v.f_frsize);
     if (size - have <= room)
         return 0;
-    return error_set(&t->error, ERR_NO_SPACE, "the repository %s has %s free, the upload needs %s; make room there or take another "
-                                              "repository", t->place, size_format(room, is), size_format(size - have, needs));
+    return error_set(&t->error, ERR_NO_SPACE,
+                     "the repository %s has %s free, the upload needs %s; make room there or take another "
+                     "repository",
+                     t->place, size_format(room, is), size_format(size - have, needs));
 }
 
 static int upload_prepare(struct task *t) {
@@ -79,8 +81,10 @@ static int upload_prepare(struct task *t) {
 }
 
 void storage_upload_open(struct storage *s, uint64_t call, const struct api_upload_open *a) {
-    static const struct task_type type = {.what = "making the upload", .size = sizeof(struct upload_task),
-                                          .prepare = upload_prepare, .free = upload_free};
+    static const struct task_type type = {.what = "making the upload",
+                                          .size = sizeof(struct upload_task),
+                                          .prepare = upload_prepare,
+                                          .free = upload_free};
     struct upload_task *u = upload_new(s, &type, call, a->repository, a->upload);
     u->size = a->size;
     task_queue(&u->t);
@@ -97,15 +101,19 @@ static int upload_delete_prepare(struct task *t) {
 }
 
 void storage_upload_delete(struct storage *s, uint64_t call, const struct api_upload_op *a) {
-    static const struct task_type type = {.what = "deleting the upload", .size = sizeof(struct upload_task),
-                                          .prepare = upload_delete_prepare, .free = upload_free};
+    static const struct task_type type = {.what = "deleting the upload",
+                                          .size = sizeof(struct upload_task),
+                                          .prepare = upload_delete_prepare,
+                                          .free = upload_free};
     task_queue(&upload_new(s, &type, call, a->repository, a->upload)->t);
 }
 
-int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received, struct error *e) {
+int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received,
+                      struct error *e) {
     const struct repository *r = repository_find(s, repository);
     if (!r || !r->usable)
-        return error_set(e, ERR_UNAVAILABLE, "the repository of the upload cannot be used: %s", r ? r->reason : "it is not open");
+        return error_set(e, ERR_UNAVAILABLE, "the repository of the upload cannot be used: %s",
+                         r ? r->reason : "it is not open");
     if (!uuid_valid(upload))
         return error_set(e, ERR_INVALID, "the id of the upload is no UUID");
     _cleanup_free_ char *name = xasprintf("uploads/%s", upload);
