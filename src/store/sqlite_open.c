@@ -174,7 +174,7 @@ static int (*const migrations[SQLITE_STORE_VERSION])(sqlite3 *db) = {
 
 /* -1: nothing in it yet. */
 static int find_version(sqlite3 *db, const char *path, int64_t *ret, struct error *e) {
-    int64_t tables, id = 0, version = 0, kv = 0;
+    int64_t tables = 0, id = 0, version = 0, kv = 0;
     int rc = ask(db, "SELECT count(*) FROM sqlite_schema", &tables);
     if (rc == SQLITE_OK)
         rc = ask(db, "PRAGMA application_id", &id);
