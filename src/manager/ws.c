@@ -151,9 +151,9 @@ void ws_tick(struct ws *w, int64_t now) {
 /* ---- out ---- */
 
 static int send_ping(struct ws *w) {
-    unsigned char ping[LWS_PRE + 4] = {0};
+    unsigned char ping[LWS_PRE + 4] = {0}; /* not empty: lws does not tell us of an empty pong */
     w->ping_due = false;
-    return lws_write(w->conn->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0 ? -1 : 0;
+    return lws_write(w->conn->wsi, ping + LWS_PRE, 4, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
 static int send_frame(struct ws *w) {
