@@ -85,13 +85,16 @@ static void move_effects(struct list *from, struct list *to) {
     }
 }
 
-/* Effects of a transaction without changes: those that read something not yet durable wait with it, the rest go at once. */
+/*
+ * Effects of a transaction without changes: replies that read something not yet durable wait with it, the rest go at once.
+ * What is sent to an agent waits for everything under way: a call that is sent again may not be durable yet.
+ */
 static void release_unchanged(struct core *c, struct txn *t) {
     struct core_effect *e, *tmp;
     list_for_each_safe(e, tmp, &t->effects, link) {
         struct list *to = &c->effects;
         struct txn *p;
-        list_for_each(p, &c->pending, link) if (p->seq == e->seq) to = &p->effects;
+        list_for_each(p, &c->pending, link) if (p->seq == e->seq || e->kind == CORE_SEND) to = &p->effects;
         e->seq = 0;
         list_remove(&e->link);
         list_append(to, &e->link);

@@ -215,6 +215,7 @@ struct job_step_def {
     int (*done)(struct job_ctx *x, const json_t *result, struct error *e);   /* the call's answer; NULL: nothing to do */
     int (*undo)(struct job_ctx *x, struct error *e);                         /* NULL: nothing to undo */
     int (*undone)(struct job_ctx *x, const json_t *result, struct error *e); /* the undo's answer; NULL: nothing to do */
+    bool moot; /* an undo refused with ERR_CONFLICT is done: what it would take back is no longer so */
 };
 
 struct job_kind {

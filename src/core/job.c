@@ -469,7 +469,7 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
         r = error_parse(&e, json_object_get(message, "error"));
     else if (x.undo ? d->undone : d->done)
         r = (x.undo ? d->undone : d->done)(&x, json_object_get(message, "result"), &e);
-    if (r < 0) {
+    if (r < 0 && !(x.undo && d->moot && e.code == ERR_CONFLICT)) {
         step_failed(&x, &e);
     } else {
         step_ended(&x, x.undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);

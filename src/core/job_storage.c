@@ -85,15 +85,15 @@ static int object_gone(struct job_ctx *x, enum api_kind kind) {
 static int repository_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_REPOSITORY); }
 
 static const struct job_step_def repository_create_steps[] = {
-    {"open", 1, false, repository_open, repository_opened, repository_close, NULL},
+    {"open", 1, false, repository_open, repository_opened, repository_close, NULL, false},
 };
 const struct job_kind job_repository_create = {
     .name = "repository.create", .steps = repository_create_steps, .n_steps = 1, .ended = repository_create_ended};
 
 static const struct job_step_def repository_delete_steps[] = {
-    {"mark", 1, false, repository_mark, NULL, repository_unmark, NULL},
-    {"close", 1, true, repository_close, NULL, NULL, NULL},
-    {"remove", 1, true, repository_gone, NULL, NULL, NULL},
+    {"mark", 1, false, repository_mark, NULL, repository_unmark, NULL, false},
+    {"close", 1, true, repository_close, NULL, NULL, NULL, false},
+    {"remove", 1, true, repository_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_repository_delete = {
     .name = "repository.delete", .steps = repository_delete_steps, .n_steps = 3, .check = repository_check_empty};
@@ -117,13 +117,13 @@ static int upload_undo(struct job_ctx *x, struct error *e) {
 static void upload_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_UPLOAD); }
 static int upload_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_UPLOAD); }
 
-static const struct job_step_def upload_create_steps[] = {{"open", 1, false, upload_open, NULL, upload_undo, NULL}};
+static const struct job_step_def upload_create_steps[] = {{"open", 1, false, upload_open, NULL, upload_undo, NULL, false}};
 const struct job_kind job_upload_create = {
     .name = "upload.create", .steps = upload_create_steps, .n_steps = 1, .ended = upload_create_ended};
 
 static const struct job_step_def upload_delete_steps[] = {
-    {"delete", 1, true, upload_undo, NULL, NULL, NULL},
-    {"remove", 1, true, upload_gone, NULL, NULL, NULL},
+    {"delete", 1, true, upload_undo, NULL, NULL, NULL, false},
+    {"remove", 1, true, upload_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_upload_delete = {.name = "upload.delete", .steps = upload_delete_steps, .n_steps = 2};
 
@@ -174,14 +174,14 @@ static int disk_mark(struct job_ctx *x, struct error *e) { return disk_set_state
 static int disk_unmark(struct job_ctx *x, struct error *e) { return disk_set_state(x, API_OBJECT_STATE_READY); }
 static int disk_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_DISK); }
 
-static const struct job_step_def disk_create_steps[] = {{"create", 1, false, disk_create, disk_created, disk_delete, NULL}};
+static const struct job_step_def disk_create_steps[] = {{"create", 1, false, disk_create, disk_created, disk_delete, NULL, false}};
 const struct job_kind job_disk_create = {
     .name = "disk.create", .steps = disk_create_steps, .n_steps = 1, .ended = disk_create_ended};
 
 static const struct job_step_def disk_delete_steps[] = {
-    {"mark", 1, false, disk_mark, NULL, disk_unmark, NULL},
-    {"delete", 1, true, disk_delete, NULL, NULL, NULL},
-    {"remove", 1, true, disk_gone, NULL, NULL, NULL},
+    {"mark", 1, false, disk_mark, NULL, disk_unmark, NULL, false},
+    {"delete", 1, true, disk_delete, NULL, NULL, NULL, false},
+    {"remove", 1, true, disk_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_disk_delete = {
     .name = "disk.delete", .steps = disk_delete_steps, .n_steps = 3, .check = disk_check_free};
@@ -280,11 +280,11 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
 static void template_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_TEMPLATE); }
 
 static const struct job_step_def template_create_steps[] = {
-    {"copy", 20, false, template_make, template_made, template_undo, NULL},
-    {"seal", 1, false, template_seal, NULL, template_undo, NULL},
-    {"publish", 1, false, template_publish, NULL, NULL, NULL},
-    {"tidy", 1, true, template_tidy, NULL, NULL, NULL},
-    {"forget upload", 1, true, template_tidied, NULL, NULL, NULL},
+    {"copy", 20, false, template_make, template_made, template_undo, NULL, false},
+    {"seal", 1, false, template_seal, NULL, template_undo, NULL, false},
+    {"publish", 1, false, template_publish, NULL, NULL, NULL, false},
+    {"tidy", 1, true, template_tidy, NULL, NULL, NULL, false},
+    {"forget upload", 1, true, template_tidied, NULL, NULL, NULL, false},
 };
 const struct job_kind job_template_create = {.name = "template.create", .steps = template_create_steps,
     .n_steps = ARRAY_LEN(template_create_steps), .check = template_create_check, .ended = template_create_ended};
@@ -348,9 +348,9 @@ static int template_gone(struct job_ctx *x, struct error *e) {
 }
 
 static const struct job_step_def template_delete_steps[] = {
-    {"mark", 1, false, template_mark, NULL, template_unmark, NULL},
-    {"delete", 1, true, template_undo, NULL, NULL, NULL},
-    {"remove", 1, true, template_gone, NULL, NULL, NULL},
+    {"mark", 1, false, template_mark, NULL, template_unmark, NULL, false},
+    {"delete", 1, true, template_undo, NULL, NULL, NULL, false},
+    {"remove", 1, true, template_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_template_delete = {
     .name = "template.delete", .steps = template_delete_steps, .n_steps = 3, .check = template_check_unused};

@@ -197,27 +197,27 @@ static int guest_forget(struct job_ctx *x, struct error *e) {
                     json_pack("{s:s, s:s}", "vm", vm->id, "repository", vm->repository), e);
 }
 
-static const struct job_step_def start_steps[] = {{"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report}};
+static const struct job_step_def start_steps[] = {{"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report, false}};
 const struct job_kind job_vm_start = {.name = "vm.start", .steps = start_steps, .n_steps = 1, .check = start_check, .ended = vm_ended};
 
-static const struct job_step_def stop_steps[] = {{"stop", 1, false, guest_stop, vm_take_report, NULL, NULL}};
+static const struct job_step_def stop_steps[] = {{"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false}};
 const struct job_kind job_vm_stop = {.name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
 
-static const struct job_step_def kill_steps[] = {{"kill", 1, true, guest_kill, vm_take_report, NULL, NULL}};
+static const struct job_step_def kill_steps[] = {{"kill", 1, true, guest_kill, vm_take_report, NULL, NULL, false}};
 const struct job_kind job_vm_kill = {.name = "vm.kill", .steps = kill_steps, .n_steps = 1, .check = kill_check, .ended = vm_ended};
 
 static const struct job_step_def restart_steps[] = {
-    {"stop", 1, false, guest_stop, vm_take_report, NULL, NULL},
-    {"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report},
+    {"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false},
+    {"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
 };
 const struct job_kind job_vm_restart = {
     .name = "vm.restart", .steps = restart_steps, .n_steps = 2, .check = running_check, .ended = vm_ended};
 
-static const struct job_step_def suspend_steps[] = {{"suspend", 1, false, guest_suspend, vm_take_report, guest_resume, vm_take_report}};
+static const struct job_step_def suspend_steps[] = {{"suspend", 1, false, guest_suspend, vm_take_report, guest_resume, vm_take_report, true}};
 const struct job_kind job_vm_suspend = {
     .name = "vm.suspend", .steps = suspend_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
 
-static const struct job_step_def resume_steps[] = {{"resume", 1, false, guest_resume, vm_take_report, guest_suspend, vm_take_report}};
+static const struct job_step_def resume_steps[] = {{"resume", 1, false, guest_resume, vm_take_report, guest_suspend, vm_take_report, true}};
 const struct job_kind job_vm_resume = {
     .name = "vm.resume", .steps = resume_steps, .n_steps = 1, .check = suspended_check, .ended = vm_ended};
 
@@ -229,7 +229,7 @@ static int guest_policy(struct job_ctx *x, struct error *e) {
                     json_pack("{s:s, s:s, s:s}", "vm", vm->id, "name", vm->name, "restart_policy",
                               api_restart_policy_text(vm->restart_policy)), e);
 }
-static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL}};
+static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false}};
 const struct job_kind job_vm_policy = {.name = "vm.policy", .steps = policy_steps, .n_steps = 1, .ended = vm_ended};
 
 /* ---- create ---- */
@@ -310,10 +310,10 @@ static void create_ended(struct job_ctx *x) {
 }
 
 static const struct job_step_def create_steps[] = {
-    {"create disk", 5, false, create_disk, created_disk, delete_disk, NULL},
-    {"finish", 1, false, create_finish, NULL, create_unfinish, NULL},
-    {"prepare start", 1, false, nothing, NULL, guest_forget, NULL},
-    {"start", 2, false, guest_start, vm_take_report, guest_kill, vm_take_report},
+    {"create disk", 5, false, create_disk, created_disk, delete_disk, NULL, false},
+    {"finish", 1, false, create_finish, NULL, create_unfinish, NULL, false},
+    {"prepare start", 1, false, nothing, NULL, guest_forget, NULL, false},
+    {"start", 2, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
 };
 const struct job_kind job_vm_create = {.name = "vm.create", .steps = create_steps, .n_steps = ARRAY_LEN(create_steps),
     .check = create_check, .ended = create_ended};
@@ -349,10 +349,10 @@ static int delete_finish(struct job_ctx *x, struct error *e) {
 }
 
 static const struct job_step_def delete_steps[] = {
-    {"mark", 1, false, delete_mark, NULL, delete_unmark, NULL},
-    {"forget guest", 1, true, guest_forget, NULL, NULL, NULL},
-    {"delete disk", 1, true, delete_disk, NULL, NULL, NULL},
-    {"remove", 1, true, delete_finish, NULL, NULL, NULL},
+    {"mark", 1, false, delete_mark, NULL, delete_unmark, NULL, false},
+    {"forget guest", 1, true, guest_forget, NULL, NULL, NULL, false},
+    {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
+    {"remove", 1, true, delete_finish, NULL, NULL, NULL, false},
 };
 const struct job_kind job_vm_delete = {.name = "vm.delete", .steps = delete_steps, .n_steps = ARRAY_LEN(delete_steps),
     .check = delete_check, .ended = vm_ended};

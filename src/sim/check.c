@@ -75,12 +75,9 @@ static json_t *stored(const struct map *live, const char *kind, const char *id) 
     return text ? json_loads(text, 0, NULL) : NULL;
 }
 
-/* An effect leaves the manager only when the job's record, durable, says that it is under way. */
+/* An effect leaves the manager only when the job's record, durable, has said that it is under way. */
 static void an_effect_is_durable_before_it_leaves(struct sim *s, const char *id, const char *op) {
-    _cleanup_free_ char *job = xstrndup(id, strcspn(id, "/"));
-    _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", job);
-    const json_t *call = json_object_get(json_object_get(json_object_get(j, "vars"), "call"), "message");
-    if (!str_eq(json_str(call, "id"), id))
+    if (!map_get(&s->m.p.disk.calls, id))
         sim_broken(s, "an effect is durable before it leaves the manager", "%s %s", op, id);
 }
 
@@ -223,6 +220,8 @@ static void nothing_is_left_over(struct sim *s) {
         size_t pos = 0;
         const char *key;
         void *value;
+        if (!core_server(s->m.c, v->id))
+            continue; /* removed from the inventory, with nothing on it */
         while (map_next(&v->files, &pos, &key, &value))
             if (!map_get(&s->m.p.disk.live, key))
                 sim_broken(s, "no disk or template is left over", "%s on %s", key, v->name);
@@ -258,7 +257,7 @@ static void a_stopped_guest_stays_stopped(struct sim *s) {
         const char *vm = json_str(json_object_get(j, "object"), "id");
         json_t *old = map_get(&last, vm);
         bool order = strncmp(json_str(j, "kind"), "vm.", 3) == 0 && !str_eq(json_str(j, "kind"), "vm.policy");
-        if (order && (!old || strcmp(json_str(old, "started"), json_str(j, "started")) < 0)) {
+        if (order && (!old || json_int(old, "revision", 0) < json_int(j, "revision", 0))) {
             json_decref(map_put(&last, vm, json_incref(j)));
         }
         json_decref(j);

@@ -86,9 +86,13 @@ static bool at_rest(struct sim *s) {
     core_counts(s->m.c, &n);
     if (n.jobs_active || n.jobs_queued)
         return false;
-    for (int i = 0; i < s->config.servers; i++)
-        if (!s->servers[i].p.up || !s->servers[i].connected || !core_agent_is_connected(s->m.c, s->servers[i].id))
+    for (int i = 0; i < s->config.servers; i++) {
+        const struct sim_server *v = &s->servers[i];
+        if (!core_server(s->m.c, v->id))
+            continue; /* removed */
+        if (!v->p.up || !v->connected || v->deaf || v->mute || !core_agent_is_connected(s->m.c, v->id))
             return false;
+    }
     return true;
 }
 

@@ -157,7 +157,8 @@ static void connect(struct sim *s, struct sim_event *e) {
     struct sim_server *v = &s->servers[e->server];
     if (v->connected || !v->p.up || e->a != v->p.epoch || sim_deferred(s, &v->p, e))
         return;
-    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until) {
+    /* One that has been removed is refused: its certificate is unknown. */
+    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until || !core_server(s->m.c, v->id)) {
         server_connect_later(s, e->server);
         return;
     }

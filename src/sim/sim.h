@@ -90,6 +90,7 @@ struct disk_commit {
 };
 struct sim_disk {
     struct map live;      /* key: char * value; durable */
+    struct map calls;     /* ids of calls that were durable in a job's record */
     struct list queue;    /* handed in, not yet durable */
     bool flushing, failed;
     int64_t broken_until; /* us */
