@@ -6,13 +6,14 @@
 
 #define DIAL_MIN_MS 200
 #define DIAL_MAX_MS 5000
-#define DIAL_VERSION_MS 60000
+#define DIAL_SLOWLY_MS 60000
 #define CONNECT_TIMEOUT_MS 10000
 #define PING_MS 5000
 #define TRIM_SAMPLES 3
 #define MESSAGE_MAX (4U << 20)
 
-enum { CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REPLACED = 4003 };
+/* HTTP_REFUSED: the certificate is not the authority's, or nobody's; a manager restored from a copy may know it again. */
+enum { HTTP_REFUSED = 401, CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REPLACED = 4003 };
 
 static void dial(struct agent *a);
 
@@ -23,11 +24,11 @@ static void dial_later(struct agent *a, int64_t delay) {
     /* Half of it by chance, so that a thousand agents do not come back in one moment. */
     uint64_t ms = (uint64_t)(delay / 2) + random_u64() % (uint64_t)(delay / 2 + 1);
     uv_timer_start(&a->dial, on_dial, ms, 0);
+    a->dial_tries++;
 }
 
 static void dial_again(struct agent *a) {
     int64_t delay = (int64_t)DIAL_MIN_MS << (a->dial_tries < 5 ? a->dial_tries : 5);
-    a->dial_tries++;
     dial_later(a, delay < DIAL_MAX_MS ? delay : DIAL_MAX_MS);
 }
 
@@ -84,9 +85,10 @@ static void log_lost(struct agent *a, int code, const char *reason) {
     if (code == CLOSE_VERSION)
         log_error("the manager at %s refuses version %s of this agent: %s; trying again each minute", a->identity.host,
                   TARN_VERSION, reason);
-    else if (code == CLOSE_UNKNOWN)
-        log_error("the manager does not know this server (%s) any more: join it again with tarn-agent join; its guests go on",
-                  name);
+    else if (code == CLOSE_UNKNOWN || (code == HTTP_REFUSED && first))
+        log_error("the manager at %s does not know this server (%s): if it was removed, join it again with tarn-agent join "
+                  "--force; its guests go on",
+                  a->identity.host, name);
     else if (code == CLOSE_REPLACED)
         log_error("another tarn-agent has connected as %s: this one stays away. Does a second one run with a copy of %s?", name,
                   a->state_dir);
@@ -107,8 +109,8 @@ static void on_close(void *ctx, struct ws_client *c, int code, const char *reaso
     agent_end(a);
     if (code == CLOSE_UNKNOWN || code == CLOSE_REPLACED)
         a->connection_state = CONNECTION_OFF;
-    else if (code == CLOSE_VERSION)
-        dial_later(a, DIAL_VERSION_MS);
+    else if (code == CLOSE_VERSION || code == HTTP_REFUSED)
+        dial_later(a, DIAL_SLOWLY_MS);
     else
         dial_again(a);
 }

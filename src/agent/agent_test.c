@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What of the agent's shell needs no manager. */
+#include "agent/agent.h"
+#include "agent/delay.h"
+#include "agent/sim.h"
+
+#include "os/file.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void urls(void **state) {
+    static const struct {
+        const char *url, *host;
+        int port;
+    } good[] = {
+        {"https://manager.example", "manager.example", 8443}, {"https://127.0.0.1:9000", "127.0.0.1", 9000},
+        {"https://manager.example:1/", "manager.example", 1}, {"https://[::1]:8443", "::1", 8443},
+        {"https://[2001:db8::1]", "2001:db8::1", 8443},
+    };
+    static const char *const bad[] = {"", "manager.example", "http://x", "https://", "https://:80", "https://x:", "https://x:0",
+                                      "https://x:65536", "https://x:8443/api", "https://[::1", "https://x:12ab"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        char *host;
+        int port;
+        assert_int_equal(manager_url_parse(good[i].url, &host, &port, NULL), 0);
+        assert_string_equal(host, good[i].host);
+        assert_int_equal(port, good[i].port);
+        free(host);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char *host = NULL;
+        int port;
+        struct error e = ERROR_INIT;
+        assert_true(manager_url_parse(bad[i], &host, &port, &e) < 0);
+        assert_null(host);
+        error_done(&e);
+    }
+}
+
+static void identities(void **state) {
+    char dir[] = "/tmp/agent-test-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    struct identity i;
+    struct error e = ERROR_INIT;
+    assert_true(identity_load(dir, &i, &e) < 0);
+    assert_int_equal(e.code, ERR_NOT_FOUND);
+    assert_non_null(strstr(e.message, "tarn-agent join"));
+    error_done(&e);
+    assert_int_equal(identity_save(dir, "https://m:1234", "s1", "id", "KEY", "CERT", "CA", NULL), 0);
+    assert_int_equal(identity_load(dir, &i, NULL), 0);
+    assert_string_equal(i.host, "m");
+    assert_int_equal(i.port, 1234);
+    assert_string_equal(i.name, "s1");
+    assert_string_equal(i.server, "id");
+    struct stat st;
+    assert_int_equal(stat(i.key_path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0600);
+    identity_done(&i);
+    assert_int_equal(remove_tree_at(AT_FDCWD, dir), 0);
+}
+
+static void sim_options(void **state) {
+    int n = 0;
+    assert_int_equal(sim_parse("servers=100", &n, NULL), 0);
+    assert_int_equal(n, 100);
+    static const char *const bad[] = {"", "servers", "servers=", "servers=0", "servers=-1", "servers=1001", "servers=5x", "vms=5"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_true(sim_parse(bad[i], &n, NULL) < 0);
+}
+
+static char order[8];
+static void note(void *ctx) { strcat(order, ctx); }
+static struct delay *queue;
+static void note_and_add(void *ctx) {
+    strcat(order, ctx);
+    delay_add(queue, note, note, (void *)"c");
+}
+
+static void delays(void **state) {
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    queue = delay_new(&loop, 1);
+    delay_add(queue, note_and_add, note, (void *)"a");
+    delay_add(queue, note, note, (void *)"b");
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_string_equal(order, "abc");
+    delay_add(queue, note, note, (void *)"d"); /* dropped */
+    delay_free(queue);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_string_equal(order, "abcd");
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
+static void facts(void **state) {
+    struct api_hardware h;
+    api_hardware_init(&h);
+    facts_hardware(&h);
+    assert_true(h.cpus >= 1 && h.sockets >= 1 && h.cores >= 1);
+    assert_true(h.memory > 64 << 20);
+    assert_string_not_equal(h.kernel, "");
+    assert_string_not_equal(h.os, "");
+    api_hardware_done(&h);
+    assert_null(facts_read("/proc/no-such-file"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(urls),   cmocka_unit_test(identities), cmocka_unit_test(sim_options),
+        cmocka_unit_test(delays), cmocka_unit_test(facts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
