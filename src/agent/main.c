@@ -161,7 +161,7 @@ static int begin(const struct options *o, const char *state, struct error *e) {
         return error_set(e, ERR_INVALID, "--guest-user needs root: without it guests run as the agent's own user");
     struct agent_config config = {.loop = &process.loop,
                                   .ws = process.ws,
-                                  .driver = &AGENT_DRIVER,
+                                  .driver = &hypervisor_qemu,
                                   .state_dir = state,
                                   .guest_user = o->guest_user};
     return add_agent(&config, e);
