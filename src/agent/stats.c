@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define SAMPLE_MS 2000
+#define TRIM_AGAIN 30 /* samples: a minute */
 
 struct server_sample {
     int64_t at; /* mono, ms */
@@ -197,8 +198,10 @@ void stats_forget(struct agent *a) {
 static void on_sample(uv_timer_t *timer) {
     struct agent *a = timer->data;
     channel_check_all(a);
-    if (a->trim_in && --a->trim_in == 0)
+    if (a->trim_in && --a->trim_in == 0) {
         trim_memory();
+        a->trim_in = TRIM_AGAIN;
+    }
     if (a->connection_state != CONNECTION_WELCOME)
         return;
     struct api_stats_sample sample = {.has_server = true};
