@@ -30,7 +30,7 @@ static void disk_free(struct task *t) {
 static int64_t round_up_512(int64_t v) { return (v + 511) & ~INT64_C(511); }
 
 /* The template's disk goes to convert.chain[0], its backing name to backing; the wanted size is settled. */
-static int open_template(struct disk_task *d, char backing[static BACKING_NAME_MAX]) {
+static int open_template(struct disk_task *d, char backing[static BACKING_NAME_MAX], int64_t *ret_size) {
     int64_t size;
     if (str_empty(d->a.template))
         return 0;
@@ -98,6 +98,22 @@ static int make_empty(struct disk_task *d, const char *backing) {
     return r;
 }
 
+/* A full copy of the same size is the template's file itself: at once where the file system has reflinks. */
+static int make_copy(struct disk_task *d) {
+    struct stat st;
+    if (fstat(d->convert.chain[0], &st) < 0 || (unlinkat(d->dir, d->temporary, 0) < 0 && errno != ENOENT))
+        return -errno;
+    d->convert.target = open_beneath(d->dir, d->temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (d->convert.target < 0)
+        return d->convert.target;
+    int r = storage_own(d->t.storage, d->convert.target);
+    if (r == 0)
+        r = file_copy(&d->t, d->convert.chain[0], d->convert.target, st.st_size, "copying");
+    if (r == 0)
+        r = convert_seal(&d->t, &d->convert, d->dir, d->temporary, d->name, false);
+    return r < 0 ? r : TASK_DONE;
+}
+
 static int disk_prepare(struct task *t) {
     struct disk_task *d = container_of(t, struct disk_task, t);
     char backing[BACKING_NAME_MAX] = "";
@@ -109,13 +125,16 @@ static int disk_prepare(struct task *t) {
     d->dir = open_beneath(t->dirfd, "disks", O_RDONLY | O_DIRECTORY, 0);
     if (d->dir < 0)
         return d->dir;
-    int r = open_template(d, backing);
+    int64_t size = 0; /* the template's */
+    int r = open_template(d, backing, &size);
     bool full = t->type->heavy;
     if (r < 0 || (r = find_existing(d, full ? "" : backing)) != 0)
         return r < 0 ? r : TASK_DONE;
     if (!full)
         return make_empty(d, backing);
     d->convert.size = d->a.size;
+    if (d->a.size == size)
+        return make_copy(d);
     r = convert_make_target(t, &d->convert, d->dir, d->temporary);
     return r < 0 ? r : TASK_CHILD;
 }

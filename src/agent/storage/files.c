@@ -37,11 +37,15 @@ int file_allocated(int fd, int64_t *ret_size, int64_t *ret_allocated) {
     return 0;
 }
 
-int dir_sync(int dirfd, const char *name) {
-    _cleanup_close_ int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
+int make_dir_durably(int dirfd, const char *parent, const char *name) {
+    int fd = open_beneath(dirfd, name, O_RDONLY | O_DIRECTORY, 0);
+    if (fd != -ENOENT)
         return fd;
-    return fsync(fd) < 0 ? -errno : 0;
+    _cleanup_close_ int made = make_dir(dirfd, name, 0700),
+                        above = open_beneath(dirfd, parent, O_RDONLY | O_DIRECTORY, 0);
+    if (made < 0 || above < 0)
+        return made < 0 ? made : above;
+    return fsync(above) < 0 ? -errno : TAKE_FD(made);
 }
 
 int open_regular(int dirfd, const char *name, int flags) {

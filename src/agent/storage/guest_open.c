@@ -117,7 +117,7 @@ static int open_guest_dir(struct guest_task *g) {
     if (!p)
         return error_set(&g->t.error, ERR_INVALID,
                          "the virtual machine has no repository for its firmware variables and seed");
-    g->dir = make_dir(p->dirfd, name, 0700);
+    g->dir = make_dir_durably(p->dirfd, "guests", name);
     return g->dir < 0 ? g->dir : 0;
 }
 

@@ -11,8 +11,9 @@
  *     uploads/ID                        partial or whole
  *
  * Functions with a `call` return at once and end in exactly one done(call); they are idempotent, and what a crash
- * leaves half made is replaced by the next call or removed by the delete. Anything slow or that reads a foreign image
- * runs in a child process (qemu-img under rlimits and as the guest user when root; tarn-seed for ISOs).
+ * leaves half made is replaced by the next call or removed by the delete. What takes time runs
+ * on a worker thread (task.h) or in a child (qemu-img under rlimits, as the guest user when root; tarn-seed for ISOs).
+ * Of a foreign image the agent itself reads only what image.h describes; its data go through qemu-img.
  */
 #pragma once
 

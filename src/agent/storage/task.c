@@ -247,7 +247,10 @@ static bool key_taken(struct storage *s, const struct task *t) {
 void storage_pump(struct storage *s) {
     struct task *t;
     list_for_each(t, &s->tasks, link) {
-        if (t->running || key_taken(s, t) || (t->type->heavy && s->heavy >= HEAVY_MAX && !task_cancelled(t)))
+        if (t->running)
+            continue;
+        /* One that is cancelled waits for nothing: it will only be refused. */
+        if (!task_cancelled(t) && (key_taken(s, t) || (t->type->heavy && s->heavy >= HEAVY_MAX)))
             continue;
         t->running = true;
         if (t->type->heavy)
@@ -290,7 +293,11 @@ struct storage *storage_new(const struct storage_config *config) {
     s->config = *config;
     s->guest_user = xstrdup(config->guest_user);
     s->config.guest_user = s->guest_user;
-    s->has_owner = geteuid() == 0 && !str_empty(s->guest_user) && user_find(s->guest_user, &s->owner, &s->group) == 0;
+    if (geteuid() == 0 && !str_empty(s->guest_user)) {
+        s->has_owner = user_find(s->guest_user, &s->owner, &s->group) == 0;
+        if (!s->has_owner)
+            log_error("there is no user %s: disk images are converted as root", s->guest_user);
+    }
     list_init(&s->tasks);
     uv_timer_init(config->loop, &s->check);
     uv_async_init(config->loop, &s->wake, on_wake);

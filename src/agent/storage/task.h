@@ -138,7 +138,8 @@ void disk_name(const char *id, char ret[static DISK_NAME_MAX]); /* disks/ID.qcow
 int user_find(const char *name, uid_t *ret_uid, gid_t *ret_gid);
 int storage_own(const struct storage *s, int fd); /* gives a file to the guest user */
 int file_allocated(int fd, int64_t *ret_size, int64_t *ret_allocated);
-int dir_sync(int dirfd, const char *name);
+/* Opens parent/…, which is made if it is absent; then parent is flushed. */
+int make_dir_durably(int dirfd, const char *parent, const char *name);
 int open_regular(int dirfd, const char *name, int flags); /* beneath; -EINVAL if it is no regular file */
 /* Opens a qcow2 of ours and checks that its backing file is `backing`. */
 int open_own_disk(struct task *t, int dirfd, const char *name, int flags, const char *backing, int64_t *ret_size);

@@ -234,7 +234,7 @@ static int make_prepare(struct task *t) {
     int r = make_names(m);
     if (r < 0 || (r = find_made(m)) != 0)
         return r < 0 ? r : TASK_DONE;
-    m->dir = make_dir(t->dirfd, folder, 0700);
+    m->dir = make_dir_durably(t->dirfd, "templates", folder);
     if (m->dir < 0)
         return m->dir;
     if (m->role != ROLE_DISK)
