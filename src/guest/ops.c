@@ -202,10 +202,14 @@ void op_begin(struct host *h, struct op *op) {
     host_dirty(h, "op", op->id);
     list_append(&h->fresh, &op->fresh);
     struct guest *g = op->guest;
-    if (g)
-        op->before = host_record_copy(&g->r);
+    if (!g) {
+        op_run(h, op);
+        return;
+    }
+    op->before = host_record_copy(&g->r);
+    _cleanup_free_ char *id = xstrdup(op->id);
     op_run(h, op);
-    if (g)
+    if (map_get(&h->ops, id) == op) /* it may have ended at once, and be forgotten */
         op->sequence = g->r.sequence;
 }
 
