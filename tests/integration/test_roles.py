@@ -30,7 +30,7 @@ def allowed(document, role, permission):
 
 
 class Roles(cluster.ClusterCase):
-    AGENTS, REPOSITORY, TEMPLATE = 0, False, False
+    TEMPLATE = False
 
     @classmethod
     def prepare(cls):
