@@ -98,7 +98,7 @@ static int check_microvm(struct maker *m) {
     const struct api_vm *vm = m->vm;
     if (vm->firmware == API_FIRMWARE_UEFI)
         return error_set_field(m->e, ERR_UNSUPPORTED, "firmware", "a microvm has no UEFI firmware; use machine q35");
-    for (size_t i = 0; i < vm->n_disks && i < m->start->n_disks; i++)
+    for (size_t i = 0; i < m->start->n_disks; i++)
         if (m->start->disks[i].bus == API_DISK_BUS_SATA)
             return error_set_field(m->e, ERR_UNSUPPORTED, "disks", "a microvm has no SATA; use bus virtio-blk or virtio-scsi");
     for (size_t i = 0; i < vm->n_nics; i++)
@@ -265,7 +265,8 @@ static void emit_chain(struct maker *m, size_t disk, const struct guest_disk_fil
         _cleanup_free_ char *file = xasprintf("disk%zu-%zu-file", disk, k);
         _cleanup_free_ char *node = k ? xasprintf("disk%zu-%zu", disk, k) : xasprintf("disk%zu", disk);
         bool qcow2 = f->chain[k].format == GUEST_DISK_QCOW2;
-        file_node(m, file, f->chain[k].fd, ro);
+        /* QEMU takes a descriptor only if its mode is what the node wants. */
+        file_node(m, file, f->chain[k].fd, f->chain[k].read_only);
         option(m, "-blockdev", "{\"driver\":\"%s\",\"node-name\":\"%s\",\"file\":\"%s\",\"read-only\":%s%s%s%s}",
                qcow2 ? "qcow2" : "raw", node, file, ro ? "true" : "false", ro ? "" : ",\"discard\":\"unmap\"",
                qcow2 ? ",\"backing\":" : "", qcow2 ? backing : "");
