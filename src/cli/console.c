@@ -26,6 +26,7 @@
 #define RETRY_FIRST_MS 300
 #define RETRY_MAX_MS 5000
 #define PIECE 16384
+#define AHEAD_MAX 4096
 #define CLOSE_VM_STOPPED 4010
 #define CLOSE_REFUSED 4013
 
@@ -43,7 +44,8 @@ struct console {
     uv_signal_t interrupts[4];
     uint64_t retry_ms;
     const char *until, *send;
-    struct buf seen; /* the end of what was written, for --until */
+    struct buf ahead; /* typed while there was no connection */
+    struct buf seen;  /* the end of what was written, for --until */
     bool found, timed_out, left;
     int result;
     struct error error;
@@ -117,6 +119,8 @@ static void input_read_piece(struct console *c) {
     }
     char *leave = c->tty ? memchr(data, LEAVE, (size_t)n) : NULL;
     size_t len = leave ? (size_t)(leave - data) : (size_t)n;
+    if (len && !c->open && c->ahead.len + len <= AHEAD_MAX)
+        buf_add(&c->ahead, data, len);
     if (len && c->open && !ws_send_binary(c->ws, data, len)) {
         c->blocked = true;
         input_arm(c);
@@ -185,6 +189,9 @@ static void on_open(void *ctx, struct ws_client *ws) {
         ws_send_binary(ws, line, strlen(line));
         c->sent_text = true;
     }
+    if (c->ahead.len)
+        ws_send_binary(ws, c->ahead.data, c->ahead.len);
+    buf_done(&c->ahead);
     input_arm(c);
 }
 
@@ -294,11 +301,11 @@ static void handles_stop(struct console *c) {
 static int console_loop(struct console *c, int64_t timeout) {
     c->tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (c->tty) {
-        if (!c->cli->quiet)
-            fprintf(stderr, "Console of %s; Ctrl-] leaves.\n", c->vm);
         int r = terminal_raw();
         if (r < 0)
             return error_set(&c->error, ERR_IO, "cannot use the terminal: %s", strerror(-r));
+        if (!c->cli->quiet)
+            fprintf(stderr, "Console of %s; Ctrl-] leaves.\r\n", c->vm);
     }
     handles_start(c, timeout);
     console_connect(c);
@@ -344,6 +351,7 @@ int console_run(struct cli *cli, struct error *e) {
     free(c.path);
     free(c.vm_path);
     buf_done(&c.seen);
+    buf_done(&c.ahead);
     error_done(&c.error);
     return r;
 }

@@ -259,9 +259,10 @@ static char *duration(const json_t *job) {
     int64_t from, to;
     if (time_parse(json_str(job, "created"), &from) < 0 || time_parse(json_str(job, "ended"), &to) < 0 || to < from)
         return xstrdup("");
-    return to - from < 60000 ? xasprintf(" in %.1f s", (double)(to - from) / 1000)
-                             : xasprintf(" in %lld min %lld s", (long long)(to - from) / 60000,
-                                         (long long)(to - from) / 1000 % 60);
+    long long ms = to - from;
+    return ms < 1000    ? xasprintf(" in %lld ms", ms)
+           : ms < 60000 ? xasprintf(" in %.1f s", (double)ms / 1000)
+                        : xasprintf(" in %lld min %lld s", ms / 60000, ms / 1000 % 60);
 }
 
 int job_print_ended(struct cli *cli, const json_t *job, struct error *e) {

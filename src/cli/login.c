@@ -31,7 +31,8 @@ static int first_contact(struct cli *cli, const char *given, char **ret_pem, str
                              cli->url.base);
         fprintf(stderr,
                 "The manager at %s is not known yet. The SHA-256 fingerprint of its CA certificate is\n  %s\n"
-                "Compare it with what tarn-manager prints when it starts.\n",
+                "Compare it with the manager's own, on its machine:\n"
+                "  openssl x509 -noout -fingerprint -sha256 -in ca.pem    (in tarn-manager's state directory)\n",
                 cli->url.base, shown);
         if (!terminal_ask_yes("Trust this manager from now on?"))
             return error_set(e, ERR_CANCELLED, "not trusted; nothing was sent");

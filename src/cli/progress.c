@@ -27,15 +27,17 @@ void progress_show(struct progress *p, const char *head, int percent, const char
         buf_addc(&line, i < full ? '#' : '-');
     buf_addf(&line, "] %3d%%  %s", percent, safe_tail);
     text_fit(&fitted, line.data, terminal_width() - 1);
-    fprintf(stderr, "\r\033[K%s", fitted.data);
-    fflush(stderr);
-    p->shown = true;
     buf_done(&line);
-    buf_done(&fitted);
+    if (str_eq(p->line, fitted.data)) {
+        buf_done(&fitted);
+        return;
+    }
+    fprintf(stderr, "\r\033[K%s", fitted.data);
+    str_take(&p->line, buf_take(&fitted));
 }
 
 void progress_clear(struct progress *p) {
-    if (p->shown)
+    if (p->line)
         fputs("\r\033[K", stderr);
-    p->shown = false;
+    str_take(&p->line, NULL);
 }

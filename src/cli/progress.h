@@ -3,11 +3,10 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stddef.h>
 
 struct progress {
     bool on;    /* stderr is a terminal and nobody asked for quiet */
-    bool shown; /* the line stands there now */
+    char *line; /* what stands there now; owned */
 };
 
 /* "HEAD [######------] 40%  TAIL"; texts need not be harmless. */

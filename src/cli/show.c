@@ -131,15 +131,13 @@ void show_value(const struct cli *cli, const json_t *value) {
     buf_done(&out);
 }
 
-/* What names an object in a script: its name, or its id; a new token's secret. */
-static const char *name_of(const json_t *object) {
-    const char *name = json_str(object, "name");
-    return *name ? name : str_or(json_str(object, "secret"), json_str(object, "id"));
-}
-
+/* What a script needs of an object: its name, or its id; of a new token its secret, in the form that tarn-agent join takes. */
 static void show_name(const json_t *object) {
-    _cleanup_free_ char *name = text_safe(name_of(object));
-    cli_write(name, strlen(name));
+    const char *secret = json_str(object, "secret"), *fingerprint = json_str(object, "ca_fingerprint");
+    bool join = *fingerprint && str_eq(json_str(json_object_get(object, "token"), "kind"), "join");
+    const char *name = str_or(json_str(object, "name"), str_or(secret, json_str(object, "id")));
+    _cleanup_free_ char *text = join ? xasprintf("%s.%s", secret, fingerprint) : text_safe(name);
+    cli_write(text, strlen(text));
     cli_write("\n", 1);
 }
 
@@ -222,7 +220,11 @@ static void print_field(const struct cli *cli, struct buf *out, const json_t *va
 }
 
 static struct column column_of(const struct api_cli_field *f) {
-    return (struct column){.path = f->name, .type = f->type, .array = f->array, .ref = f->ref, .view = f->view};
+    struct column c = {.path = f->name, .type = f->type, .array = f->array, .ref = f->ref, .view = f->view};
+    /* Samples and steps hold plain ids in fields that are called like the kind. */
+    if (!c.ref && f->type == API_CLI_STRING && (str_eq(f->name, "server") || str_eq(f->name, "vm")))
+        c.ref = f->name;
+    return c;
 }
 
 static void print_fields(const struct cli *cli, struct buf *out, const json_t *object, const struct api_cli_view *view,

@@ -48,7 +48,8 @@ static int terminal_change(int fd, void (*change)(struct termios *t)) {
         sigaction(fatal[i], &action, NULL);
     struct termios t = saved;
     change(&t);
-    if (tcsetattr(fd, TCSAFLUSH, &t) < 0) {
+    /* Not flushed: what was typed ahead is meant. */
+    if (tcsetattr(fd, TCSADRAIN, &t) < 0) {
         saved_fd = -1;
         return -errno;
     }
