@@ -12,6 +12,7 @@ struct effect_item {
     struct host_effect e;
     uint64_t after; /* held until this commit is durable; 0: until the next one that is handed out */
     const struct guest *about; /* a held guest.state */
+    uint64_t answers;          /* the order of the op whose answer this is; 0: none */
 };
 
 static struct effect_item *item_of(struct host_effect *e) { return container_of(e, struct effect_item, e); }
@@ -74,18 +75,28 @@ void host_send_state(struct host *h, const struct guest *g, json_t *frame) {
         item_of(list_entry(h->pending.prev, struct host_effect, link))->about = g;
 }
 
-void host_unsend_states(struct host *h, const struct guest *g) {
+static void unsend(struct host *h, const struct guest *about, uint64_t answers) {
     struct list *lists[] = {&h->pending, &h->held};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         struct host_effect *e, *next;
         list_for_each_safe(e, next, lists[i], link) {
-            if (item_of(e)->about != g)
+            if ((!about || item_of(e)->about != about) && (!answers || item_of(e)->answers != answers))
                 continue;
             list_remove(&e->link);
             host_effect_free(e);
         }
     }
 }
+
+void host_unsend_states(struct host *h, const struct guest *g) { unsend(h, g, 0); }
+
+void host_send_answer(struct host *h, const struct op *op) {
+    host_send_text(h, xstrdup(op->answer), true);
+    if (h->connected)
+        item_of(list_entry(h->pending.prev, struct host_effect, link))->answers = op->order;
+}
+
+void host_unsend_answer(struct host *h, const struct op *op) { unsend(h, NULL, op->order); }
 
 struct call *host_call(struct host *h, enum call_purpose purpose, int op, json_t *args, bool held) {
     struct call *c = xcalloc(1, sizeof(*c));

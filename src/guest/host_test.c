@@ -658,6 +658,20 @@ static void a_full_store_refuses_ops_and_recovers(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+static void a_refused_op_is_answered_once(void **state) {
+    struct world *w = *state;
+    start(w, VM1, "never");
+    world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
+    w->store_error = -ENOSPC;
+    world_op(w, "a/2/do", "guest.kill", vm_args(VM1)); /* ends as it begins: its answer waits in the commit that fails */
+    assert_string_equal(code(w, "a/2/do"), "no-space");
+    w->store_error = 0;
+    world_time(w, 6000);
+    world_op(w, "a/3/do", "guest.kill", vm_args(VM1));
+    assert_true(ok(w, "a/3/do"));
+    assert_int_equal(world_replies(w, "a/2/do"), 1);
+}
+
 static void answers_wait_for_the_store(void **state) {
     struct world *w = *state;
     w->hold_calls = true;
@@ -799,6 +813,7 @@ int main(void) {
         T(a_repository_that_hangs_does_not_stop_the_rest),
         T(a_repository_that_fails_is_tried_again),
         T(a_full_store_refuses_ops_and_recovers),
+        T(a_refused_op_is_answered_once),
         T(answers_wait_for_the_store),
         T(a_refused_stop_leaves_no_trace),
         T(several_commits_fail_together),

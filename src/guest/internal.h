@@ -162,6 +162,9 @@ void host_send_text(struct host *h, char *text, bool held);
 /* A guest.state, held; and takes back those that are still held. */
 void host_send_state(struct host *h, const struct guest *g, json_t *frame);
 void host_unsend_states(struct host *h, const struct guest *g);
+/* An op's answer, held; and takes back those that are still held. */
+void host_send_answer(struct host *h, const struct op *op);
+void host_unsend_answer(struct host *h, const struct op *op);
 struct call *host_call(struct host *h, enum call_purpose purpose, int op, json_t *args, bool held);
 /* Its effect if that has not come out yet, and forgets the call. True: nobody has seen the call. */
 bool host_call_drop(struct host *h, struct call *c);

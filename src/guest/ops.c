@@ -303,7 +303,7 @@ void op_finish(struct host *h, struct op *op, const struct error *error, json_t 
     json_decref(op->args);
     op->args = NULL;
     host_dirty(h, "op", op->id);
-    host_send_text(h, xstrdup(op->answer), true);
+    host_send_answer(h, op);
     if (op->forget) {
         map_remove(&h->ops, op->id);
         list_append(&h->forgotten, &op->link); /* our callers still look at it */
@@ -321,12 +321,13 @@ void op_done_call(struct host *h, struct op *op, const struct error *error, cons
     op_finish(h, op, error, json_is_object(result) ? json_deep_copy(result) : NULL);
 }
 
-/* The commit that should have recorded their beginning has failed: nobody has seen a call of theirs. */
+/* The commit that should have recorded their beginning has failed: nobody has seen a call of theirs, or an answer. */
 void op_refuse_fresh(struct host *h) {
     struct op *op;
     while ((op = list_first(&h->fresh, struct op, fresh))) {
         if (op->call)
             host_call_drop(h, op->call);
+        host_unsend_answer(h, op);
         refuse_unstored(h, op->id);
         if (op->before)
             host_guest_roll_back(h, host_guest_get(h, op->subject), op);
@@ -348,6 +349,7 @@ static void op_cancel(struct host *h, const char *id) {
             return;
         list_remove(&op->link);
         list_append(&h->fresh, &op->fresh);
+        op->order = ++h->next_order;
         op_finish(h, op, &cancelled, NULL);
     } else if (op->kind == API_AGENT_OP_GUEST_STOP && op->guest && op->guest->active == op) {
         host_guest_stop_cancel(h, op->guest);
@@ -415,7 +417,7 @@ static void op_receive(struct host *h, const char *id, const json_t *message) {
     struct op *op = api_agent_ops[kind].once ? map_get(&h->ops, id) : NULL;
     if (op) {
         if (op->state == OP_DONE)
-            host_send_text(h, xstrdup(op->answer), true);
+            host_send_answer(h, op);
         return;
     }
     _cleanup_error_ struct error e = ERROR_INIT;
