@@ -140,7 +140,7 @@ static void test_backing(void **state) {
     const char *image = in_scratch("image");
     assert_int_equal(
         run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", image, "1G", NULL), 0);
-    assert_refused(image, IMAGE_AUTO, "the changes to another file, /etc/passwd");
+    assert_refused(image, IMAGE_AUTO, "has a backing file, /etc/passwd");
     assert_refused(image, IMAGE_QCOW2, "/etc/passwd");
     assert_int_equal(run("qemu-img", "create", "-u", "-f", "qcow2", "-b", "json:{\"driver\":\"raw\",\"file\":{}}", "-F",
                          "raw", image, "1G", NULL),
@@ -199,8 +199,8 @@ static void test_qcow2_header(void **state) {
              0xff,
          },
          8,
-         "only the changes"},
-        {16, {0, 0, 0, 4}, 4, "only the changes"},
+         "backing file"},
+        {16, {0, 0, 0, 4}, 4, "backing file"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *image = in_scratch("image");

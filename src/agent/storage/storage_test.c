@@ -249,6 +249,24 @@ static void test_boot_files(void **state) {
     assert_ok();
     const char *made = in_scratch("repo/templates/%s/kernel", TEMPLATE);
     assert_int_equal(run("cmp", made, in_scratch("kernel"), NULL), 0);
+    /* a golden image of a virtual machine with this kernel */
+    call_make(TEMPLATE2, (struct source){.role = "kernel", .from_template = TEMPLATE});
+    assert_ok();
+    assert_int_equal(json_int(f.result, "size", 0), sizeof(kernel));
+    call_make(TEMPLATE2, (struct source){.role = "kernel", .from_template = TEMPLATE}); /* again, its answer was lost */
+    assert_ok();
+    call_make(TEMPLATE2, (struct source){.from_template = TEMPLATE});
+    assert_error(ERR_INVALID, "exactly one of");
+    call_make(TEMPLATE2, (struct source){.role = "initrd", .from_template = TEMPLATE2});
+    assert_error(ERR_NOT_FOUND, "has no initrd");
+    call_make(TEMPLATE2, (struct source){.role = "initrd", .from_template = TEMPLATE});
+    assert_ok();
+    call_seal(TEMPLATE2);
+    assert_ok();
+    call_template_delete(TEMPLATE);
+    assert_ok();
+    made = in_scratch("repo/templates/%s/kernel", TEMPLATE2);
+    assert_int_equal(run("cmp", made, in_scratch("kernel"), NULL), 0);
 }
 
 static void test_refused(void **state) {

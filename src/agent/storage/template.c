@@ -162,7 +162,28 @@ static int open_chain(struct make_task *m) {
 /* ---- making
  * ---------------------------------------------------------------------------------------------------------- */
 
+/* The kernel of another template: sealed files do not change, so both have the same one. */
+static int make_boot_link(struct make_task *m) {
+    if (!uuid_valid(m->a.file.from_template))
+        return error_set_field(&m->t.error, ERR_INVALID, "file.from_template", "the id of the template is no UUID");
+    _cleanup_free_ char *folder = xasprintf("templates/%s", m->a.file.from_template);
+    _cleanup_close_ int from = open_beneath(m->t.dirfd, folder, O_RDONLY | O_DIRECTORY, 0);
+    _cleanup_close_ int fd = from < 0 ? from : open_regular(from, m->name, O_RDONLY);
+    int64_t size, allocated;
+    if (fd == -ENOENT)
+        return error_set(&m->t.error, ERR_NOT_FOUND, "the template %s has no %s", m->a.file.from_template, m->name);
+    int r = fd < 0 ? fd : file_allocated(fd, &size, &allocated);
+    if (r < 0)
+        return r;
+    if (linkat(from, m->name, m->dir, m->name, 0) < 0 || fsync(m->dir) < 0)
+        return -errno;
+    task_result_disk(&m->t, size, allocated);
+    return TASK_DONE;
+}
+
 static int make_boot_file(struct make_task *m) {
+    if (!str_empty(m->a.file.from_template))
+        return make_boot_link(m);
     _cleanup_close_ int fd = str_empty(m->a.file.upload) ? open_path(m) : open_upload(m);
     if (fd < 0)
         return fd;
@@ -211,13 +232,15 @@ static int find_made(struct make_task *m) {
 static int make_names(struct make_task *m) {
     static const char *const roles[] = {"disk", "kernel", "initrd"};
     const struct api_template_file *f = &m->a.file;
-    int sources = !str_empty(f->upload) + !str_empty(f->path) + !str_empty(f->from_disk);
+    bool own = !str_empty(f->from_disk), others = !str_empty(f->from_template);
+    int sources = !str_empty(f->upload) + !str_empty(f->path) + own + others;
     for (m->role = ROLE_DISK; !str_eq(f->role, roles[m->role]); m->role++)
         if (m->role == ROLE_INITRD)
             return error_set_field(&m->t.error, ERR_INVALID, "file.role", "the role is disk, kernel or initrd");
-    if (!m->a.has_file || sources != 1 || (m->role != ROLE_DISK && !str_empty(f->from_disk)))
-        return error_set_field(&m->t.error, ERR_INVALID, "file",
-                               "exactly one of upload, path and (for a disk) from_disk is needed");
+    if (!m->a.has_file || sources != 1 || (m->role == ROLE_DISK ? others : own))
+        return error_set_field(
+            &m->t.error, ERR_INVALID, "file",
+            "exactly one of upload, path, from_disk (a disk) and from_template (a kernel) is needed");
     if (f->index < 0 || f->index > 99)
         return error_set_field(&m->t.error, ERR_INVALID, "file.index", "a template has disks 0 to 99");
     if (m->role == ROLE_DISK)

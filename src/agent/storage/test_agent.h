@@ -125,7 +125,7 @@ __attribute__((unused)) static void call_disk_delete(const char *id) {
     storage_disk_delete(f.s, ++f.last, &a);
 }
 struct source {
-    const char *role, *upload, *path, *from_disk;
+    const char *role, *upload, *path, *from_disk, *from_template;
     enum api_image_format format;
 };
 __attribute__((unused)) static void call_make(const char *template, struct source from) {
@@ -140,6 +140,7 @@ __attribute__((unused)) static void call_make(const char *template, struct sourc
     str_set(&a.file.upload, str_or(from.upload, ""));
     str_set(&a.file.path, str_or(from.path, ""));
     str_set(&a.file.from_disk, str_or(from.from_disk, ""));
+    str_set(&a.file.from_template, str_or(from.from_template, ""));
     a.file.format = from.format;
     storage_template_make(f.s, ++f.last, &a);
     api_template_make_done(&a);
