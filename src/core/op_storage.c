@@ -247,6 +247,20 @@ static int add_source(struct core *c, const struct core_request *r, const struct
     return 0;
 }
 
+/* A virtual machine that boots its template's kernel becomes a template with that kernel. */
+static int add_vm_kernel(struct core *c, const struct api_vm *vm, struct api_template *t, json_t *files, struct error *e) {
+    const struct api_template *from = CORE_GET(c, template, TEMPLATE, vm->template);
+    if (!from)
+        return 0;
+    if (!str_eq(from->repository, t->repository))
+        return error_set_field(e, ERR_INVALID, "from_vm", "its kernel is in another storage repository than the template is to be");
+    json_array_append_new(files, json_pack("{s:s, s:i, s:s}", "role", "kernel", "index", 0, "from_template", from->id));
+    if (from->initrd)
+        json_array_append_new(files, json_pack("{s:s, s:i, s:s}", "role", "initrd", "index", 0, "from_template", from->id));
+    str_set(&t->cmdline, vm->cmdline);
+    return 0;
+}
+
 static int add_vm_disks(struct core *c, struct api_template *t, json_t *files, struct error *e) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, t->from_vm);
     if (!vm->n_disks)
@@ -260,6 +274,9 @@ static int add_vm_disks(struct core *c, struct api_template *t, json_t *files, s
         json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s}", "role", "disk", "index", (int)i, "from_disk", d->id, "bus",
                                                api_disk_bus_text(vm->disks[i].bus)));
     }
+    int r = vm->direct_boot ? add_vm_kernel(c, vm, t, files, e) : 0;
+    if (r < 0)
+        return r;
     /* It becomes what the virtual machine is. */
     t->cpus = vm->cpus;
     t->memory = vm->memory;
