@@ -81,12 +81,26 @@ int error_copy(struct error *to, const struct error *from) {
     return error_set_field(to, from->code, from->field, "%s", from->message ? from->message : "");
 }
 
+/* JSON is UTF-8. A message may quote bytes that are not (a name that was cut off); it must arrive all the same. */
+static json_t *text(const char *s) {
+    json_t *j = json_string(s);
+    if (j)
+        return j;
+    char *ascii = xstrdup(s);
+    for (char *p = ascii; *p; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
+    j = json_string(ascii);
+    free(ascii);
+    return j;
+}
+
 json_t *error_print(const struct error *e) {
     json_t *j = json_object();
     json_object_set_new(j, "code", json_string(error_code_text(e->code)));
-    json_object_set_new(j, "message", json_string(e->message ? e->message : error_code_text(e->code)));
+    json_object_set_new(j, "message", text(e->message ? e->message : error_code_text(e->code)));
     if (e->field)
-        json_object_set_new(j, "field", json_string(e->field));
+        json_object_set_new(j, "field", text(e->field));
     return j;
 }
 

@@ -87,17 +87,38 @@ const char *time_format(int64_t ms, char buf[static TIME_TEXT_MAX]) {
     return buf;
 }
 
+/* n digits; what they say, or -1. */
+static int digits(const char *s, int n) {
+    int v = 0;
+    for (int i = 0; i < n; i++) {
+        if (!isdigit((unsigned char)s[i]))
+            return -1;
+        v = v * 10 + s[i] - '0';
+    }
+    return v;
+}
+
+static int days_in_month(int y, int m) {
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[m - 1] + (m == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0));
+}
+
 int time_parse(const char *s, int64_t *ret_ms) {
-    int y, mo, d, h, mi, sec, n = 0;
-    if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &sec, &n) != 6 || n != 19)
+    if (strnlen(s, 19) < 19 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':')
         return -EINVAL;
-    if (y < 1970 || mo < 1 || mo > 12 || d < 1 || d > 31 || h > 23 || mi > 59 || sec > 60 || h < 0 || mi < 0 || sec < 0)
+    int y = digits(s, 4), mo = digits(s + 5, 2), d = digits(s + 8, 2);
+    int h = digits(s + 11, 2), mi = digits(s + 14, 2), sec = digits(s + 17, 2);
+    if (y < 1970 || mo < 1 || mo > 12 || d < 1 || d > days_in_month(y, mo))
+        return -EINVAL;
+    if (h < 0 || h > 23 || mi < 0 || mi > 59 || sec < 0 || sec > 60)
         return -EINVAL;
     int64_t ms = 0;
-    s += n;
+    s += 19;
     if (*s == '.') {
         int64_t scale = 100;
-        for (s++; isdigit((unsigned char)*s); s++, scale /= 10)
+        if (digits(++s, 1) < 0)
+            return -EINVAL;
+        for (; isdigit((unsigned char)*s); s++, scale /= 10)
             ms += (*s - '0') * scale;
     }
     if (strcmp(s, "Z"))
