@@ -76,10 +76,10 @@ static void sim_options(void **state) {
 }
 
 static char order[8];
-static void note(void *ctx) { strcat(order, ctx); }
+static void note(void *ctx) { order[strlen(order)] = *(const char *)ctx; }
 static struct delay *queue;
 static void note_and_add(void *ctx) {
-    strcat(order, ctx);
+    note(ctx);
     delay_add(queue, note, note, (void *)"c");
 }
 

@@ -380,7 +380,7 @@ static struct exchange *exchange_new(struct conn *c) {
         x->content_length = -1;
         x->path = path_encode(buf);
         x->head = strcmp(methods[i].method, "HEAD") == 0;
-        strcpy(x->method, x->head ? "GET" : methods[i].method);
+        snprintf(x->method, sizeof x->method, "%s", x->head ? "GET" : methods[i].method);
         list_append(&m->exchanges[x->id % EXCHANGE_BUCKETS], &x->link);
         c->x = x;
         return x;

@@ -469,7 +469,7 @@ static void test_full_uefi(void **state) {
 /* ---- */
 
 static int group_setup(void **state) {
-    strcpy(w.dir, "/tmp/tarn-qemu-XXXXXX");
+    snprintf(w.dir, sizeof w.dir, "/tmp/tarn-qemu-XXXXXX");
     if (!mkdtemp(w.dir) || uv_loop_init(&w.loop) < 0)
         return -1;
     log_set_level(LOG_LEVEL_WARNING);
