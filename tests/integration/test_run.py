@@ -37,7 +37,7 @@ class Run(unittest.TestCase):
             out += line
             if "Ctrl-C ends it" in line:
                 break
-        self.assertIn("root@hello:~# ", out, out)
+        self.assertIn("root@hello:/root# ", out, out)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         rest_of_it = process.stdout.read()
@@ -58,7 +58,7 @@ class Run(unittest.TestCase):
         cluster.kill_pid(pid)
         third = self.run_once()
         self.assertEqual(third.returncode, 0, third.stdout + third.stderr)
-        self.assertIn("root@hello:~# ", third.stdout)
+        self.assertIn("root@hello:/root# ", third.stdout)
 
     def one_line(self, text, **env):
         done = self.run_once(**env)
