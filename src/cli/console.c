@@ -204,13 +204,13 @@ static void console_ended(struct console *c, int code, const char *reason) {
         return;
     }
     const char *state = json_str(vm, "state"), *why = json_str(vm, "state_reason");
-    bool gone = r == 0 && (str_eq(state, "stopped") || str_eq(state, "crashed") || str_eq(state, "deleting"));
-    if (gone || (r == 0 && code == CLOSE_VM_STOPPED && !str_eq(state, "running") && !str_eq(state, "starting"))) {
-        if (!c->was_open) {
-            finish(c, error_set(&c->error, ERR_CONFLICT, "%s is %s%s%s; start it with: tarn vm start %s", c->vm, state,
-                                *why ? ": " : "", why, c->vm));
-            return;
-        }
+    bool gone = str_eq(state, "stopped") || str_eq(state, "crashed") || str_eq(state, "deleting");
+    if (gone && !c->was_open) {
+        finish(c, error_set(&c->error, ERR_CONFLICT, "%s is %s%s%s; start it with: tarn vm start %s", c->vm, state,
+                            *why ? ": " : "", why, c->vm));
+        return;
+    }
+    if (gone) {
         note(c, "%s is %s%s%s", c->vm, state, *why ? ": " : "", why);
         finish(c, 0);
         return;
@@ -219,7 +219,8 @@ static void console_ended(struct console *c, int code, const char *reason) {
         finish(c, error_set(&c->error, ERR_CONFLICT, "the console is refused: %s", str_or(reason, "no reason was given")));
         return;
     }
-    if (c->retry_ms == RETRY_FIRST_MS)
+    /* A guest that is just stopping will be asked for again; there is nothing to say yet. */
+    if (c->retry_ms == RETRY_FIRST_MS && code != CLOSE_VM_STOPPED)
         note(c, "the connection is lost%s%s; connecting again%s", str_empty(reason) ? "" : ": ", str_or(reason, ""),
              c->tty ? ", Ctrl-] leaves" : "");
     uv_timer_start(&c->retry, c->retry.timer_cb, c->retry_ms, 0);

@@ -121,7 +121,9 @@ static void on_open(void *ctx, struct ws_client *ws) {
 
 static void on_close(void *ctx, struct ws_client *ws, int code, const char *reason) {
     struct viewer *v = ctx;
-    if (!v->open || code != 1000)
+    if (!v->open && v->door->once)
+        v->door->result = error_set(&v->door->error, ERR_CONFLICT, "no display: %s", str_or(reason, "the connection broke"));
+    else if (!v->open || code != 1000)
         cli_note(v->door->cli, "the display's connection ended%s%s", str_empty(reason) ? "" : ": ", str_or(reason, ""));
     viewer_close(v);
 }
@@ -243,6 +245,7 @@ int vnc_run(struct cli *cli, struct error *e) {
     }
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
     door_close(&d);
-    error_done(&d.error);
+    if (d.result < 0)
+        error_move(e, &d.error);
     return d.result;
 }
