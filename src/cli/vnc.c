@@ -164,8 +164,12 @@ static void on_signal(uv_signal_t *s, int number) { uv_stop(uv_default_loop()); 
 static int address_parse(const char *text, struct sockaddr_storage *ret, struct error *e) {
     struct url u = {0};
     _cleanup_free_ char *full = strchr(text, ':') ? xstrdup(text) : xasprintf("127.0.0.1:%s", text);
-    int64_t zero = str_eq(full, "127.0.0.1:0");
-    int r = url_parse(zero ? "127.0.0.1:1" : full, &u, NULL);
+    /* Port 0, any free one, is good here and nowhere else. */
+    size_t len = strlen(full);
+    bool zero = len > 2 && str_eq(full + len - 2, ":0");
+    if (zero)
+        full[len - 1] = '1';
+    int r = url_parse(full, &u, NULL);
     if (r < 0)
         return error_set(e, ERR_INVALID, "--listen takes an address and a port, such as 127.0.0.1:5901, not \"%s\"", text);
     int port = zero ? 0 : u.port;
