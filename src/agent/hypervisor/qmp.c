@@ -301,7 +301,7 @@ static void on_poll(uv_poll_t *p, int status, int events) {
         q->in.len += (size_t)n;
         q->in.data[q->in.len] = 0;
         lines_read(q);
-    } else if (n == 0) {
+    } else if (n == 0 || errno == ECONNRESET) { /* reset: it left something of ours unread */
         connection_close(q, "end of file");
     } else if (errno != EAGAIN && errno != EINTR) {
         connection_close(q, "connection lost");
