@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 bool seed_wanted(const struct api_vm *vm) {
     const struct api_cloud_init *c = &vm->cloud_init;
@@ -44,9 +45,24 @@ char *seed_document(const struct api_vm *vm) {
     return json_text(j);
 }
 
-int seed_spawn(struct task *t, const char *document, int fd) {
+/* In $TARN_LIBEXEC, else beside us in a build directory (src/agent, src/tools), else where it is installed. */
+static char *find_program(void) {
     const char *folder = getenv("TARN_LIBEXEC");
-    _cleanup_free_ char *program = xasprintf("%s/tarn-seed", str_or(folder, TARN_LIBEXECDIR));
+    char self[4096];
+    ssize_t n = str_empty(folder) ? readlink("/proc/self/exe", self, sizeof(self) - 1) : -1;
+    for (int i = 0; i < 2 && n > 0; i++) /* the folder above that of the program */
+        while (n > 0 && self[--n] != '/')
+            ;
+    if (n > 0) {
+        _cleanup_free_ char *beside = xasprintf("%.*s/tools/tarn-seed", (int)n, self);
+        if (access(beside, X_OK) == 0)
+            return TAKE_PTR(beside);
+    }
+    return xasprintf("%s/tarn-seed", str_or(folder, TARN_LIBEXECDIR));
+}
+
+int seed_spawn(struct task *t, const char *document, int fd) {
+    _cleanup_free_ char *program = find_program();
     const char *const argv[] = {program, NULL};
     struct child_fd fds[] = {{.from = fd, .to = 3}};
     struct child_spec spec = {

@@ -128,7 +128,7 @@ static void task_end(struct task *t) {
     list_remove(&t->link); /* before the callbacks: they may queue the next */
     if (!s->closing) {
         tell_progress(t);
-        if (t->error.code == ERR_IO && t->needs_repository)
+        if (t->needs_repository && (t->error.code == ERR_IO || t->type->heavy)) /* what is free has changed */
             repository_check(s, t->repository);
         if (t->type->ended)
             t->type->ended(t);
