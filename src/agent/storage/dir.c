@@ -112,14 +112,15 @@ static int make_mark(struct open_task *o) {
     return write_file_at(o->t.dirfd, MARK, text, strlen(text), 0644);
 }
 
-static int make_folders(struct open_task *o) {
-    static const char *const folders[] = {"templates", "disks", "guests", "uploads"};
+static const char *const folders[] = {"templates", "disks", "guests", "uploads"};
+
+static int make_folders(const struct task *t) {
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        _cleanup_close_ int fd = make_dir(o->t.dirfd, folders[i], 0700);
+        _cleanup_close_ int fd = make_dir(t->dirfd, folders[i], 0700);
         if (fd < 0)
             return fd;
     }
-    return fsync(o->t.dirfd) < 0 ? -errno : 0;
+    return fsync(t->dirfd) < 0 ? -errno : 0;
 }
 
 static int open_path(struct open_task *o) {
@@ -159,7 +160,7 @@ static int open_prepare(struct task *t) {
                          o->path);
     r = read_file_at(t->dirfd, MARK, 4096, &text, &len);
     r = r == -ENOENT ? make_mark(o) : r < 0 ? r : read_mark(o, text, len);
-    return r < 0 || o->watch ? r : make_folders(o);
+    return r < 0 || o->watch ? r : make_folders(&o->t);
 }
 
 /* ---- on the loop
@@ -274,7 +275,20 @@ void repositories_check_all(struct storage *s) {
         repository_check(s, id);
 }
 
-static int close_prepare(struct task *t) { return TASK_DONE; }
+/* One that holds nothing leaves nothing, so that another can be made in its place; one that holds something keeps its mark. */
+static int close_prepare(struct task *t) {
+    if (t->dirfd < 0)
+        return TASK_DONE;
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        if (unlinkat(t->dirfd, folders[i], AT_REMOVEDIR) < 0 && errno != ENOENT) {
+            make_folders(t);
+            return TASK_DONE;
+        }
+    }
+    unlinkat(t->dirfd, MARK, 0);
+    fsync(t->dirfd);
+    return TASK_DONE;
+}
 
 static void close_ended(struct task *t) {
     struct repository *r = t->error.code == ERR_OK ? map_remove(&t->storage->repositories, t->repository) : NULL;
@@ -288,6 +302,9 @@ void storage_repository_close(struct storage *s, uint64_t call, const struct api
         .what = "closing the repository", .size = sizeof(struct task), .prepare = close_prepare, .ended = close_ended};
     struct task *t = task_new(s, &type, call, a->repository);
     t->needs_repository = false;
+    const struct repository *r = repository_find(s, a->repository);
+    if (r && r->dirfd >= 0)
+        t->dirfd = fcntl(r->dirfd, F_DUPFD_CLOEXEC, 3);
     task_key(t, "repository", a->repository);
     task_queue(t);
 }

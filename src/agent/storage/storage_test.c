@@ -78,6 +78,18 @@ static void test_repository_vanishes(void **state) {
     assert_ok();
     call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED);
     assert_error(ERR_UNAVAILABLE, "is not open");
+    assert_true(exists(in_scratch("repo/tarn-repository.json"))); /* it holds a disk */
+}
+
+static void test_repository_closed_empty(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    struct api_repository_op a = {.repository = (char *)REPO, .path = (char *)""};
+    storage_repository_close(f.s, ++f.last, &a);
+    assert_ok();
+    assert_false(exists(in_scratch("repo/tarn-repository.json")));
+    call_repository(DISK, in_scratch("repo"), false); /* another one, in its place */
+    assert_ok();
 }
 
 /* ---- disks
@@ -611,6 +623,7 @@ int main(void) {
         T(test_repository),
         T(test_repository_half_made),
         T(test_repository_vanishes),
+        T(test_repository_closed_empty),
         T(test_blank),
         T(test_clones),
         T(test_import_formats),
