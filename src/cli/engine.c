@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #define PAGE 1000
+#define HISTORY_DEFAULT 100 /* of jobs, which are never forgotten */
 
 char *engine_path(const struct cli *cli) {
     const struct api_cli_command *row = cli->args.command->row;
@@ -92,7 +93,8 @@ static int run_list(struct cli *cli, struct error *e) {
     const char *names = args_option(a, "fields"), *filter = args_option(a, "filter"), *sort = args_option(a, "sort");
     _cleanup_columns_ struct column *columns = NULL;
     int64_t limit;
-    int r = args_number(a, "limit", 1, INT32_MAX, 0, &limit, e);
+    bool history = str_eq(row->path, "/jobs");
+    int r = args_number(a, "limit", 1, INT32_MAX, history ? HISTORY_DEFAULT : 0, &limit, e);
     if (r >= 0)
         r = columns_make(row->result, names, &columns, e);
     if (r < 0)
@@ -107,7 +109,11 @@ static int run_list(struct cli *cli, struct error *e) {
     }
     _cleanup_json_ json_t *list = NULL;
     r = engine_list(cli, row->path + 1, filter, sort, fields, limit, &list, e);
-    return r < 0 ? r : show_list(cli, list, columns);
+    if (r >= 0)
+        r = show_list(cli, list, columns);
+    if (r >= 0 && history && !args_has(a, "limit") && json_array_size(list) == HISTORY_DEFAULT)
+        cli_note(cli, "these are the last %d; --limit N shows more", HISTORY_DEFAULT);
+    return r;
 }
 
 /* ---- everything else ---- */
@@ -127,6 +133,10 @@ static int answer(struct cli *cli, json_t *object) {
     const struct command *c = cli->args.command;
     bool change = c->row->change || str_eq(c->verb, "create");
     const struct api_cli_view *view = c->row->result;
+    if (cli->output == OUTPUT_TABLE && object && *json_str(object, "ca_fingerprint") &&
+        str_eq(json_str(json_object_get(object, "token"), "kind"), "join"))
+        cli_note(cli, "on the server that joins: TARN_JOIN_TOKEN=%s.%s tarn-agent join --manager %s",
+                 json_str(object, "secret"), json_str(object, "ca_fingerprint"), cli->url.base);
     if (!object || !view || (change && view->kind && cli->output == OUTPUT_TABLE)) {
         if (cli->output == OUTPUT_TABLE)
             say_done(cli, object);

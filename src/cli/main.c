@@ -66,6 +66,25 @@ static size_t terminal_columns(void) {
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 40 ? w.ws_col : 80;
 }
 
+/* A password that a new object needs is asked for where there is somebody to ask. */
+static int passwords_ask(struct cli *cli, const struct command *c, struct error *e) {
+    for (const struct api_cli_flag *f = command_has_flags(c) ? c->row->flags : NULL; f && f->name; f++) {
+        if (!f->required || !str_eq(f->path, "password") || json_object_get(cli->args.body, "password") ||
+            !terminal_can_ask())
+            continue;
+        _cleanup_free_ char *first = NULL, *second = NULL;
+        int r = terminal_ask_secret("New password", &first, e);
+        if (r >= 0)
+            r = terminal_ask_secret("The same again", &second, e);
+        if (r >= 0 && !str_eq(first, second))
+            r = error_set(e, ERR_INVALID, "the two passwords differ");
+        if (r < 0)
+            return r;
+        body_set(cli->args.body, f->path, json_string(first));
+    }
+    return 0;
+}
+
 static int run(struct cli *cli, const struct command *c, int argc, char **argv, struct error *e) {
     int r = args_parse(c, argc, argv, &cli->args, e);
     if (r < 0)
@@ -81,7 +100,7 @@ static int run(struct cli *cli, const struct command *c, int argc, char **argv, 
         buf_done(&out);
         return 0;
     }
-    if ((r = args_check(&cli->args, e)) < 0)
+    if ((r = passwords_ask(cli, c, e)) < 0 || (r = args_check(&cli->args, e)) < 0)
         return r;
     const struct special *special = special_find(c->object, c->verb);
     if (special && !special->connect)

@@ -66,8 +66,9 @@ int terminal_raw(void) { return terminal_change(STDIN_FILENO, make_raw); }
 
 static int tty_open(void) { return open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY); }
 
+/* Somebody reads what we say: a script whose stderr goes elsewhere must not wait for an answer that nobody gives. */
 bool terminal_can_ask(void) {
-    int fd = tty_open();
+    int fd = isatty(STDERR_FILENO) ? tty_open() : -1;
     if (fd >= 0)
         close(fd);
     return fd >= 0;

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-/* There is a terminal for questions (/dev/tty). */
+/* There is a terminal for questions (/dev/tty), and a person who sees them (stderr). */
 bool terminal_can_ask(void);
 /* otherwise: the answer to an empty line; malloc'd. */
 int terminal_ask_text(const char *question, const char *otherwise, char **ret, struct error *e);
