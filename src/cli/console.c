@@ -86,8 +86,9 @@ static void until_look(struct console *c, const void *data, size_t len) {
 
 static void on_binary(void *ctx, struct ws_client *ws, const void *data, size_t len) {
     struct console *c = ctx;
-    if (write_all(STDOUT_FILENO, data, len) < 0) {
-        finish(c, errno == EPIPE ? 0 : error_set(&c->error, ERR_IO, "cannot write the output: %s", strerror(errno)));
+    int r = write_all(STDOUT_FILENO, data, len);
+    if (r < 0) {
+        finish(c, r == -EPIPE ? 0 : error_set(&c->error, ERR_IO, "cannot write the output: %s", strerror(-r)));
         return;
     }
     if (c->until && !c->found)
@@ -163,7 +164,10 @@ static void on_writable(void *ctx, struct ws_client *ws) {
 static void input_start(struct console *c) {
     uv_loop_t *loop = uv_default_loop();
     struct stat st;
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
     c->pollable = fstat(STDIN_FILENO, &st) == 0 && !S_ISREG(st.st_mode) && uv_poll_init(loop, &c->input, STDIN_FILENO) == 0;
+    /* libuv makes it non-blocking, and with it a terminal's stdout, stderr and the shell that comes after us. */
+    fcntl(STDIN_FILENO, F_SETFL, flags);
     if (c->pollable && uv_poll_start(&c->input, UV_READABLE, on_input) < 0) {
         uv_close((uv_handle_t *)&c->input, NULL);
         c->pollable = false;

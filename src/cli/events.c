@@ -12,6 +12,7 @@
 
 #define EVENTS_DEFAULT 100
 #define EVENTS_FOLLOW 10
+#define EVENTS_MISSED 1000 /* asked for after a gap */
 #define RETRY_MS 1000
 
 /* What both follow: the stream, opened again from the last revision when it breaks. */
@@ -19,6 +20,8 @@ struct tail {
     struct cli *cli;
     const char *kinds;
     int64_t revision; /* the last one seen; -1: none */
+    int64_t shown;    /* the last event's revision */
+    json_t *ids;      /* of the events of that revision: one commit may hold several */
     struct stream *stream;
     uv_timer_t retry;
     uv_signal_t interrupts[2];
@@ -160,32 +163,53 @@ static void event_line(struct tail *t, const json_t *event) {
     buf_done(&line);
 }
 
-static void event_message(struct tail *t, const json_t *message) {
-    const json_t *event = json_object_get(message, "object");
-    if (str_eq(json_str(message, "type"), "put") && str_eq(json_str(message, "kind"), "event") && json_is_object(event))
-        event_line(t, event);
-}
-
 static int events_fetch(struct cli *cli, int64_t limit, const char *fields, json_t **ret, struct error *e) {
     return engine_list(cli, "events", args_option(&cli->args, "filter"), args_option(&cli->args, "sort"), fields, limit, ret, e);
+}
+
+static void event_show(struct tail *t, const json_t *event) {
+    int64_t revision = json_int(event, "revision", 0);
+    if (revision < t->shown || (revision == t->shown && json_object_get(t->ids, json_str(event, "id"))))
+        return;
+    if (revision > t->shown)
+        json_object_clear(t->ids);
+    json_object_set_new(t->ids, json_str(event, "id"), json_null());
+    t->shown = revision;
+    event_line(t, event);
+}
+
+/* Newest first as they are listed, oldest first as they are shown. */
+static void events_show(struct tail *t, const json_t *list) {
+    for (size_t i = json_array_size(list); i-- > 0;)
+        event_show(t, json_array_get(list, i));
+}
+
+static void event_message(struct tail *t, const json_t *message) {
+    const json_t *event = json_object_get(message, "object");
+    if (str_eq(json_str(message, "type"), "resync")) {
+        /* The manager no longer knows what happened in between: it stands in the list. */
+        _cleanup_json_ json_t *list = NULL;
+        if (events_fetch(t->cli, EVENTS_MISSED, NULL, &list, NULL) >= 0)
+            events_show(t, list);
+    } else if (str_eq(json_str(message, "type"), "put") && str_eq(json_str(message, "kind"), "event") && json_is_object(event)) {
+        event_show(t, event);
+    }
 }
 
 static int event_follow(struct cli *cli, int64_t limit, struct error *e) {
     _cleanup_json_ json_t *list = NULL, *about = NULL;
     if (args_has(&cli->args, "filter") || args_has(&cli->args, "sort") || args_has(&cli->args, "fields"))
         return error_set(e, ERR_INVALID, "--follow shows all events: leave out --filter, --sort and --fields");
-    /* The revision first: what happens between the two requests is then told twice rather than never. */
+    /* The revision first: what happens between the two requests then comes twice rather than never. */
     int r = http_get(cli->http, "/about", &about, e);
     if (r >= 0)
         r = events_fetch(cli, limit, NULL, &list, e);
     if (r < 0)
         return r;
-    struct tail t = {.cli = cli, .kinds = "event", .revision = json_int(about, "revision", -1), .on_message = event_message};
-    for (size_t i = json_array_size(list); i-- > 0;) {
-        const json_t *event = json_array_get(list, i);
-        if (json_int(event, "revision", 0) <= t.revision || t.revision < 0)
-            event_line(&t, event);
-    }
+    _cleanup_json_ json_t *ids = json_object();
+    struct tail t = {.cli = cli, .kinds = "event", .revision = json_int(about, "revision", -1), .ids = ids,
+                     .on_message = event_message};
+    events_show(&t, list);
     cli_flush();
     return tail_run(&t, e);
 }

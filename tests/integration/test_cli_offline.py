@@ -384,6 +384,16 @@ class Offline(unittest.TestCase):
         self.tarn("template", "import", "t", "--initrd", image, status=2)
         self.tarn("template", "import", "t", "--disk", image, "--format", "qcow3", status=2)
 
+    def test_completion_in_bash(self):
+        self.answer(page({"id": "1", "name": "my vm"}, {"id": "2", "name": "mine"}))
+        script = f"""export PATH={os.path.dirname(CLI)}:$PATH; source <(tarn completion bash)
+            ask() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tarn; printf '%s|' "${{COMPREPLY[@]}}"; echo; }}
+            ask tarn vm sta; ask tarn vm create x --mach; ask tarn vm create x --machine ''; ask tarn vm start m; ask tarn jo"""
+        env = dict(os.environ, TARN_URL=f"https://127.0.0.1:{self.fake.port}", TARN_CA=self.dir + "/ca.pem", TARN_TOKEN="t",
+                   XDG_CONFIG_HOME=self.config)
+        done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.stdout.split("\n"), ["start|stats|", "--machine|", "q35|microvm|", "my\\ vm|mine|", "job|", ""], done.stderr)
+
     def test_closed_pipe(self):
         self.answer(page(*({"id": str(i), "name": f"vm{i}"} for i in range(20000))))
         env = dict(os.environ, TARN_URL=f"https://127.0.0.1:{self.fake.port}", TARN_CA=self.dir + "/ca.pem", TARN_TOKEN="t",
