@@ -200,7 +200,8 @@ static int positional_take(struct args *a, const char *text, struct error *e) {
         if (!c->max_args)
             return error_set(e, ERR_INVALID, "\"%s\" is too much: the command takes no names", text);
         return error_set(e, ERR_INVALID, "\"%s\" is too much: the command takes %d %s%s", text, c->max_args,
-                         c->max_args == 1 ? "argument" : "arguments", strchr(text, '=') ? "; write options with --" : "");
+                         c->max_args == 1 ? "argument" : "arguments",
+                         strchr(text, '=') ? "; write options with --" : "");
     }
     if (!utf8_valid(text))
         return error_set(e, ERR_INVALID, "argument %d is not valid UTF-8", a->n_values + 1);
@@ -271,8 +272,8 @@ int args_check(const struct args *a, struct error *e) {
         if (f->required && !c->row->change && !body_has(a->body, f->path))
             return error_set(e, ERR_INVALID, "--%s %s is missing", f->name, flag_metavar(f));
     if (c->row && c->row->change && a->body && json_object_size(a->body) == 0)
-        return error_set(e, ERR_INVALID, "nothing to change: give the fields as options; see tarn %s %s --help", c->object,
-                         c->verb);
+        return error_set(e, ERR_INVALID, "nothing to change: give the fields as options; see tarn %s %s --help",
+                         c->object, c->verb);
     return 0;
 }
 
@@ -297,13 +298,16 @@ int args_number(const struct args *a, const char *name, int64_t min, int64_t max
     errno = 0;
     long long v = strtoll(text, &end, 10);
     if (!*text || *end || errno || v < min || v > max)
-        return error_set(e, ERR_INVALID, "--%s takes a whole number from %lld to %lld, not \"%s\"", name, (long long)min,
-                         (long long)max, text);
+        return error_set(e, ERR_INVALID, "--%s takes a whole number from %lld to %lld, not \"%s\"", name,
+                         (long long)min, (long long)max, text);
     *ret = v;
     return 0;
 }
 
 enum output args_output(const struct args *a) {
     const char *s = args_option(a, "output");
-    return str_eq(s, "json") ? OUTPUT_JSON : str_eq(s, "yaml") ? OUTPUT_YAML : str_eq(s, "name") ? OUTPUT_NAME : OUTPUT_TABLE;
+    return str_eq(s, "json")   ? OUTPUT_JSON
+           : str_eq(s, "yaml") ? OUTPUT_YAML
+           : str_eq(s, "name") ? OUTPUT_NAME
+                               : OUTPUT_TABLE;
 }

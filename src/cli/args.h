@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A command's arguments against its row of the table: positional ones, global options, the options of the command's own, and
- * the flags of its body, which become JSON. Knows no server.
+ * A command's arguments against its row of the table: positional ones, global options, the options of the command's
+ * own, and the flags of its body, which become JSON. Knows no server.
  */
 #pragma once
 
@@ -26,9 +26,9 @@ struct command {
     const char *object, *verb; /* verb "" for none */
     const char *summary;
     const struct api_cli_command *row; /* NULL: the CLI's own command */
-    const char *usage;             /* the positional arguments, instead of those of the row; or NULL */
-    const struct option *options;  /* ended by a NULL name; or NULL */
-    bool body;                     /* the row's flags apply; always so for commands that are not special */
+    const char *usage;                 /* the positional arguments, instead of those of the row; or NULL */
+    const struct option *options;      /* ended by a NULL name; or NULL */
+    bool body;                         /* the row's flags apply; always so for commands that are not special */
     int min_args, max_args;
     const char *more; /* further help: examples, notes; or NULL */
 };
@@ -52,8 +52,8 @@ struct args {
 void args_done(struct args *a);
 #define _cleanup_args_ __attribute__((cleanup(args_done)))
 
-/* argv: what follows OBJECT VERB. Positional arguments that are fields of the body are put there. Whether something required
-   is missing is checked by args_check, so that --help works beside anything. */
+/* argv: what follows OBJECT VERB. Positional arguments that are fields of the body are put there. Whether something
+   required is missing is checked by args_check, so that --help works beside anything. */
 int args_parse(const struct command *c, int argc, char *const *argv, struct args *ret, struct error *e);
 int args_check(const struct args *a, struct error *e);
 

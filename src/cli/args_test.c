@@ -73,7 +73,8 @@ static void bodies(void **state) {
     expect_body("vm create x --no-start", "{\"name\":\"x\",\"start\":false}");
     expect_body("vm create x --start=false", "{\"name\":\"x\",\"start\":false}");
     expect_body("vm create x --disk size=10GiB,bus=virtio-scsi --disk disk=d1,read-only",
-                "{\"name\":\"x\",\"disks\":[{\"size\":10737418240,\"bus\":\"virtio-scsi\"},{\"disk\":\"d1\",\"read_only\":true}]}");
+                "{\"name\":\"x\",\"disks\":[{\"size\":10737418240,\"bus\":\"virtio-scsi\"},{\"disk\":\"d1\",\"read_"
+                "only\":true}]}");
     expect_body("vm create x --nic model=e1000", "{\"name\":\"x\",\"nics\":[{\"model\":\"e1000\"}]}");
     expect_body("vm create x --nic= --nic model=virtio", "{\"name\":\"x\",\"nics\":[{},{\"model\":\"virtio\"}]}");
     expect_body("vm create x --no-nic", "{\"name\":\"x\",\"nics\":[]}");
@@ -219,16 +220,22 @@ static void fingerprints(void **state) {
 static void cells(void **state) {
     struct command c;
     assert_true(command_find("vm", "list", &c));
-    json_t *vm = json_loads("{\"name\":\"x\",\"memory\":268435456,\"tags\":[\"a\",\"b\"],\"started\":\"2026-11-21T02:30:00.123Z\","
-                            "\"disks\":[{\"disk\":\"d1\",\"bus\":\"sata\"}],\"template\":\"id1\",\"direct_boot\":true}",
-                            0, NULL);
+    json_t *vm = json_loads(
+        "{\"name\":\"x\",\"memory\":268435456,\"tags\":[\"a\",\"b\"],\"started\":\"2026-11-21T02:30:00.123Z\","
+        "\"disks\":[{\"disk\":\"d1\",\"bus\":\"sata\"}],\"template\":\"id1\",\"direct_boot\":true}",
+        0, NULL);
     json_t *names = json_pack("{s:s}", "id1", "debian");
     static const struct {
         const char *path, *title, *text;
     } cases[] = {
-        {"memory", "MEMORY", "256 MiB"},       {"tags", "TAGS", "a, b"},      {"started", "STARTED", "2026-11-21T02:30:00Z"},
-        {"disks.0.bus", "BUS", "sata"},        {"disks.1.bus", "BUS", ""},    {"template", "TEMPLATE", "debian"},
-        {"direct_boot", "DIRECT BOOT", "yes"}, {"cpus", "CPUS", ""},
+        {"memory", "MEMORY", "256 MiB"},
+        {"tags", "TAGS", "a, b"},
+        {"started", "STARTED", "2026-11-21T02:30:00Z"},
+        {"disks.0.bus", "BUS", "sata"},
+        {"disks.1.bus", "BUS", ""},
+        {"template", "TEMPLATE", "debian"},
+        {"direct_boot", "DIRECT BOOT", "yes"},
+        {"cpus", "CPUS", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_columns_ struct column *columns = NULL;
@@ -283,9 +290,9 @@ static void completions(void **state) {
 int main(void) {
     text_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bodies), cmocka_unit_test(refusals),     cmocka_unit_test(options), cmocka_unit_test(whole_table),
-        cmocka_unit_test(paths),  cmocka_unit_test(urls),         cmocka_unit_test(cells),   cmocka_unit_test(fingerprints),
-        cmocka_unit_test(completions),
+        cmocka_unit_test(bodies),      cmocka_unit_test(refusals),     cmocka_unit_test(options),
+        cmocka_unit_test(whole_table), cmocka_unit_test(paths),        cmocka_unit_test(urls),
+        cmocka_unit_test(cells),       cmocka_unit_test(fingerprints), cmocka_unit_test(completions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

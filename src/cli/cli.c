@@ -40,7 +40,8 @@ void cli_note(const struct cli *cli, const char *fmt, ...) {
 void cli_print_request(const struct cli *cli, const char *method, const char *path, const json_t *body) {
     struct buf out = {0};
     if (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML) {
-        _cleanup_json_ json_t *j = json_pack("{s:s, s:s+, s:O?}", "method", method, "path", "/api/v1", path, "body", body);
+        _cleanup_json_ json_t *j =
+            json_pack("{s:s, s:s+, s:O?}", "method", method, "path", "/api/v1", path, "body", body);
         char *text = json_dumps(j, JSON_INDENT(2));
         text_escape_json(&out, text, strlen(text));
         free(text);
@@ -65,15 +66,16 @@ int cli_connect(struct cli *cli, struct error *e) {
     if (!*cli->profile.url) {
         if (cli->dry_run)
             return 0;
-        return error_set(e, ERR_UNAUTHENTICATED, str_eq(cli->profile.name, "default")
-                                                     ? "no manager is known yet"
-                                                     : "the profile \"%s\" names no manager",
+        return error_set(e, ERR_UNAUTHENTICATED,
+                         str_eq(cli->profile.name, "default") ? "no manager is known yet"
+                                                              : "the profile \"%s\" names no manager",
                          cli->profile.name);
     }
     if ((r = url_parse(cli->profile.url, &cli->url, e)) < 0)
         return r;
     if (!*cli->profile.ca)
-        return error_set(e, ERR_UNAUTHENTICATED, "no CA certificate is known for %s: sign in, or set TARN_CA", cli->url.base);
+        return error_set(e, ERR_UNAUTHENTICATED, "no CA certificate is known for %s: sign in, or set TARN_CA",
+                         cli->url.base);
     cli->http = http_new(cli->url.base, cli->profile.ca, *cli->profile.token ? cli->profile.token : NULL, cli->verbose);
     return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tarn: the command line. An engine over the generated table (src/api/cli_table.h): a row says how arguments become a request
- * and how the answer is shown. Commands that are more than one request have code of their own and stand in special.c.
+ * tarn: the command line. An engine over the generated table (src/api/cli_table.h): a row says how arguments become a
+ * request and how the answer is shown. Commands that are more than one request have code of their own and stand in
+ * special.c.
  *
  *   main.c      finds the command, reports errors, exit codes
  *   args.c      arguments → body and options      flag.c    one flag's text
@@ -70,8 +71,8 @@ int engine_run(struct cli *cli, struct error *e);
 /* The operation's path with the command's arguments in it; malloc'd. */
 char *engine_path(const struct cli *cli);
 /* All pages of GET /plural, at most limit objects (0: all): an array. */
-int engine_list(struct cli *cli, const char *plural, const char *filter, const char *sort, const char *fields, int64_t limit,
-                json_t **ret, struct error *e);
+int engine_list(struct cli *cli, const char *plural, const char *filter, const char *sort, const char *fields,
+                int64_t limit, json_t **ret, struct error *e);
 /* What a command that answers with a job does after it: waits, unless --no-wait, and prints. */
 int engine_job(struct cli *cli, json_t *job, struct error *e);
 

@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Completion: the shell's part is a few lines that ask `tarn __complete WORDS`, which answers from the table and, for names,
- * from the manager: quickly or not at all.
+ * Completion: the shell's part is a few lines that ask `tarn __complete WORDS`, which answers from the table and, for
+ * names, from the manager: quickly or not at all.
  */
+#include "cli/completion.h"
 #include "api/api.h"
 #include "base/mem.h"
 #include "cli/cli.h"
-#include "cli/completion.h"
 #include "cli/text.h"
 
 #include <stdio.h>
 
 #define NAMES_MAX 500
 
-static const char script[] =
-    "# bash completion for tarn\n"
-    "_tarn() {\n"
-    "    local line quoted\n"
-    "    COMPREPLY=()\n"
-    "    while IFS= read -r line; do\n"
-    "        printf -v quoted '%q' \"$line\"\n"
-    "        COMPREPLY+=(\"$quoted\")\n"
-    "    done < <(tarn __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
-    "}\n"
-    "complete -o bashdefault -o default -F _tarn tarn\n";
+static const char script[] = "# bash completion for tarn\n"
+                             "_tarn() {\n"
+                             "    local line quoted\n"
+                             "    COMPREPLY=()\n"
+                             "    while IFS= read -r line; do\n"
+                             "        printf -v quoted '%q' \"$line\"\n"
+                             "        COMPREPLY+=(\"$quoted\")\n"
+                             "    done < <(tarn __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null)\n"
+                             "}\n"
+                             "complete -o bashdefault -o default -F _tarn tarn\n";
 
 int completion_run(struct cli *cli, struct error *e) {
     if (!str_eq(cli->args.values[0], "bash"))
@@ -68,8 +67,7 @@ static void offer_names(struct cli *cli, json_t *out, const char *prefix, const 
         return;
     size_t i;
     json_t *object;
-    json_array_foreach(list, i, object)
-        offer(out, prefix, str_or(json_str(object, "name"), json_str(object, "id")));
+    json_array_foreach(list, i, object) offer(out, prefix, str_or(json_str(object, "name"), json_str(object, "id")));
 }
 
 static void offer_flag_values(struct cli *cli, json_t *out, const char *prefix, const struct api_cli_flag *f) {
@@ -101,7 +99,8 @@ static void offer_objects(json_t *out, const char *prefix) {
 }
 
 /* Whether the word before takes the current one as its value; then its values are offered. */
-static bool after_option(struct cli *cli, json_t *out, const struct command *c, const char *before, const char *prefix) {
+static bool after_option(struct cli *cli, json_t *out, const struct command *c, const char *before,
+                         const char *prefix) {
     static const char *const formats[] = {"table", "json", "yaml", "name"};
     if (before[0] != '-' || str_eq(before, "--"))
         return false;

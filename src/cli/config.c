@@ -175,8 +175,7 @@ int profile_names(char ***ret, struct error *e) {
     size_t n = 0;
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)profiles, key, value)
-        names[n++] = xstrdup(key);
+    json_object_foreach((json_t *)profiles, key, value) names[n++] = xstrdup(key);
     *ret = names;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * $XDG_CONFIG_HOME/tarn/config.json, mode 0600: {"profiles": {NAME: {url, ca, user, token}}}. The CA stands in a PEM file
- * beside it. TARN_URL, TARN_CA and TARN_TOKEN override a profile, TARN_PROFILE chooses one.
+ * $XDG_CONFIG_HOME/tarn/config.json, mode 0600: {"profiles": {NAME: {url, ca, user, token}}}. The CA stands in a PEM
+ * file beside it. TARN_URL, TARN_CA and TARN_TOKEN override a profile, TARN_PROFILE chooses one.
  */
 #pragma once
 
@@ -11,8 +11,8 @@
 
 struct profile {
     char *name;
-    char *url;   /* "" if none */
-    char *ca;    /* path of a PEM file */
+    char *url; /* "" if none */
+    char *ca;  /* path of a PEM file */
     char *user;
     char *token; /* "" if signed out */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tarn vm console: the serial console over a WebSocket. On a terminal the bytes go through as they are, in raw mode, until
- * Ctrl-]; elsewhere it is a pipe for scripts. When the connection drops, the virtual machine is asked for its state over
- * REST: as long as it runs, the console connects again; otherwise it says why it ended.
+ * tarn vm console: the serial console over a WebSocket. On a terminal the bytes go through as they are, in raw mode,
+ * until Ctrl-]; elsewhere it is a pipe for scripts. When the connection drops, the virtual machine is asked for its
+ * state over REST: as long as it runs, the console connects again; otherwise it says why it ended.
  */
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -20,15 +20,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LEAVE 0x1d /* Ctrl-] */
-#define CONNECT_MS 10000
-#define PING_MS 20000
-#define RETRY_FIRST_MS 300
-#define RETRY_MAX_MS 5000
-#define PIECE 16384
-#define AHEAD_MAX 4096
+#define LEAVE            0x1d /* Ctrl-] */
+#define CONNECT_MS       10000
+#define PING_MS          20000
+#define RETRY_FIRST_MS   300
+#define RETRY_MAX_MS     5000
+#define PIECE            16384
+#define AHEAD_MAX        4096
 #define CLOSE_VM_STOPPED 4010
-#define CLOSE_REFUSED 4013
+#define CLOSE_REFUSED    4013
 
 struct console {
     struct cli *cli;
@@ -165,7 +165,8 @@ static void input_start(struct console *c) {
     uv_loop_t *loop = uv_default_loop();
     struct stat st;
     int flags = fcntl(STDIN_FILENO, F_GETFL);
-    c->pollable = fstat(STDIN_FILENO, &st) == 0 && !S_ISREG(st.st_mode) && uv_poll_init(loop, &c->input, STDIN_FILENO) == 0;
+    c->pollable =
+        fstat(STDIN_FILENO, &st) == 0 && !S_ISREG(st.st_mode) && uv_poll_init(loop, &c->input, STDIN_FILENO) == 0;
     /* libuv makes it non-blocking, and with it a terminal's stdout, stderr and the shell that comes after us. */
     fcntl(STDIN_FILENO, F_SETFL, flags);
     if (c->pollable && uv_poll_start(&c->input, UV_READABLE, on_input) < 0) {
@@ -220,7 +221,8 @@ static void console_ended(struct console *c, int code, const char *reason) {
         return;
     }
     if (code == CLOSE_REFUSED && !c->was_open) {
-        finish(c, error_set(&c->error, ERR_CONFLICT, "the console is refused: %s", str_or(reason, "no reason was given")));
+        finish(c,
+               error_set(&c->error, ERR_CONFLICT, "the console is refused: %s", str_or(reason, "no reason was given")));
         return;
     }
     /* A guest that is just stopping will be asked for again; there is nothing to say yet. */
@@ -328,8 +330,11 @@ static int console_loop(struct console *c, int64_t timeout) {
 }
 
 int console_run(struct cli *cli, struct error *e) {
-    struct console c = {.cli = cli, .vm = cli->args.values[0], .retry_ms = RETRY_FIRST_MS,
-                        .until = args_option(&cli->args, "until"), .send = args_option(&cli->args, "send")};
+    struct console c = {.cli = cli,
+                        .vm = cli->args.values[0],
+                        .retry_ms = RETRY_FIRST_MS,
+                        .until = args_option(&cli->args, "until"),
+                        .send = args_option(&cli->args, "send")};
     int64_t timeout;
     int r = args_number(&cli->args, "timeout", 1, 86400 * 365, 0, &timeout, e);
     if (r < 0)
@@ -351,7 +356,8 @@ int console_run(struct cli *cli, struct error *e) {
             error_move(e, &c.error);
     }
     if (r == 0 && c.until && !c.found && !cli->dry_run && !c.left)
-        r = error_set(e, ERR_TIMEOUT, c.timed_out ? "\"%s\" was not seen within %lld s" : "the console ended before \"%s\" was seen",
+        r = error_set(e, ERR_TIMEOUT,
+                      c.timed_out ? "\"%s\" was not seen within %lld s" : "the console ended before \"%s\" was seen",
                       c.until, (long long)timeout);
     free(c.path);
     free(c.vm_path);

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#define PAGE 1000
+#define PAGE            1000
 #define HISTORY_DEFAULT 100 /* of jobs, which are never forgotten */
 
 char *engine_path(const struct cli *cli) {
@@ -41,8 +41,8 @@ static char *page_path(const char *plural, const char *filter, const char *sort,
     return buf_take(&path);
 }
 
-int engine_list(struct cli *cli, const char *plural, const char *filter, const char *sort, const char *fields, int64_t limit,
-                json_t **ret, struct error *e) {
+int engine_list(struct cli *cli, const char *plural, const char *filter, const char *sort, const char *fields,
+                int64_t limit, json_t **ret, struct error *e) {
     _cleanup_json_ json_t *all = json_array();
     _cleanup_free_ char *after = NULL;
     for (;;) {
@@ -103,7 +103,8 @@ static int run_list(struct cli *cli, struct error *e) {
     bool all = !names && (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML);
     _cleanup_free_ char *fields = all ? NULL : fields_of(row->result, cli->output == OUTPUT_NAME ? NULL : columns);
     if (cli->dry_run) {
-        _cleanup_free_ char *path = page_path(row->path + 1, filter, sort, fields, limit && limit < PAGE ? limit : PAGE, NULL);
+        _cleanup_free_ char *path =
+            page_path(row->path + 1, filter, sort, fields, limit && limit < PAGE ? limit : PAGE, NULL);
         cli_print_request(cli, "GET", path, NULL);
         return 0;
     }
@@ -122,8 +123,10 @@ static int run_list(struct cli *cli, struct error *e) {
 static void say_done(const struct cli *cli, const json_t *object) {
     const struct command *c = cli->args.command;
     const char *verb = c->verb, *name = json_str(object, "name");
-    const char *what = str_eq(verb, "create") ? "created" : str_eq(verb, "set") ? "changed" : str_eq(verb, "delete") ? "deleted"
-                                                                                                                    : "done";
+    const char *what = str_eq(verb, "create")   ? "created"
+                       : str_eq(verb, "set")    ? "changed"
+                       : str_eq(verb, "delete") ? "deleted"
+                                                : "done";
     _cleanup_free_ char *safe = text_safe(*name ? name : cli->args.n_values ? cli->args.values[0] : "");
     _cleanup_free_ char *line = xasprintf("%s %s: %s\n", c->object, safe, what);
     cli_write(line, strlen(line));
@@ -167,8 +170,8 @@ int engine_run(struct cli *cli, struct error *e) {
         return 0;
     }
     _cleanup_reply_ struct http_reply reply = {0};
-    struct http_request request = {.method = row->method, .path = path, .body = a->body, .fd = -1,
-                                   .if_match = args_option(a, "if-match")};
+    struct http_request request = {
+        .method = row->method, .path = path, .body = a->body, .fd = -1, .if_match = args_option(a, "if-match")};
     int r = http_do(cli->http, &request, &reply, e);
     if (r < 0)
         return r;

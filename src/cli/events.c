@@ -11,9 +11,9 @@
 #include <stdio.h>
 
 #define EVENTS_DEFAULT 100
-#define EVENTS_FOLLOW 10
-#define EVENTS_MISSED 1000 /* asked for after a gap */
-#define RETRY_MS 1000
+#define EVENTS_FOLLOW  10
+#define EVENTS_MISSED  1000 /* asked for after a gap */
+#define RETRY_MS       1000
 
 /* What both follow: the stream, opened again from the last revision when it breaks. */
 struct tail {
@@ -81,8 +81,12 @@ static void on_close(void *ctx, int code, const char *reason) {
 }
 
 static void tail_open(struct tail *t) {
-    struct stream_config config = {.kinds = t->kinds, .since = t->revision, .on_open = on_open, .on_message = on_message,
-                                   .on_close = on_close, .ctx = t};
+    struct stream_config config = {.kinds = t->kinds,
+                                   .since = t->revision,
+                                   .on_open = on_open,
+                                   .on_message = on_message,
+                                   .on_close = on_close,
+                                   .ctx = t};
     int r = stream_open(t->cli, &config, &t->stream, &t->error);
     if (r < 0) {
         t->result = r;
@@ -135,7 +139,10 @@ int stream_run(struct cli *cli, struct error *e) {
         r = args_number(&cli->args, "count", 1, INT64_MAX, 0, &count, e);
     if (r < 0)
         return r;
-    struct tail t = {.cli = cli, .kinds = args_option(&cli->args, "kinds"), .revision = since, .left = count,
+    struct tail t = {.cli = cli,
+                     .kinds = args_option(&cli->args, "kinds"),
+                     .revision = since,
+                     .left = count,
                      .on_message = stream_message};
     return tail_run(&t, e);
 }
@@ -157,14 +164,15 @@ static void event_line(struct tail *t, const json_t *event) {
     /* Most messages say who did it. */
     bool named = strncmp(message, actor, strlen(actor)) == 0;
     struct buf line = {0};
-    buf_addf(&line, "%s  %s%s%s%-7s%s  %s%s%s\n", when, style ? "\033[" : "", style ? style : "", style ? "m" : "", level,
-             style ? "\033[0m" : "", named ? "" : actor, named ? "" : ": ", message);
+    buf_addf(&line, "%s  %s%s%s%-7s%s  %s%s%s\n", when, style ? "\033[" : "", style ? style : "", style ? "m" : "",
+             level, style ? "\033[0m" : "", named ? "" : actor, named ? "" : ": ", message);
     cli_write(line.data, line.len);
     buf_done(&line);
 }
 
 static int events_fetch(struct cli *cli, int64_t limit, const char *fields, json_t **ret, struct error *e) {
-    return engine_list(cli, "events", args_option(&cli->args, "filter"), args_option(&cli->args, "sort"), fields, limit, ret, e);
+    return engine_list(cli, "events", args_option(&cli->args, "filter"), args_option(&cli->args, "sort"), fields, limit,
+                       ret, e);
 }
 
 static void event_show(struct tail *t, const json_t *event) {
@@ -191,7 +199,8 @@ static void event_message(struct tail *t, const json_t *message) {
         _cleanup_json_ json_t *list = NULL;
         if (events_fetch(t->cli, EVENTS_MISSED, NULL, &list, NULL) >= 0)
             events_show(t, list);
-    } else if (str_eq(json_str(message, "type"), "put") && str_eq(json_str(message, "kind"), "event") && json_is_object(event)) {
+    } else if (str_eq(json_str(message, "type"), "put") && str_eq(json_str(message, "kind"), "event") &&
+               json_is_object(event)) {
         event_show(t, event);
     }
 }
@@ -207,7 +216,10 @@ static int event_follow(struct cli *cli, int64_t limit, struct error *e) {
     if (r < 0)
         return r;
     _cleanup_json_ json_t *ids = json_object();
-    struct tail t = {.cli = cli, .kinds = "event", .revision = json_int(about, "revision", -1), .ids = ids,
+    struct tail t = {.cli = cli,
+                     .kinds = "event",
+                     .revision = json_int(about, "revision", -1),
+                     .ids = ids,
                      .on_message = event_message};
     events_show(&t, list);
     cli_flush();

@@ -195,8 +195,8 @@ static int member_add(const struct api_cli_flag *flag, char *item, json_t *objec
         buf_addf(&all, "%s%s", i ? ", " : "", names[i]);
     const char *near = text_nearest(item, names, n);
     int r = near ? error_set(e, ERR_INVALID, "%s has no key \"%s\"; did you mean %s?", flag->name, item, near)
-                 : error_set(e, ERR_INVALID, "%s takes KEY=VALUE,... with the keys %s; \"%s\" is none of them", flag->name,
-                             all.data ? all.data : "", item);
+                 : error_set(e, ERR_INVALID, "%s takes KEY=VALUE,... with the keys %s; \"%s\" is none of them",
+                             flag->name, all.data ? all.data : "", item);
     buf_done(&all);
     return r;
 }
@@ -217,7 +217,8 @@ static int object_value(const struct api_cli_flag *flag, const char *text, json_
 int flag_value(const struct api_cli_flag *flag, const char *text, json_t **ret, struct error *e) {
     _cleanup_free_ char *file = NULL;
     if (flag->type == API_CLI_FILE) {
-        int r = str_eq(flag->path, "password") ? input_read_secret(text, &file, e) : input_read(text, FILE_MAX, &file, e);
+        int r =
+            str_eq(flag->path, "password") ? input_read_secret(text, &file, e) : input_read(text, FILE_MAX, &file, e);
         if (r >= 0)
             *ret = json_string(file);
         return r;

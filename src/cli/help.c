@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #define WIDTH_DEFAULT 100
-#define WIDTH_MAX 120
-#define INDENT 2
-#define LEFT_MAX 34 /* a longer left column gets a line of its own */
+#define WIDTH_MAX     120
+#define INDENT        2
+#define LEFT_MAX      34 /* a longer left column gets a line of its own */
 
 static size_t usable(size_t width) { return !width ? WIDTH_DEFAULT : width > WIDTH_MAX ? WIDTH_MAX : width; }
 
@@ -104,8 +104,9 @@ void help_overview(struct buf *out, size_t width) {
             entry(out, c.object, c.summary, 14, width);
     buf_adds(out, "\nOptions of every command:\n");
     for (const struct option *o = options_global; o->name; o++) {
-        _cleanup_free_ char *left = o->letter ? xasprintf("-%c, --%s%s%s", o->letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "")
-                                              : xasprintf("    --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        _cleanup_free_ char *left =
+            o->letter ? xasprintf("-%c, --%s%s%s", o->letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "")
+                      : xasprintf("    --%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
         entry(out, left, o->help, 26, width);
     }
     buf_adds(out, "\nBegin with:  tarn login https://HOST:8443\n"
@@ -115,7 +116,8 @@ void help_overview(struct buf *out, size_t width) {
 void help_object(const char *object, struct buf *out, size_t width) {
     width = usable(width);
     const char *title = object_title(object);
-    buf_addf(out, "tarn %s%s%s\n\nUsage: tarn %s VERB [NAME] [--options]\n\n", object, *title ? ": " : "", title, object);
+    buf_addf(out, "tarn %s%s%s\n\nUsage: tarn %s VERB [NAME] [--options]\n\n", object, *title ? ": " : "", title,
+             object);
     struct command c;
     for (size_t i = 0; command_at(i, &c); i++)
         if (str_eq(c.object, object) && !hidden(&c))

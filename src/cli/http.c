@@ -10,9 +10,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define ANSWER_MAX (256 * 1024 * 1024)
+#define ANSWER_MAX        (256 * 1024 * 1024)
 #define CONNECT_TIMEOUT_S 10L
-#define STALL_S 60L /* an answer or upload that moves nothing for so long is given up */
+#define STALL_S           60L /* an answer or upload that moves nothing for so long is given up */
 
 struct http {
     CURL *curl;
@@ -119,7 +119,8 @@ static int explain(const struct http *h, CURLcode code, const char *detail, cons
     case CURLE_SSL_CACERT_BADFILE:
         return error_set(e, ERR_UNAVAILABLE, "the manager at %s cannot be trusted: %s", h->base, why);
     case CURLE_SSL_CONNECT_ERROR:
-        return error_set(e, ERR_UNAVAILABLE, "no TLS connection to %s: %s (is this tarn-manager's port?)", h->base, why);
+        return error_set(e, ERR_UNAVAILABLE, "no TLS connection to %s: %s (is this tarn-manager's port?)", h->base,
+                         why);
     case CURLE_ABORTED_BY_CALLBACK:
         if (t->read_errno)
             return error_set(e, ERR_IO, "reading the file failed: %s",
@@ -146,9 +147,10 @@ static int refuse(const struct http *h, const struct transfer *t, const struct h
             str_take(&e->message, xasprintf("%s; try again in %s s", e->message, t->retry_after));
         return result;
     }
-    return error_set(e, code_of_status(r->status),
-                     "%s answered with HTTP status %d and no explanation that Tarn knows (is this tarn-manager's address?)",
-                     h->base, r->status);
+    return error_set(
+        e, code_of_status(r->status),
+        "%s answered with HTTP status %d and no explanation that Tarn knows (is this tarn-manager's address?)", h->base,
+        r->status);
 }
 
 static int answer_take(const struct http *h, struct transfer *t, struct http_reply *r, struct error *e) {
@@ -183,8 +185,8 @@ static struct curl_slist *headers_make(const struct http *h, const struct http_r
     return list;
 }
 
-static void options_set(struct http *h, const struct http_request *q, struct transfer *t, const char *url, const char *body,
-                        char *detail) {
+static void options_set(struct http *h, const struct http_request *q, struct transfer *t, const char *url,
+                        const char *body, char *detail) {
     CURL *c = h->curl;
     curl_easy_reset(c); /* keeps the connection */
     curl_easy_setopt(c, CURLOPT_URL, url);
@@ -238,7 +240,8 @@ int http_do(struct http *h, const struct http_request *q, struct http_reply *ret
     if (h->verbose) {
         double seconds = 0;
         curl_easy_getinfo(h->curl, CURLINFO_TOTAL_TIME, &seconds);
-        fprintf(stderr, "tarn: %s %s: %ld, %zu bytes in %.1f ms\n", q->method, url, status, t.answer.len, seconds * 1e3);
+        fprintf(stderr, "tarn: %s %s: %ld, %zu bytes in %.1f ms\n", q->method, url, status, t.answer.len,
+                seconds * 1e3);
     }
     h->broke = code != CURLE_OK && code != CURLE_ABORTED_BY_CALLBACK && !answered;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests to the manager's REST interface: one connection that is kept open, TLS always verified against the profile's CA,
- * answers capped in size, and every failure turned into a struct error that says what to do.
+ * Requests to the manager's REST interface: one connection that is kept open, TLS always verified against the profile's
+ * CA, answers capped in size, and every failure turned into a struct error that says what to do.
  */
 #pragma once
 
@@ -43,7 +43,8 @@ void http_free(struct http *h);
 /* 0 for 2xx answers; otherwise a negative errno and the error that the manager sent, or what kept us from asking.
    ret may be NULL. */
 int http_do(struct http *h, const struct http_request *request, struct http_reply *ret, struct error *e);
-/* Whether the last failure was of the connection (the manager may not have seen the request, or its answer was lost). */
+/* Whether the last failure was of the connection (the manager may not have seen the request, or its answer was lost).
+ */
 bool http_broke(const struct http *h);
 
 /* GET path → *ret, an object; a new reference. */

@@ -34,7 +34,9 @@ static int sources_check(const struct args *a, const struct source *sources, str
     bool disk = sources[0].path, kernel = sources[1].path, initrd = sources[2].path;
     bool from_vm = json_object_get(a->body, "from_vm") != NULL;
     if (from_vm && (disk || kernel || initrd))
-        return error_set(e, ERR_INVALID, "--from-vm takes everything from the virtual machine: leave out --disk, --kernel and --initrd");
+        return error_set(
+            e, ERR_INVALID,
+            "--from-vm takes everything from the virtual machine: leave out --disk, --kernel and --initrd");
     if (!disk && !kernel && !from_vm)
         return error_set(e, ERR_INVALID, "give --disk FILE, or --kernel FILE and --initrd FILE, or --from-vm VM");
     if (initrd && !kernel)
@@ -86,7 +88,8 @@ static void leftovers(struct cli *cli, const struct source *sources, size_t n, b
     }
     if (keep)
         fprintf(stderr, "tarn: no template was made%s%s\n",
-                resume.len ? "; to go on where it stopped, give the same command with" : "", resume.len ? resume.data : "");
+                resume.len ? "; to go on where it stopped, give the same command with" : "",
+                resume.len ? resume.data : "");
     buf_done(&resume);
 }
 
@@ -111,7 +114,9 @@ int import_run(struct cli *cli, struct error *e) {
     if (r >= 0 && upload_interrupted)
         r = error_set(e, ERR_CANCELLED, "interrupted");
     if (r >= 0)
-        r = http_do(cli->http, &(struct http_request){.method = "POST", .path = "/templates", .body = a->body, .fd = -1}, &reply, e);
+        r = http_do(cli->http,
+                    &(struct http_request){.method = "POST", .path = "/templates", .body = a->body, .fd = -1}, &reply,
+                    e);
     upload_catch_interrupts(false);
     bool interrupted = upload_interrupted != 0;
     if (r < 0)

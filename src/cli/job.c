@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Following a job. The stream tells at once what changes; asking (GET /jobs/ID) finds out what happened before the stream
- * was open, and stands in for it where there is none: often at the beginning and after failures, rarely while the stream
- * works. Ctrl-C ends the waiting only: a job belongs to the manager.
+ * Following a job. The stream tells at once what changes; asking (GET /jobs/ID) finds out what happened before the
+ * stream was open, and stands in for it where there is none: often at the beginning and after failures, rarely while
+ * the stream works. Ctrl-C ends the waiting only: a job belongs to the manager.
  */
 #include "cli/job.h"
 
@@ -18,10 +18,10 @@
 #include <stdio.h>
 #include <time.h>
 
-#define POLL_FIRST_MS 40
-#define POLL_MAX_MS 1000
+#define POLL_FIRST_MS  40
+#define POLL_MAX_MS    1000
 #define POLL_STREAM_MS 10000
-#define LOST_MAX_MS 120000 /* a manager that stays away for so long is given up */
+#define LOST_MAX_MS    120000 /* a manager that stays away for so long is given up */
 
 struct follow {
     struct cli *cli;
@@ -158,8 +158,8 @@ static void on_poll(uv_timer_t *timer) {
     }
     if (f->ended)
         return;
-    f->interval = f->stream_works && r == 0 ? POLL_STREAM_MS
-                  : f->interval < POLL_FIRST_MS ? POLL_FIRST_MS
+    f->interval = f->stream_works && r == 0           ? POLL_STREAM_MS
+                  : f->interval < POLL_FIRST_MS       ? POLL_FIRST_MS
                   : f->interval * 3 / 2 > POLL_MAX_MS ? POLL_MAX_MS
                                                       : f->interval * 3 / 2;
     uv_update_time(uv_default_loop());
@@ -183,8 +183,8 @@ static void follow_start(struct follow *f) {
         f->interrupts[i].data = f;
         uv_signal_start(&f->interrupts[i], on_interrupt, numbers[i]);
     }
-    struct stream_config config = {.kinds = "job", .since = -1, .on_open = on_open, .on_message = on_message,
-                                   .on_close = on_close, .ctx = f};
+    struct stream_config config = {
+        .kinds = "job", .since = -1, .on_open = on_open, .on_message = on_message, .on_close = on_close, .ctx = f};
     stream_open(f->cli, &config, &f->stream, NULL);
 }
 

@@ -4,7 +4,8 @@
 
 #include "cli/cli.h"
 
-/* Follows the job through the stream of changes, or by asking again and again where there is no stream. 0 when it has ended
+/* Follows the job through the stream of changes, or by asking again and again where there is no stream. 0 when it has
+   ended
    (*ret is its last state), EXIT_INTERRUPTED after Ctrl-C, or a negative errno. The job itself goes on in any case. */
 int job_follow(struct cli *cli, const json_t *job, json_t **ret, struct error *e);
 bool job_has_ended(const json_t *job);

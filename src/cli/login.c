@@ -22,13 +22,15 @@ static int first_contact(struct cli *cli, const char *given, char **ret_pem, str
         return r;
     _cleanup_free_ char *shown = trust_fingerprint_show(fingerprint);
     if (given && !trust_fingerprint_is(fingerprint, given))
-        return error_set(e, ERR_FORBIDDEN, "the CA of %s has the fingerprint %s, not the one given: do not sign in there",
-                         cli->url.base, shown);
+        return error_set(e, ERR_FORBIDDEN,
+                         "the CA of %s has the fingerprint %s, not the one given: do not sign in there", cli->url.base,
+                         shown);
     if (!given) {
         if (!terminal_can_ask())
-            return error_set(e, ERR_INVALID,
-                             "the CA of %s is not known yet: give its file with --ca, or its fingerprint with --fingerprint",
-                             cli->url.base);
+            return error_set(
+                e, ERR_INVALID,
+                "the CA of %s is not known yet: give its file with --ca, or its fingerprint with --fingerprint",
+                cli->url.base);
         fprintf(stderr,
                 "The manager at %s is not known yet. The SHA-256 fingerprint of its CA certificate is\n  %s\n"
                 "Compare it with the manager's own, on its machine:\n"
@@ -92,7 +94,8 @@ static int user_and_password(struct cli *cli, const struct profile *p, char **re
     if (file)
         return input_read_secret(file, ret_password, e);
     if (!terminal_can_ask())
-        return error_set(e, ERR_INVALID, "--password-file is missing (there is no terminal to ask on); - is the standard input");
+        return error_set(e, ERR_INVALID,
+                         "--password-file is missing (there is no terminal to ask on); - is the standard input");
     return terminal_ask_secret("Password", ret_password, e);
 }
 

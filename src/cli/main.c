@@ -33,7 +33,8 @@ static int report(const struct cli *cli, const struct command *c, const struct e
     struct buf name = {0};
     if (c)
         command_name(c, &name);
-    const char *hint = c && !str_eq(c->object, "login") ? hint_of(cli, e) : NULL, *message = str_or(e->message, "failed");
+    const char *hint = c && !str_eq(c->object, "login") ? hint_of(cli, e) : NULL,
+               *message = str_or(e->message, "failed");
     if (cli->output == OUTPUT_JSON) {
         _cleanup_json_ json_t *j = error_print(e);
         json_set_str(j, "command", name.data);
@@ -127,7 +128,8 @@ static int incomplete(struct cli *cli, const char *object, const char *verb, str
             verbs[n++] = c.verb;
     const char *near = text_nearest(verb, verbs, n);
     if (near)
-        return error_set(e, ERR_INVALID, "%s has no command \"%s\"; did you mean tarn %s %s?", object, verb, object, near);
+        return error_set(e, ERR_INVALID, "%s has no command \"%s\"; did you mean tarn %s %s?", object, verb, object,
+                         near);
     return error_set(e, ERR_INVALID, "%s has no command \"%s\"; see tarn %s --help", object, verb, object);
 }
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define TEMPLATE_MAX (1024 * 1024)
-#define MARK ".\\\" COMMANDS\n"
+#define MARK         ".\\\" COMMANDS\n"
 
 /* Text that roff takes as itself. */
 static void roff(struct buf *out, const char *s) {

@@ -131,7 +131,8 @@ void show_value(const struct cli *cli, const json_t *value) {
     buf_done(&out);
 }
 
-/* What a script needs of an object: its name, or its id; of a new token its secret, in the form that tarn-agent join takes. */
+/* What a script needs of an object: its name, or its id; of a new token its secret, in the form that tarn-agent join
+ * takes. */
 static void show_name(const json_t *object) {
     const char *secret = json_str(object, "secret"), *fingerprint = json_str(object, "ca_fingerprint");
     bool join = *fingerprint && str_eq(json_str(json_object_get(object, "token"), "kind"), "join");
@@ -145,8 +146,7 @@ int show_list(struct cli *cli, const json_t *objects, const struct column *colum
     size_t i;
     json_t *object;
     if (cli->output == OUTPUT_NAME) {
-        json_array_foreach((json_t *)objects, i, object)
-            show_name(object);
+        json_array_foreach((json_t *)objects, i, object) show_name(object);
         return 0;
     }
     if (cli->output != OUTPUT_TABLE) {
@@ -314,7 +314,8 @@ void columns_free(struct column *columns) {
     free(columns);
 }
 
-static int column_add(struct column **columns, size_t *n, const struct api_cli_view *view, const char *path, struct error *e) {
+static int column_add(struct column **columns, size_t *n, const struct api_cli_view *view, const char *path,
+                      struct error *e) {
     struct column found = {0};
     int r = column_find(view, path, &found, e);
     if (r < 0)
@@ -357,8 +358,7 @@ static void ids_add(const struct column *c, const json_t *value, const char *kin
     size_t i;
     json_t *item;
     if (json_is_array(value)) {
-        json_array_foreach((json_t *)value, i, item)
-            ids_add(c, item, kind, ids);
+        json_array_foreach((json_t *)value, i, item) ids_add(c, item, kind, ids);
     } else if (str_eq(c->ref, kind)) {
         if (json_is_string(value) && json_string_length(value))
             json_object_set_new(ids, json_string_value(value), json_null());
@@ -380,8 +380,7 @@ static void names_fetch(struct cli *cli, const struct api_kind_info *kind, const
     if (json_object_size(ids) > NAMES_SINGLE) {
         if (engine_list(cli, kind->plural, NULL, NULL, "id,name", 0, &list, NULL) < 0)
             return;
-        json_array_foreach(list, i, item)
-            json_object_set(names, json_str(item, "id"), json_object_get(item, "name"));
+        json_array_foreach(list, i, item) json_object_set(names, json_str(item, "id"), json_object_get(item, "name"));
         json_decref(list);
         return;
     }
@@ -403,9 +402,8 @@ json_t *names_load(struct cli *cli, const json_t *objects, const struct column *
         _cleanup_json_ json_t *ids = json_object();
         size_t i;
         json_t *object;
-        json_array_foreach((json_t *)objects, i, object)
-            for (const struct column *c = columns; c->path; c++)
-                ids_add(c, json_at(object, c->path), api_kinds[k].name, ids);
+        json_array_foreach((json_t *)objects, i, object) for (const struct column *c = columns; c->path; c++)
+            ids_add(c, json_at(object, c->path), api_kinds[k].name, ids);
         if (json_object_size(ids))
             names_fetch(cli, &api_kinds[k], ids, names);
     }

@@ -15,8 +15,8 @@ struct column {
     const struct api_cli_view *view; /* of an object */
 };
 
-/* The columns of the view's table, or those of a list such as "name,hardware.cpus"; names NULL and a view without columns:
-   all of its fields. */
+/* The columns of the view's table, or those of a list such as "name,hardware.cpus"; names NULL and a view without
+   columns: all of its fields. */
 int columns_make(const struct api_cli_view *view, const char *names, struct column **ret, struct error *e);
 void columns_free(struct column *columns);
 static inline void columns_freep(struct column **c) { columns_free(*c); }
@@ -35,5 +35,6 @@ const json_t *json_at(const json_t *object, const char *path);
 char *show_cell(const struct column *column, const json_t *value, const json_t *names);
 /* An SGR number for states, or NULL. */
 const char *show_style(const struct column *column, const char *text);
-/* id → name of what the columns refer to in the objects; a new reference. Best effort: what cannot be found stays an id. */
+/* id → name of what the columns refer to in the objects; a new reference. Best effort: what cannot be found stays an
+ * id. */
 json_t *names_load(struct cli *cli, const json_t *objects, const struct column *columns);

@@ -6,14 +6,16 @@
 
 static const struct option login_options[] = {
     {"user", "USER", "the user's name; asked for if left out", 0},
-    {"password-file", "FILE", "read the password from the first line of FILE (- for the standard input) instead of asking", 0},
+    {"password-file", "FILE",
+     "read the password from the first line of FILE (- for the standard input) instead of asking", 0},
     {"token-file", "FILE", "use the API token in FILE instead of a user and a password", 0},
     {"ca", "FILE", "the manager's CA certificate in PEM form", 0},
     {"fingerprint", "SHA256", "trust the CA that the manager presents if it has this SHA-256 fingerprint", 0},
     {0},
 };
 static const struct option import_options[] = {
-    {"disk", "FILE", "a disk image: qcow2, raw, VMDK, VDI, VHDX or VHD; server:/PATH is a file on the repository's server", 0},
+    {"disk", "FILE",
+     "a disk image: qcow2, raw, VMDK, VDI, VHDX or VHD; server:/PATH is a file on the repository's server", 0},
     {"format", "FORMAT", "the disk image's format; default: found out", 0},
     {"kernel", "FILE", "a kernel to boot directly (also server:/PATH)", 0},
     {"initrd", "FILE", "its initramfs (also server:/PATH)", 0},
@@ -48,44 +50,93 @@ static const struct option stream_options[] = {
 };
 
 const struct special specials[] = {
-    {{.object = "login", .verb = "", .summary = "Sign in to a manager and remember it", .usage = "[URL]",
-      .options = login_options, .max_args = 1,
-      .more = "At the first contact the fingerprint of the manager's CA is shown and has to be confirmed; scripts give it with\n"
-              "--fingerprint, or the certificate itself with --ca. Later connections are always verified against that CA.\n\n"
+    {{.object = "login",
+      .verb = "",
+      .summary = "Sign in to a manager and remember it",
+      .usage = "[URL]",
+      .options = login_options,
+      .max_args = 1,
+      .more = "At the first contact the fingerprint of the manager's CA is shown and has to be confirmed; scripts give "
+              "it with\n"
+              "--fingerprint, or the certificate itself with --ca. Later connections are always verified against that "
+              "CA.\n\n"
               "  tarn login https://manager.example:8443 --user admin\n"
               "  tarn login https://127.0.0.1:8443 --ca ca.pem --user admin --password-file password"},
-     login_run, false},
+     login_run,
+     false},
     {{.object = "logout", .verb = "", .summary = "Sign out and forget the token"}, logout_run, false},
     {{.object = "profile", .verb = "list", .summary = "List the managers that are known"}, profile_list_run, false},
-    {{.object = "template", .verb = "import", .options = import_options, .body = true, .min_args = 1, .max_args = 1,
-      .more = "The files are sent to the manager; a break is made good by going on where it happened. Then a job makes the template.\n\n"
+    {{.object = "template",
+      .verb = "import",
+      .options = import_options,
+      .body = true,
+      .min_args = 1,
+      .max_args = 1,
+      .more = "The files are sent to the manager; a break is made good by going on where it happened. Then a job makes "
+              "the template.\n\n"
               "  tarn template import debian --disk debian-12-genericcloud-amd64.qcow2\n"
               "  tarn template import tiny --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0\n"
               "  tarn template import golden --from-vm web1"},
-     import_run, true},
-    {{.object = "vm", .verb = "console", .summary = "Use the serial console of a virtual machine", .options = console_options, .min_args = 1, .max_args = 1,
-      .more = "Ctrl-] leaves the console; the guest goes on. When the standard input is no terminal, what comes from there is sent and\n"
+     import_run,
+     true},
+    {{.object = "vm",
+      .verb = "console",
+      .summary = "Use the serial console of a virtual machine",
+      .options = console_options,
+      .min_args = 1,
+      .max_args = 1,
+      .more = "Ctrl-] leaves the console; the guest goes on. When the standard input is no terminal, what comes from "
+              "there is sent and\n"
               "what the guest writes is printed, for scripts:\n\n"
               "  tarn vm console hello --until 'login:' --timeout 60 < /dev/null"},
-     console_run, true},
-    {{.object = "vm", .verb = "vnc", .summary = "Open a local port for a VNC viewer to the display of a virtual machine",
-      .usage = "VM", .options = vnc_options, .min_args = 1, .max_args = 1,
+     console_run,
+     true},
+    {{.object = "vm",
+      .verb = "vnc",
+      .summary = "Open a local port for a VNC viewer to the display of a virtual machine",
+      .usage = "VM",
+      .options = vnc_options,
+      .min_args = 1,
+      .max_args = 1,
       .more = "  tarn vm vnc hello --listen 127.0.0.1:5901     and then: vncviewer 127.0.0.1:5901"},
-     vnc_run, true},
-    {{.object = "job", .verb = "watch", .summary = "Follow a job until it ends; the exit code tells how", .usage = "JOB",
-      .min_args = 1, .max_args = 1},
-     job_watch_run, true},
-    {{.object = "event", .verb = "list", .options = event_options,
+     vnc_run,
+     true},
+    {{.object = "job",
+      .verb = "watch",
+      .summary = "Follow a job until it ends; the exit code tells how",
+      .usage = "JOB",
+      .min_args = 1,
+      .max_args = 1},
+     job_watch_run,
+     true},
+    {{.object = "event",
+      .verb = "list",
+      .options = event_options,
       .more = "  tarn event list --filter severity!=info\n  tarn event list --follow"},
-     event_list_run, true},
-    {{.object = "stream", .verb = "", .summary = "Print changes of objects as they happen, one JSON object a line",
+     event_list_run,
+     true},
+    {{.object = "stream",
+      .verb = "",
+      .summary = "Print changes of objects as they happen, one JSON object a line",
       .options = stream_options},
-     stream_run, true},
-    {{.object = "completion", .verb = "", .summary = "Print the completion script for a shell", .usage = "bash", .min_args = 1,
-      .max_args = 1, .more = "  source <(tarn completion bash)"},
-     completion_run, false},
-    {{.object = "help", .verb = "", .summary = "Explain a command, or exit-codes", .usage = "[OBJECT [VERB]]", .max_args = 2},
-     help_run, false},
+     stream_run,
+     true},
+    {{.object = "completion",
+      .verb = "",
+      .summary = "Print the completion script for a shell",
+      .usage = "bash",
+      .min_args = 1,
+      .max_args = 1,
+      .more = "  source <(tarn completion bash)"},
+     completion_run,
+     false},
+    {{.object = "help",
+      .verb = "",
+      .summary = "Explain a command, or exit-codes",
+      .usage = "[OBJECT [VERB]]",
+      .max_args = 2},
+     help_run,
+     false},
     {{.object = "__manual", .verb = ""}, manual_run, false},
 };
 const size_t n_specials = sizeof specials / sizeof *specials;

@@ -10,8 +10,8 @@
 #include <stdio.h>
 
 #define MESSAGE_MAX (16 * 1024 * 1024)
-#define CONNECT_MS 10000
-#define PING_MS 20000
+#define CONNECT_MS  10000
+#define PING_MS     20000
 
 static struct ws_context *context;
 

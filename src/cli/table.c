@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "cli/text.h"
 
-#define GAP 2
+#define GAP       2
 #define NARROWEST 8 /* no column is cut below this */
 
 struct column {
@@ -25,7 +25,9 @@ struct table {
     size_t n_cells, cap;
 };
 
-struct table *table_new(void) { return xcalloc(1, sizeof(struct table)); }
+struct table *table_new(void) {
+    return xcalloc(1, sizeof(struct table));
+}
 
 void table_free(struct table *t) {
     if (!t)

@@ -110,7 +110,8 @@ static int ask(const char *prompt, bool secret, char **ret, struct error *e) {
 }
 
 int terminal_ask_text(const char *question, const char *otherwise, char **ret, struct error *e) {
-    _cleanup_free_ char *prompt = *otherwise ? xasprintf("%s [%s]: ", question, otherwise) : xasprintf("%s: ", question);
+    _cleanup_free_ char *prompt =
+        *otherwise ? xasprintf("%s [%s]: ", question, otherwise) : xasprintf("%s: ", question);
     char *answer;
     int r = ask(prompt, false, &answer, e);
     if (r < 0)

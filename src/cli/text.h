@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text for terminals: what servers and guests have named can hold anything, so it is made harmless before it is shown. */
+/* Text for terminals: what servers and guests have named can hold anything, so it is made harmless before it is shown.
+ */
 #pragma once
 
 #include "base/buf.h"

@@ -22,12 +22,16 @@ static void escapes(void **state) {
     expect_safe("hello", "hello");
     expect_safe("\033[31mred\033[0m", "\\x1b[31mred\\x1b[0m");
     expect_safe("a\nb\tc\rd\x7f", "a\\nb\\tc\\rd\\x7f");
-    expect_safe("\xc2\x9b""31m", "\\u009b31m"); /* C1: some terminals take it for ESC [ */
+    expect_safe("\xc2\x9b"
+                "31m",
+                "\\u009b31m"); /* C1: some terminals take it for ESC [ */
     expect_safe("a\xff\xc3", "a\\xff\\xc3");
-    expect_safe("\xe2\x80\xae" "gnp.exe", "\\u202egnp.exe"); /* right-to-left override */
+    expect_safe("\xe2\x80\xae"
+                "gnp.exe",
+                "\\u202egnp.exe"); /* right-to-left override */
     expect_safe("服务器", "服务器");
     expect_safe("\xf3\xa0\x80\x81", "\\U000e0001"); /* a tag character */
-    expect_safe("\xc0\xaf", "\\xc0\\xaf");         /* overlong */
+    expect_safe("\xc0\xaf", "\\xc0\\xaf");          /* overlong */
     expect_safe("\xed\xa0\x80", "\\xed\\xa0\\x80"); /* a surrogate */
     char *lines = text_safe_lines("a\n\tb\033c");
     assert_string_equal(lines, "a\n\tb\\x1bc");
@@ -119,9 +123,10 @@ static char *yaml_of(const char *json) {
 
 static void yaml_words(void **state) {
     static const char *const plain[] = {"hello", "web-1", "a b", "qemu.7", "x/y", "a@b"};
-    static const char *const quoted[] = {"",      "true", "No",    "null", "12",  "1.5", "2026-11-21", "a: b", "a #b",  "- a",
-                                         "a,b",   "[a]",  "{a}",   "&a",   "*a",  "!a",  "a ",         " a",   "a\nb",  "~",
-                                         "0x10",  "off",  "y",     "=",    "a:b", "'a'", "\"a\"",      "%a",   "服务器", "a  b"};
+    static const char *const quoted[] = {"",     "true", "No",    "null", "12",     "1.5", "2026-11-21", "a: b",
+                                         "a #b", "- a",  "a,b",   "[a]",  "{a}",    "&a",  "*a",         "!a",
+                                         "a ",   " a",   "a\nb",  "~",    "0x10",   "off", "y",          "=",
+                                         "a:b",  "'a'",  "\"a\"", "%a",   "服务器", "a  b"};
     for (size_t i = 0; i < ARRAY_LEN(plain); i++)
         assert_true(yaml_plain(plain[i]));
     for (size_t i = 0; i < ARRAY_LEN(quoted); i++)
@@ -130,8 +135,9 @@ static void yaml_words(void **state) {
 }
 
 static void yaml_blocks(void **state) {
-    char *s = yaml_of("{\"name\":\"hello\",\"empty\":\"\",\"n\":12,\"ok\":true,\"none\":null,\"tags\":[],\"o\":{},"
-                      "\"disks\":[{\"size\":1,\"bus\":\"sata\"},{\"size\":2}],\"deep\":[[1,\"2\"],[]],\"text\":\"a\\nb\"}");
+    char *s =
+        yaml_of("{\"name\":\"hello\",\"empty\":\"\",\"n\":12,\"ok\":true,\"none\":null,\"tags\":[],\"o\":{},"
+                "\"disks\":[{\"size\":1,\"bus\":\"sata\"},{\"size\":2}],\"deep\":[[1,\"2\"],[]],\"text\":\"a\\nb\"}");
     assert_string_equal(s, "name: hello\nempty: \"\"\n\"n\": 12\nok: true\nnone: null\ntags: []\no: {}\n"
                            "disks:\n  - size: 1\n    bus: sata\n  - size: 2\n"
                            "deep:\n  - - 1\n    - \"2\"\n  - []\ntext: \"a\\nb\"\n");
@@ -147,8 +153,9 @@ static void yaml_blocks(void **state) {
 int main(void) {
     text_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(escapes),  cmocka_unit_test(escapes_json), cmocka_unit_test(widths),     cmocka_unit_test(nearest),
-        cmocka_unit_test(tables),   cmocka_unit_test(yaml_words),   cmocka_unit_test(yaml_blocks),
+        cmocka_unit_test(escapes),     cmocka_unit_test(escapes_json), cmocka_unit_test(widths),
+        cmocka_unit_test(nearest),     cmocka_unit_test(tables),       cmocka_unit_test(yaml_words),
+        cmocka_unit_test(yaml_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 #include <strings.h>
 
 #define TIMEOUT_S 10L
-#define PEM_MAX (1024 * 1024)
+#define PEM_MAX   (1024 * 1024)
 
 static X509 *pem_read(const char *pem) {
     BIO *bio = BIO_new_mem_buf(pem, -1);
@@ -75,9 +75,10 @@ int trust_fetch_ca(const char *base, char **ret_pem, struct error *e) {
         if (pem)
             *ret_pem = pem;
         else
-            r = error_set(e, ERR_UNAVAILABLE,
-                          "%s does not present its CA certificate: copy ca.pem from the manager and give it with --ca FILE",
-                          base);
+            r = error_set(
+                e, ERR_UNAVAILABLE,
+                "%s does not present its CA certificate: copy ca.pem from the manager and give it with --ca FILE",
+                base);
     }
     curl_easy_cleanup(c);
     return r;

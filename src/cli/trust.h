@@ -6,7 +6,8 @@
 
 #include <stdbool.h>
 
-/* The CA certificate that ends the chain which the server at base presents (nothing is sent to it), as PEM; malloc'd. */
+/* The CA certificate that ends the chain which the server at base presents (nothing is sent to it), as PEM; malloc'd.
+ */
 int trust_fetch_ca(const char *base, char **ret_pem, struct error *e);
 /* Whether the server at base passes full verification against this CA file. */
 bool trust_verifies(const char *base, const char *ca_path);

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETRIES 5 /* in a row without any byte that arrived */
+#define RETRIES  5 /* in a row without any byte that arrived */
 #define RETRY_MS 1000
 
 volatile sig_atomic_t upload_interrupted;
@@ -52,9 +52,9 @@ static bool on_progress(void *ctx, int64_t sent) {
     char size[SIZE_TEXT_MAX], total[SIZE_TEXT_MAX], rate[SIZE_TEXT_MAX];
     if (s->progress.on) {
         int64_t speed = elapsed > 500 ? sent * 1000 / elapsed : 0;
-        _cleanup_free_ char *tail =
-            speed ? xasprintf("%s of %s, %s/s", size_format(done, size), size_format(s->size, total), size_format(speed, rate))
-                  : xasprintf("%s of %s", size_format(done, size), size_format(s->size, total));
+        _cleanup_free_ char *tail = speed ? xasprintf("%s of %s, %s/s", size_format(done, size),
+                                                      size_format(s->size, total), size_format(speed, rate))
+                                          : xasprintf("%s of %s", size_format(done, size), size_format(s->size, total));
         progress_show(&s->progress, s->name, percent, tail);
     } else if (!s->cli->quiet && percent / 10 > s->said) {
         s->said = percent / 10;
@@ -79,8 +79,8 @@ static int send_once(struct sending *s, const char *id, int64_t offset, int64_t 
         return error_set(e, ERR_IO, "cannot read %s: %s", s->name, strerror(errno));
     s->from = offset;
     s->started_ms = now_ms();
-    struct http_request request = {.method = "PUT", .path = path, .fd = s->fd, .length = s->size - offset,
-                                   .on_progress = on_progress, .ctx = s};
+    struct http_request request = {
+        .method = "PUT", .path = path, .fd = s->fd, .length = s->size - offset, .on_progress = on_progress, .ctx = s};
     _cleanup_reply_ struct http_reply reply = {0};
     int r = http_do(s->cli->http, &request, &reply, e);
     if (r >= 0)
@@ -104,8 +104,8 @@ static void pause_ms(int64_t ms) {
 
 /* Whether another try may help: the connection broke, or the manager or the agent was not there for a moment. */
 static bool may_retry(const struct sending *s, const struct error *e) {
-    return http_broke(s->cli->http) || e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT || e->code == ERR_CONFLICT ||
-           e->code == ERR_RATE;
+    return http_broke(s->cli->http) || e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT ||
+           e->code == ERR_CONFLICT || e->code == ERR_RATE;
 }
 
 static int send_all(struct sending *s, const char *id, int64_t offset, struct error *e) {
@@ -142,7 +142,8 @@ static int upload_announce(struct sending *s, const char *repository, char **ret
     if (repository)
         json_set_str(body, "repository", repository);
     _cleanup_reply_ struct http_reply reply = {0};
-    int r = http_do(s->cli->http, &(struct http_request){.method = "POST", .path = "/uploads", .body = body, .fd = -1}, &reply, e);
+    int r = http_do(s->cli->http, &(struct http_request){.method = "POST", .path = "/uploads", .body = body, .fd = -1},
+                    &reply, e);
     if (r < 0)
         return r;
     if (!*json_str(reply.body, "id"))

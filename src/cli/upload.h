@@ -6,9 +6,9 @@
 
 #include <signal.h>
 
-/* repository: a name or id, NULL for the only one. resume: ids of uploads that broke off earlier, of which the one with the
-   file's name and length is gone on with; or NULL. Returns the upload's id (malloc'd) once it is complete. After Ctrl-C, or
-   when it cannot go on, the id of what is left is in *ret too, and the result says why. */
+/* repository: a name or id, NULL for the only one. resume: ids of uploads that broke off earlier, of which the one with
+   the file's name and length is gone on with; or NULL. Returns the upload's id (malloc'd) once it is complete. After
+   Ctrl-C, or when it cannot go on, the id of what is left is in *ret too, and the result says why. */
 int upload_send(struct cli *cli, const char *path, const char *repository, const json_t *resume, char **ret,
                 struct error *e);
 /* Throws it away, in silence: for uploads that nobody will name any more. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tarn vm vnc: a TCP port on loopback; each viewer that connects gets a WebSocket to the display. The port has no password
- * of its own, therefore it is never opened on another address.
+ * tarn vm vnc: a TCP port on loopback; each viewer that connects gets a WebSocket to the display. The port has no
+ * password of its own, therefore it is never opened on another address.
  */
 #include "base/list.h"
 #include "base/mem.h"
@@ -16,9 +16,9 @@
 #include <stdio.h>
 
 #define CONNECT_MS 10000
-#define PING_MS 20000
-#define PIECE 65536
-#define QUEUE_MAX (4 * 1024 * 1024) /* for a viewer that does not read; then the display waits */
+#define PING_MS    20000
+#define PIECE      65536
+#define QUEUE_MAX  (4 * 1024 * 1024) /* for a viewer that does not read; then the display waits */
 
 struct door {
     struct cli *cli;
@@ -122,7 +122,8 @@ static void on_open(void *ctx, struct ws_client *ws) {
 static void on_close(void *ctx, struct ws_client *ws, int code, const char *reason) {
     struct viewer *v = ctx;
     if (!v->open && v->door->once)
-        v->door->result = error_set(&v->door->error, ERR_CONFLICT, "no display: %s", str_or(reason, "the connection broke"));
+        v->door->result =
+            error_set(&v->door->error, ERR_CONFLICT, "no display: %s", str_or(reason, "the connection broke"));
     else if (!v->open || code != 1000)
         cli_note(v->door->cli, "the display's connection ended%s%s", str_empty(reason) ? "" : ": ", str_or(reason, ""));
     viewer_close(v);
@@ -171,7 +172,8 @@ static int address_parse(const char *text, struct sockaddr_storage *ret, struct 
         full[len - 1] = '1';
     int r = url_parse(full, &u, NULL);
     if (r < 0)
-        return error_set(e, ERR_INVALID, "--listen takes an address and a port, such as 127.0.0.1:5901, not \"%s\"", text);
+        return error_set(e, ERR_INVALID, "--listen takes an address and a port, such as 127.0.0.1:5901, not \"%s\"",
+                         text);
     int port = zero ? 0 : u.port;
     bool loopback = url_is_loopback(&u);
     const char *host = str_eq(u.host, "localhost") ? "127.0.0.1" : u.host;
@@ -215,8 +217,7 @@ static void door_close(struct door *d) {
     for (size_t i = 0; i < ARRAY_LEN(d->interrupts); i++)
         uv_close((uv_handle_t *)&d->interrupts[i], NULL);
     struct viewer *v, *next;
-    list_for_each_safe(v, next, &d->viewers, link)
-        viewer_close(v);
+    list_for_each_safe(v, next, &d->viewers, link) viewer_close(v);
     d->once = false;
     uv_run(uv_default_loop(), UV_RUN_NOWAIT);
     cli_ws_free();
@@ -226,7 +227,8 @@ int vnc_run(struct cli *cli, struct error *e) {
     struct door d = {.cli = cli, .once = args_has(&cli->args, "once")};
     list_init(&d.viewers);
     const char *const vm[] = {cli->args.values[0]};
-    _cleanup_free_ char *vm_path = url_path("/vms/{vm}", vm, 1), *path = xasprintf("/api/v1%s/console?type=vnc", vm_path);
+    _cleanup_free_ char *vm_path = url_path("/vms/{vm}", vm, 1),
+                        *path = xasprintf("/api/v1%s/console?type=vnc", vm_path);
     d.path = path;
     if (cli->dry_run) {
         cli_print_request(cli, "GET", path + strlen("/api/v1"), NULL);
@@ -237,8 +239,9 @@ int vnc_run(struct cli *cli, struct error *e) {
     if (r < 0)
         return r;
     if (!str_eq(json_str(object, "display"), "vnc"))
-        return error_set(e, ERR_CONFLICT, "%s has no display; give it one while it is stopped: tarn vm set %s --display vnc",
-                         vm[0], vm[0]);
+        return error_set(e, ERR_CONFLICT,
+                         "%s has no display; give it one while it is stopped: tarn vm set %s --display vnc", vm[0],
+                         vm[0]);
     r = door_listen(&d, str_or(args_option(&cli->args, "listen"), "127.0.0.1:0"), e);
     if (r < 0)
         return r;

@@ -38,7 +38,9 @@ static void print_string(struct buf *out, const json_t *v) {
     free(quoted);
 }
 
-static bool nested(const json_t *v) { return (json_is_object(v) && json_object_size(v)) || (json_is_array(v) && json_array_size(v)); }
+static bool nested(const json_t *v) {
+    return (json_is_object(v) && json_object_size(v)) || (json_is_array(v) && json_array_size(v));
+}
 
 static void print_scalar(struct buf *out, const json_t *v) {
     if (json_is_string(v)) {

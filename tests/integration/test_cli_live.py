@@ -29,15 +29,16 @@ class Conversations(cluster.ClusterCase):
                     XDG_CONFIG_HOME=c.dir + "/config")
 
     def begin(self, *args, **more):
-        child = subprocess.Popen([cluster.CLI, *args], env=self.env(), stdin=more.pop("stdin", subprocess.PIPE), stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE, bufsize=0, **more)
+        child = subprocess.Popen([cluster.CLI, *args], env=self.env(), stdin=more.pop("stdin", subprocess.PIPE),
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, **more)
         self.started.append(child)
         return child
 
     def expect(self, stream, pattern, timeout=40):
         seen, deadline = b"", time.monotonic() + timeout
         while not re.search(pattern, seen):
-            self.assertTrue(select.select([stream], [], [], max(0, deadline - time.monotonic()))[0], f"{pattern} did not come: {seen[-600:]}")
+            ready = select.select([stream], [], [], max(0, deadline - time.monotonic()))[0]
+            self.assertTrue(ready, f"{pattern} did not come: {seen[-600:]}")
             data = os.read(stream.fileno(), 4096)
             self.assertTrue(data, f"it ended before {pattern}: {seen[-600:]}")
             seen += data
@@ -53,7 +54,8 @@ class Conversations(cluster.ClusterCase):
         self.tarn("vm", "console", "talker", "--until", "# ", "--timeout", "60", stdin="")
         done = self.tarn("vm", "console", "talker", "--until", "42 is it", "--timeout", "30", stdin="echo $((6*7)) is it\n")
         self.assertIn("42 is it", done.stdout)
-        done = self.tarn("vm", "console", "talker", "--send", "echo $((7*7)) too", "--until", "49 too", "--timeout", "30", stdin="")
+        self.tarn("vm", "console", "talker", "--send", "echo $((7*7)) too", "--until", "49 too", "--timeout", "30",
+                  stdin="")
         done = self.tarn("vm", "console", "talker", "--until", "never said", "--timeout", "1", stdin="", status=6)
         self.assertIn("never said", done.stderr)
         self.tarn("vm", "console", "talker", "--timeout", "1", stdin="")

@@ -25,13 +25,14 @@ def certificates(folder):
     def openssl(*args):
         subprocess.run(["openssl", *args], cwd=folder, check=True, capture_output=True)
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA", "-addext", "basicConstraints=critical,CA:TRUE")
-    openssl("req", "-x509", *key, "-keyout", "other.key", "-out", "other.pem", "-subj", "/CN=Other CA", "-addext", "basicConstraints=critical,CA:TRUE")
+    for name in ("ca", "other"):
+        openssl("req", "-x509", *key, "-keyout", name + ".key", "-out", name + ".pem", "-subj", "/CN=Test " + name,
+                "-addext", "basicConstraints=critical,CA:TRUE")
     openssl("req", "-new", *key[:-2], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=manager")
     with open(os.path.join(folder, "names"), "w") as f:
         f.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names",
-            "-out", "server.pem")
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "names", "-out", "server.pem")
     with open(os.path.join(folder, "chain.pem"), "w") as out:
         for name in ("server.pem", "ca.pem"):
             with open(os.path.join(folder, name)) as f:
@@ -77,7 +78,8 @@ class Fake:
                     if answer[0] >= 400:
                         answer = (answer[0], {"error": answer[1]})
                     text = json.dumps(answer[1]).encode()
-                    answer = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (answer[0], len(text), text)
+                    head = b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                    answer = head % (answer[0], len(text)) + text
                 s.sendall(answer)
                 if b"Connection: close" in answer:
                     return
@@ -175,8 +177,9 @@ class Offline(unittest.TestCase):
         done = self.tarn("vm", "create", "x", "-o", "json", status=2)
         self.assertEqual(json.loads(done.stderr), {"code": "invalid", "message": "must be at least 16 MiB", "field": "memory",
                                                    "command": "vm create", "exit_code": 2})
-        for status, code, exit_code in ((404, "not-found", 3), (401, "unauthenticated", 4), (409, "in-use", 5), (503, "read-only", 6),
-                                        (507, "no-space", 6), (409, "cancelled", 7), (418, "unheard-of", 1)):
+        for status, code, exit_code in ((404, "not-found", 3), (401, "unauthenticated", 4), (409, "in-use", 5),
+                                        (503, "read-only", 6), (507, "no-space", 6), (409, "cancelled", 7),
+                                        (418, "unheard-of", 1)):
             self.answer((status, {"code": code, "message": "because"}))
             self.assertIn("because", self.tarn("vm", "show", "x", status=exit_code).stderr)
         self.answer((401, {"code": "unauthenticated", "message": "the token has expired"}))
@@ -293,15 +296,19 @@ class Offline(unittest.TestCase):
                 return (200, {"user": "admin", "role": "administrator", "secret": "tok123", "csrf": "x"})
             if headers.get("authorization") != "Bearer tok123":
                 return (401, {"code": "unauthenticated", "message": "no"})
-            return (200, {"user": "admin", "role": "administrator"}) if method == "GET" else b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n"
+            if method == "GET":
+                return (200, {"user": "admin", "role": "administrator"})
+            return b"HTTP/1.1 204 X\r\nContent-Length: 0\r\n\r\n"
         self.fake.handler = answers
         url = f"https://127.0.0.1:{self.fake.port}"
         login = ("login", url, "--user", "admin", "--password-file", "-")
         self.assertIn("--fingerprint", self.tarn(*login, stdin="geheim wort\n", signed_in=False, status=2).stderr)
-        done = self.tarn(*login, "--fingerprint", self.fingerprint("other.pem"), stdin="geheim wort\n", signed_in=False, status=4)
+        done = self.tarn(*login, "--fingerprint", self.fingerprint("other.pem"), stdin="geheim wort\n", signed_in=False,
+                         status=4)
         self.assertIn(self.fingerprint(), done.stderr)
         self.assertEqual(self.fake.requests, [], "nothing is sent to a manager that is not trusted")
-        self.assertIn("wrong name", self.tarn(*login, "--fingerprint", self.fingerprint(), stdin="x\n", signed_in=False, status=4).stderr)
+        done = self.tarn(*login, "--fingerprint", self.fingerprint(), stdin="x\n", signed_in=False, status=4)
+        self.assertIn("wrong name", done.stderr)
         done = self.tarn(*login, "--fingerprint", self.fingerprint(), stdin="geheim wort\n", signed_in=False, status=0)
         self.assertNotIn("tok123", done.stdout + done.stderr)
         stored = self.config + "/tarn/config.json"
@@ -335,7 +342,7 @@ class Offline(unittest.TestCase):
             port = s.getsockname()[1]
         done = self.tarn("vm", "list", env={"TARN_URL": f"https://127.0.0.1:{port}"}, status=6)
         self.assertIn("cannot reach", done.stderr)
-        self.assertIn("http://", self.tarn("vm", "list", env={"TARN_URL": "http://127.0.0.1"}, status=2).stderr + "http://")
+        self.assertIn("HTTPS", self.tarn("vm", "list", env={"TARN_URL": "http://127.0.0.1"}, status=2).stderr)
 
     # ---- uploads ----
 
@@ -392,13 +399,15 @@ class Offline(unittest.TestCase):
         env = dict(os.environ, TARN_URL=f"https://127.0.0.1:{self.fake.port}", TARN_CA=self.dir + "/ca.pem", TARN_TOKEN="t",
                    XDG_CONFIG_HOME=self.config)
         done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60)
-        self.assertEqual(done.stdout.split("\n"), ["start|stats|", "--machine|", "q35|microvm|", "my\\ vm|mine|", "job|", ""], done.stderr)
+        self.assertEqual(done.stdout.split("\n"),
+                         ["start|stats|", "--machine|", "q35|microvm|", "my\\ vm|mine|", "job|", ""], done.stderr)
 
     def test_closed_pipe(self):
         self.answer(page(*({"id": str(i), "name": f"vm{i}"} for i in range(20000))))
         env = dict(os.environ, TARN_URL=f"https://127.0.0.1:{self.fake.port}", TARN_CA=self.dir + "/ca.pem", TARN_TOKEN="t",
                    XDG_CONFIG_HOME=self.config)
-        done = subprocess.run(["sh", "-c", f"{CLI} vm list -o name | head -1"], env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["sh", "-c", f"{CLI} vm list -o name | head -1"], env=env, capture_output=True, text=True,
+                              timeout=60)
         self.assertEqual((done.stdout, done.stderr), ("vm0\n", ""))
 
 
