@@ -195,18 +195,8 @@ static void driver_resume(struct hypervisor *h, uint64_t call, const char *vm) {
 }
 
 static void driver_forget(struct hypervisor *h, uint64_t call, const char *vm) {
-    if (!id_good(h, call, vm))
-        return;
-    struct guest *g = guest_get(h, vm, false);
-    if (g && (g->process || g->request)) {
-        refuse(h, call, ERR_CONFLICT, "the guest runs; stop it first");
-        return;
-    }
-    int r = remove_tree_at(h->state_dirfd, vm);
-    if (r < 0)
-        refuse(h, call, ERR_IO, "the guest's state directory cannot be removed");
-    else
-        h->events->done(h->ctx, call, NULL, NULL);
+    if (id_good(h, call, vm))
+        guest_forget(guest_get(h, vm, true), call);
 }
 
 static int driver_console(struct hypervisor *h, const char *vm, enum console_type type, struct error *e) {

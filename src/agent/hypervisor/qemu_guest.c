@@ -602,6 +602,24 @@ void guest_kill(struct guest *g, uint64_t call) {
     guest_release(g);
 }
 
+void guest_forget(struct guest *g, uint64_t call) {
+    guest_hold(g);
+    int r = g->request ? 0 : guest_take_up(g);
+    if (r == -ENOENT)
+        r = remove_tree_at(g->h->state_dirfd, g->vm);
+    else if (r == 0)
+        r = -EBUSY;
+    if (r == 0) {
+        close_fd(&g->dirfd);
+        call_done(g, call, NULL, NULL);
+    } else if (r == -EBUSY) {
+        call_fail(g, call, ERR_CONFLICT, "the guest runs; stop it first");
+    } else {
+        call_fail(g, call, ERR_IO, "the guest's state directory cannot be removed: %s", strerror(-r));
+    }
+    guest_release(g);
+}
+
 static void on_asked(void *ctx, const struct error *error, const json_t *result) {
     struct guest_call *c = ctx;
     struct guest *g = c->guest;

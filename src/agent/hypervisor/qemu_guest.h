@@ -91,6 +91,8 @@ void guest_free(struct guest *g);
 void guest_find(struct guest *g, uint64_t call);
 void guest_start(struct guest *g, uint64_t call, const struct api_guest_start *start, struct guest_files *files);
 void guest_kill(struct guest *g, uint64_t call);
+/* Removes its directory; refused while it runs, whether we knew or not. */
+void guest_forget(struct guest *g, uint64_t call);
 /* A command whose success ends the call: system_powerdown, stop, cont. */
 void guest_ask(struct guest *g, uint64_t call, const char *command, enum guest_phase then);
 /* When the probe has answered. */

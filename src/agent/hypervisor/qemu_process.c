@@ -320,7 +320,7 @@ static pid_t search_by_uuid(const char *vm) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
             continue;
         size_t n = read_cmdline(entry->d_name, cmdline, sizeof cmdline);
-        if (n && strstr(cmdline, "qemu-system") && memmem(cmdline, n, wanted, wanted_len))
+        if (n && memmem(cmdline, n, "qemu-system", 11) && memmem(cmdline, n, wanted, wanted_len))
             found = (pid_t)strtol(entry->d_name, NULL, 10);
     }
     if (d)

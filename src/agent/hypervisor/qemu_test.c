@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -442,6 +443,60 @@ static void test_refused(void **state) {
     assert_int_equal(w.events, 0);
 }
 
+/* QEMU that does not answer: the guest is reported, cannot be paused, and can be killed. */
+static void test_hung(void **state) {
+    struct guest_files f;
+    json_t *start = start_new(VM1, "{\"memory\": 134217728, \"display\": \"none\"}", &f, "tiny");
+    must(guest_begin(start, &f), 20000);
+    /* Somebody else on the first monitor: the spare one is taken. */
+    driver_close();
+    int dirfd = open_beneath(w.dirfd, VM1, O_RDONLY | O_DIRECTORY, 0);
+    int other = qemu_socket_connect(dirfd, QEMU_QMP_SOCKET);
+    assert_true(other >= 0);
+    driver_open();
+    int64_t began = now_ms();
+    assert_string_equal(found_state(VM1), "running");
+    print_message("found behind a busy monitor in %lld ms\n", (long long)(now_ms() - began));
+    must(op(suspend, VM1), 5000);
+    must(op(resume, VM1), 5000);
+    close(other);
+    close(dirfd);
+
+    pid_t pid = guest_pid(VM1);
+    kill(pid, SIGSTOP);
+    began = now_ms();
+    must(op(kill, VM1), 3000);
+    print_message("a hung QEMU killed in %lld ms\n", (long long)(now_ms() - began));
+    assert_true(now_ms() - began < 1000);
+    end_guest(VM1);
+    assert_int_equal(w.events, 0);
+}
+
+/* The file system under a disk is full: the guest pauses, says why, and goes on when there is room. */
+static void test_no_space(void **state) {
+    struct guest_files f;
+    _cleanup_free_ char *small = path_of("small"), *ballast = path_of("small/ballast");
+    _cleanup_free_ char *output = xasprintf("of=%s", ballast);
+    if (mkdir(small, 0755) < 0 || mount("tmpfs", small, "tmpfs", 0, "size=4m") < 0)
+        skip();
+    make_disk("small/disk.qcow2", NULL);
+    assert_int_equal(command("dd", "if=/dev/zero", "status=none", "bs=1M", "count=2", output), 0);
+    json_t *start = start_new(VM1, "{\"memory\": 134217728, \"display\": \"none\"}", &f, "tiny");
+    add_disk(start, &f, "virtio-blk", "small/disk.qcow2", NULL);
+    boot(start, &f, VM1);
+    console_type("dd if=/dev/urandom of=/dev/vda bs=64k count=56 conv=fsync && echo wri''tten\n");
+    wait_event(GUEST_PAUSED, 20000);
+    print_message("%s\n", w.reason);
+    assert_non_null(strstr(w.reason, "No space left"));
+    assert_string_equal(found_state(VM1), "suspended");
+    unlink(ballast);
+    must(op(resume, VM1), 5000);
+    wait_for(console_shows("written"), 20000);
+    end_guest(VM1);
+    assert_int_equal(umount(small), 0);
+    assert_int_equal(w.events, 0);
+}
+
 /* SATA, e1000, UEFI and a CD-ROM on SATA want the general kernel. */
 static void test_full_uefi(void **state) {
     struct guest_files f;
@@ -510,6 +565,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_life_q35),
         cmocka_unit_test(test_life_microvm),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_hung),
+        cmocka_unit_test(test_no_space),
         cmocka_unit_test(test_full_uefi),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
