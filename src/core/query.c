@@ -116,6 +116,8 @@ static struct scalar scalar_of(const struct api_field *f, const void *at, char b
 /* Visits the scalars that the path leads to until visit returns true. */
 static bool path_visit(const struct path *p, size_t depth, const void *object,
                        bool (*visit)(void *ctx, const struct scalar *v), void *ctx) {
+    if (depth >= PATH_DEPTH)
+        return false;
     const struct api_field *f = p->fields[depth];
     const char *at = (const char *)object + f->offset;
     size_t n = 1;
