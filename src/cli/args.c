@@ -133,7 +133,7 @@ static int flag_take(struct args *a, const struct api_cli_flag *f, struct cursor
         body_set(a->body, f->path, json_boolean(!inline_value || str_eq(inline_value, "true")));
         return 0;
     }
-    const char *text;
+    const char *text = NULL;
     if ((r = value_take(c, f->name, flag_metavar(f), inline_value, &text, e)) < 0)
         return r;
     if (f->array)
@@ -184,7 +184,7 @@ static int short_take(struct args *a, const char *letters, struct cursor *c, str
             option_store(a, o->name, json_true());
             continue;
         }
-        const char *value;
+        const char *value = NULL;
         int r = value_take(c, o->name, o->arg, letters[1] ? letters + 1 + (letters[1] == '=') : NULL, &value, e);
         if (r < 0)
             return r;
