@@ -278,7 +278,7 @@ static int parse(int argc, char **argv, struct join *j) {
         else if (c == 'F')
             j->force = true;
         else {
-            fputs(usage, c == 'h' ? stdout : stderr);
+            fputs(c == 'h' ? usage : "see tarn-agent join --help\n", c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : 2;
         }
     }

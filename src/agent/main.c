@@ -252,12 +252,12 @@ int main(int argc, char **argv) {
             fputs(usage, stdout);
             return 0;
         default:
-            fputs(usage, stderr);
+            fputs("see tarn-agent --help\n", stderr); /* getopt has said what is wrong */
             return 2;
         }
     }
     if (optind < argc || o.sim_latency < 0 || o.sim_latency > 600000) {
-        fputs(usage, stderr);
+        fputs("tarn-agent: wrong arguments; see tarn-agent --help\n", stderr);
         return 2;
     }
     return run(&o);

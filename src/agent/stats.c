@@ -164,6 +164,8 @@ static void sample_guest(void *ctx, const char *vm, enum api_vm_state state) {
         return;
     struct sampled *s = map_get(&a->sampled, vm);
     add_vm(c, vm, &totals, s);
+    free(TAKE_PTR(totals.vm)); /* only the numbers are kept */
+    free(TAKE_PTR(totals.time));
     if (!s) {
         s = xcalloc(1, sizeof(*s));
         map_put(&a->sampled, vm, s);

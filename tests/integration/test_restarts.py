@@ -31,7 +31,7 @@ class Restarts(cluster.ClusterCase):
                 console.ws.receive(20)
         self.assertIn(closed.exception.code, (4011, 1006))
         cluster.wait_until(lambda: not c.online(c.agent.name), 20, "offline")
-        self.assertEqual(self.api.get("/vms/kept")["state"], "unknown")
+        c.wait_vm("kept", "unknown", 30)
         self.assertFalse(cluster.gone(pid), "the guest must not fall with the agent")
         c.agent.start()
         c.wait_online(c.agent.name)
