@@ -31,6 +31,9 @@ struct conn {
     int64_t linger_until, linger_left;
     int64_t body_left; /* of the request's body, still to arrive */
 
+    bool answered; /* a request before this one */
+    uint64_t read_mark;
+
     /* The answer on its way out. */
     bool answering;
     struct buf head;
