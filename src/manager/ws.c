@@ -150,8 +150,10 @@ void ws_tick(struct ws *w, int64_t now) {
 
 /* ---- out ---- */
 
+/* With a payload: libwebsockets does not tell of an empty pong. */
 static int send_ping(struct ws *w) {
-    unsigned char ping[LWS_PRE + 4] = {0}; /* not empty: lws does not tell us of an empty pong */
+    unsigned char ping[LWS_PRE + 4];
+    memcpy(ping + LWS_PRE, "tarn", 4);
     w->ping_due = false;
     return lws_write(w->conn->wsi, ping + LWS_PRE, 4, LWS_WRITE_PING) < 0 ? -1 : 0;
 }

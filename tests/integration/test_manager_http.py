@@ -460,6 +460,10 @@ class Channels(cluster.ClusterCase):
             agent.close()
 
     def resident(self):
+        """Of the manager, in bytes; 0 under AddressSanitizer, which keeps what has been freed."""
+        with open(f"/proc/{self.cluster.manager.pid}/maps") as f:
+            if "libasan" in f.read():
+                return 0
         with open(f"/proc/{self.cluster.manager.pid}/statm") as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
@@ -556,7 +560,9 @@ class Channels(cluster.ClusterCase):
         time.sleep(1)
         self.assertTrue(sender.is_alive(), "the sender must be held up")
         self.assertLess(self.resident() - resident, 12 << 20)
-        self.assertEqual(len(self.receive_upload(agent, size)), size)
+        left = size
+        while left > 0:
+            left -= len(agent.receive())
         sender.join()
         self.assertEqual(json.loads(agent.receive()), {"end": True})
         agent.send(json.dumps({"received": size}))
