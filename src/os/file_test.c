@@ -2,7 +2,6 @@
 #include "os/file.h"
 
 #include "base/mem.h"
-#include "os/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,11 +157,6 @@ static void test_remove_tree(void **state) {
     }
 }
 
-static void test_memory_trim(void **state) {
-    memory_trim();
-    memory_trim();
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_read_and_write, setup, teardown),
@@ -170,7 +164,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_failed_write_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directories, setup, teardown),
         cmocka_unit_test_setup_teardown(test_remove_tree, setup, teardown),
-        cmocka_unit_test(test_memory_trim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
