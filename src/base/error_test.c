@@ -67,14 +67,16 @@ static void test_json(void **state) {
     /* A message with bytes that are no UTF-8, as a cut-off name may leave, still arrives. */
     error_set(&e, ERR_INVALID, "near '%s'", "\xe4\xb8");
     j = error_print(&e);
-    assert_string_equal(json_string_value(json_object_get(j, "message")), "near '?" "?'");
+    assert_string_equal(json_string_value(json_object_get(j, "message")), "near '?"
+                                                                          "?'");
     json_decref(j);
     error_set_field(&e, ERR_INVALID, "\xff", "unknown field");
     j = error_print(&e);
     assert_string_equal(json_string_value(json_object_get(j, "field")), "?");
     json_decref(j);
     /* Whatever a peer sends. */
-    const char *const texts[] = {"{}", "[]", "{\"code\": 7, \"message\": []}", "{\"code\": \"ok\"}", "{\"code\": \"martian\"}"};
+    const char *const texts[] = {"{}", "[]", "{\"code\": 7, \"message\": []}", "{\"code\": \"ok\"}",
+                                 "{\"code\": \"martian\"}"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         j = json_loads(texts[i], 0, NULL);
         assert_true(error_parse(&back, j) < 0);

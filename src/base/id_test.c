@@ -43,13 +43,48 @@ static void test_uuid(void **state) {
 }
 
 static void test_names(void **state) {
-    static const char *const good[] = {"a", "web-1", "Web server 2", "a.b_c", "数据库", "Größe", "база", "1", "vm 数 1",
-                                       "données", "\xf0\xa0\x80\x80"};
+    static const char *const good[] = {"a",    "web-1", "Web server 2", "a.b_c",   "数据库",          "Größe",
+                                       "база", "1",     "vm 数 1",      "données", "\xf0\xa0\x80\x80"};
     static const char *const bad[] = {
-        "", " a", "a ", "a  b", "-a", "a-", ".a", "a..b", "a/b", "a\\b", "<b>", "a&b", "a\"b", "a'b", "a\nb", "a\x7f", "a\tb",
-        "a:b", "a,b", "a;b", "a$b", "a%b", "a*b", "a@b", "\xff", "a\xc3", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-        "01234567-89ab-7123-8123-0123456789ab", "a\xe2\x80\xae" "b" /* right-to-left override */,
-        "a\xe2\x80\x8b" "b" /* zero width space */, "a\xc2\xa0" "b" /* no-break space */, "a\xef\xbb\xbf" "b", "..",
+        "",
+        " a",
+        "a ",
+        "a  b",
+        "-a",
+        "a-",
+        ".a",
+        "a..b",
+        "a/b",
+        "a\\b",
+        "<b>",
+        "a&b",
+        "a\"b",
+        "a'b",
+        "a\nb",
+        "a\x7f",
+        "a\tb",
+        "a:b",
+        "a,b",
+        "a;b",
+        "a$b",
+        "a%b",
+        "a*b",
+        "a@b",
+        "\xff",
+        "a\xc3",
+        "\xc0\xaf",
+        "\xed\xa0\x80",
+        "\xf4\x90\x80\x80",
+        "01234567-89ab-7123-8123-0123456789ab",
+        "a\xe2\x80\xae"
+        "b" /* right-to-left override */,
+        "a\xe2\x80\x8b"
+        "b" /* zero width space */,
+        "a\xc2\xa0"
+        "b" /* no-break space */,
+        "a\xef\xbb\xbf"
+        "b",
+        "..",
     };
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         if (name_problem(good[i]))
@@ -72,7 +107,8 @@ static void test_names(void **state) {
 
 static void test_paths(void **state) {
     static const char *const good[] = {"/", "/a", "/a/b.c", "/var/lib/tarn", "/a/...", "/a/.b", "/数", "/a b"};
-    static const char *const bad[] = {"", "a", "./a", "/..", "/a/..", "/a/../b", "/.", "/a/./b", "/a\n", "/a\x7f", "/\xff"};
+    static const char *const bad[] = {"",   "a",      "./a",  "/..",    "/a/..", "/a/../b",
+                                      "/.", "/a/./b", "/a\n", "/a\x7f", "/\xff"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         assert_null(path_problem(good[i]));
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -82,8 +118,15 @@ static void test_paths(void **state) {
 static void test_macs(void **state) {
     assert_null(mac_problem("52:54:00:12:34:56"));
     assert_null(mac_problem("fe:FF:aA:00:00:00"));
-    static const char *const bad[] = {"", "52:54:00:12:34", "52:54:00:12:34:5g", "52-54-00-12-34-56", "525400123456",
-                                      "52:54:00:12:34:567", "01:00:5e:00:00:01", "ff:ff:ff:ff:ff:ff", "52:54:00:12:34: 6"};
+    static const char *const bad[] = {"",
+                                      "52:54:00:12:34",
+                                      "52:54:00:12:34:5g",
+                                      "52-54-00-12-34-56",
+                                      "525400123456",
+                                      "52:54:00:12:34:567",
+                                      "01:00:5e:00:00:01",
+                                      "ff:ff:ff:ff:ff:ff",
+                                      "52:54:00:12:34: 6"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_non_null(mac_problem(bad[i]));
 }
@@ -91,8 +134,19 @@ static void test_macs(void **state) {
 static void test_utf8(void **state) {
     assert_true(utf8_valid(""));
     assert_true(utf8_valid("\xc2\x80 \xdf\xbf \xe0\xa0\x80 \xef\xbf\xbf \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf"));
-    static const char *const bad[] = {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe4\xb8", "\xc3", "\xfe", "\xf1\x80\x80"};
+    static const char *const bad[] = {"\x80",
+                                      "\xbf",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf8\x88\x80\x80\x80",
+                                      "\xe4\xb8",
+                                      "\xc3",
+                                      "\xfe",
+                                      "\xf1\x80\x80"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_false(utf8_valid(bad[i]));
 }

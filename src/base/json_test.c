@@ -22,10 +22,32 @@ static void expect_refused(const char *text, size_t len, enum error_code code) {
 
 static void test_refusals(void **state) {
     static const char *const bad[] = {
-        "",          "{",          "{} x",         "{}{}",       "{\"a\":1,\"a\":2}", "{\"a\":}",    "{'a':1}",
-        "{\"a\":1,}", "[1,]",      "[01]",         "[1e999]",    "[99999999999999999999]", "[\"\\u0000\"]", "[\"\\ud800\"]",
-        "[\"\xff\"]", "[\"\xc0\x80\"]", "[\"a\nb\"]", "nul",      "\"string\"",       "7",          "[NaN]",
-        "\xef\xbb\xbf{}", "[tru]", "{\"a\" 1}",    "[\"\\x\"]",  "/* c */ {}",
+        "",
+        "{",
+        "{} x",
+        "{}{}",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":}",
+        "{'a':1}",
+        "{\"a\":1,}",
+        "[1,]",
+        "[01]",
+        "[1e999]",
+        "[99999999999999999999]",
+        "[\"\\u0000\"]",
+        "[\"\\ud800\"]",
+        "[\"\xff\"]",
+        "[\"\xc0\x80\"]",
+        "[\"a\nb\"]",
+        "nul",
+        "\"string\"",
+        "7",
+        "[NaN]",
+        "\xef\xbb\xbf{}",
+        "[tru]",
+        "{\"a\" 1}",
+        "[\"\\x\"]",
+        "/* c */ {}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         expect_refused(bad[i], strlen(bad[i]), ERR_INVALID);

@@ -112,8 +112,7 @@ static void test_list(void **state) {
     }
     int sum = 0, order = 0;
     struct item *it, *tmp;
-    list_for_each(it, &head, link)
-        order = order * 10 + it->n;
+    list_for_each(it, &head, link) order = order * 10 + it->n;
     assert_int_equal(order, 31024);
     list_for_each_safe(it, tmp, &head, link) {
         sum += it->n;

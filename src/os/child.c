@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a child is made. clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) borrows our memory until the exec, so a manager of 300 MiB
- * spawns as fast as an agent of 8, and the exec's errno comes back in a variable. In exchange nothing in child_main() may
- * touch libc's state: only system calls (raw ones for ids, because libc's setresuid() signals all threads, ours), and all
- * signals are blocked until every handler has been reset. Whatever needs memory or a look-up is done before, in struct plan.
+ * How a child is made. clone(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) borrows our memory until the exec, so a manager of
+ * 300 MiB spawns as fast as an agent of 8, and the exec's errno comes back in a variable. In exchange nothing in
+ * child_main() may touch libc's state: only system calls (raw ones for ids, because libc's setresuid() signals all
+ * threads, ours), and all signals are blocked until every handler has been reset. Whatever needs memory or a look-up is
+ * done before, in struct plan.
  *
- * How it ends. Its pidfd becomes readable; we read what is left in its pipes, reap it, and call on_exit. A grandchild that
- * keeps a pipe open is waited for EOF_GRACE_MS, no longer. A child that was freed while it ran stays on as a bare pidfd
- * watch so that it gets reaped.
+ * How it ends. Its pidfd becomes readable; we read what is left in its pipes, reap it, and call on_exit. A grandchild
+ * that keeps a pipe open is waited for EOF_GRACE_MS, no longer. A child that was freed while it ran stays on as a bare
+ * pidfd watch so that it gets reaped.
  */
 #include "os/child.h"
 
@@ -28,9 +29,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STACK_SIZE (64 * 1024)
+#define STACK_SIZE   (64 * 1024)
 #define EOF_GRACE_MS 1000
-#define GROUPS_MAX 256
+#define GROUPS_MAX   256
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* ---- before and in the new process ---- */
@@ -135,7 +136,8 @@ static pid_t plan_run(struct plan *p, int *ret_pidfd) {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     int pidfd = -1;
-    pid_t pid = clone(child_main, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, p, &pidfd);
+    pid_t pid =
+        clone(child_main, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, p, &pidfd);
     int saved = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     munmap(stack, STACK_SIZE);

@@ -25,27 +25,27 @@ struct child_fd {
 };
 
 struct child_spec {
-    const char *const *argv;      /* NULL-terminated; argv[0] is looked up in PATH unless it has a slash */
-    const char *const *env;       /* NULL: a minimal environment (PATH, LANG=C.UTF-8, HOME=/) */
+    const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH unless it has a slash */
+    const char *const *env;  /* NULL: a minimal environment (PATH, LANG=C.UTF-8, HOME=/) */
     const struct child_fd *fds;
     size_t n_fds;
-    const char *input;            /* what its stdin holds (a memory file); NULL: /dev/null */
+    const char *input; /* what its stdin holds (a memory file); NULL: /dev/null */
     size_t input_len;
     size_t output_max, error_max; /* what is kept of stdout and stderr; more is read and dropped. 0: to /dev/null */
     const char *user;             /* drop to this user (and its groups) if we are root; NULL: stay */
     int64_t limit_cpu_s, limit_memory, limit_file_size; /* rlimits; 0: none */
-    bool new_session;             /* setsid: outlives us (guests) */
-    /* Not killed when the struct child is freed, nor when we die; any other child is killed then (PR_SET_PDEATHSIG). Its
-       stdout and stderr are memory files of output_max and error_max bytes, not pipes: no on_output. */
+    bool new_session;                                   /* setsid: outlives us (guests) */
+    /* Not killed when the struct child is freed, nor when we die; any other child is killed then (PR_SET_PDEATHSIG).
+       Its stdout and stderr are memory files of output_max and error_max bytes, not pipes: no on_output. */
     bool detach;
-    int64_t timeout_ms;           /* then SIGKILL; 0: none */
+    int64_t timeout_ms;                                         /* then SIGKILL; 0: none */
     void (*on_output)(void *ctx, const char *data, size_t len); /* each piece of stdout as it comes, or NULL */
     void (*on_exit)(void *ctx, struct child *c, struct child_exit how);
     void *ctx;
 };
 
-/* Returns when the exec has succeeded or failed (with its errno). on_exit is called once, after all output has been read;
-   the child may be freed in it, and in on_output. To be called on the process's main thread. */
+/* Returns when the exec has succeeded or failed (with its errno). on_exit is called once, after all output has been
+   read; the child may be freed in it, and in on_output. To be called on the process's main thread. */
 int child_spawn(uv_loop_t *loop, const struct child_spec *spec, struct child **ret);
 /* Kills it unless detached. on_exit is not called any more. NULL is allowed. */
 void child_free(struct child *c);

@@ -137,10 +137,11 @@ static void test_output_is_capped(void **state) {
 
 static void test_null_by_default(void **state) {
     struct result *r = *state;
-    struct child_spec spec = {.argv = (const char *const[]){"sh", "-c", "readlink /proc/self/fd/0; cat; echo lost >&2", NULL},
-                              .output_max = 100,
-                              .on_exit = ended,
-                              .ctx = r};
+    struct child_spec spec = {
+        .argv = (const char *const[]){"sh", "-c", "readlink /proc/self/fd/0; cat; echo lost >&2", NULL},
+        .output_max = 100,
+        .on_exit = ended,
+        .ctx = r};
     run(r, &spec);
     assert_string_equal(r->out, "/dev/null\n");
     assert_null(r->err);
@@ -160,9 +161,11 @@ static void test_descriptors(void **state) {
     int leak = open("/etc/passwd", O_RDONLY); /* no O_CLOEXEC, on purpose */
     /* 40→41, 41→42, 42→40: a ring. 40→7 as well, and a gap between. */
     struct child_fd fds[] = {{files[0], files[1]}, {files[1], files[2]}, {files[2], files[0]}, {files[0], 7}};
-    struct child_spec spec = spec_for(
-        r, (const char *const[]){"sh", "-c", "cat /proc/self/fd/41 /proc/self/fd/42 /proc/self/fd/40 /proc/self/fd/7;"
-                                             " ls -m /proc/$$/fd; true", NULL});
+    struct child_spec spec =
+        spec_for(r, (const char *const[]){"sh", "-c",
+                                          "cat /proc/self/fd/41 /proc/self/fd/42 /proc/self/fd/40 /proc/self/fd/7;"
+                                          " ls -m /proc/$$/fd; true",
+                                          NULL});
     assert_int_equal(files[0], 40);
     spec.fds = fds;
     spec.n_fds = ARRAY_LEN(fds);
@@ -289,7 +292,8 @@ static void tick(uv_timer_t *t) {}
 static void test_detached(void **state) {
     struct result *r = *state;
     struct child_spec spec = spec_for(
-        r, (const char *const[]){"sh", "-c", "echo hello; echo problem >&2; head -c 9000 /dev/zero; test $? != 0 && exit 5", NULL});
+        r, (const char *const[]){"sh", "-c",
+                                 "echo hello; echo problem >&2; head -c 9000 /dev/zero; test $? != 0 && exit 5", NULL});
     spec.detach = spec.new_session = true;
     run(r, &spec);
     assert_int_equal(r->how.value, 5);
@@ -353,7 +357,8 @@ static void count_end(void *ctx, struct child *c, struct child_exit how) {
 static void test_many(void **state) {
     struct result *r = *state;
     int ends = 0;
-    struct child_spec spec = {.argv = (const char *const[]){"true", NULL}, .on_exit = count_end, .ctx = &ends, .output_max = 10};
+    struct child_spec spec = {
+        .argv = (const char *const[]){"true", NULL}, .on_exit = count_end, .ctx = &ends, .output_max = 10};
     uint64_t start = uv_hrtime();
     for (int i = 0; i < 200; i++) {
         struct child *c;

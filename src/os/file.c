@@ -14,7 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Directories nested deeper than this are nobody's but an attacker's: each level holds a descriptor while it is removed. */
+/* Directories nested deeper than this are nobody's but an attacker's: each level holds a descriptor while it is
+ * removed. */
 #define TREE_DEPTH_MAX 100
 
 void close_fd(int *fd) {

@@ -36,13 +36,14 @@ int log_level_parse(const char *s) {
     return -EINVAL;
 }
 
-/* systemd says in JOURNAL_STREAM which device and inode the journal's socket has; stderr may have been redirected since. */
+/* systemd says in JOURNAL_STREAM which device and inode the journal's socket has; stderr may have been redirected
+ * since. */
 static bool is_journal(void) {
     const char *stream = getenv("JOURNAL_STREAM");
     struct stat st;
     unsigned long long dev, ino;
-    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev &&
-           st.st_ino == ino;
+    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+           st.st_dev == dev && st.st_ino == ino;
 }
 
 void log_write(enum log_level level, const char *fmt, ...) {

@@ -61,7 +61,8 @@ void ws_identity_free(struct ws_identity *id) {
 
 bool ws_identity_matches(const struct ws_identity *id, const char *ca_path, const char *certificate_path,
                          const char *key_path) {
-    return str_eq(id->ca.path, ca_path) && str_eq(id->certificate.path, certificate_path) && str_eq(id->key.path, key_path);
+    return str_eq(id->ca.path, ca_path) && str_eq(id->certificate.path, certificate_path) &&
+           str_eq(id->key.path, key_path);
 }
 
 SSL_CTX *ws_identity_ssl(struct ws_identity *id) { return id->ssl; }
@@ -120,7 +121,8 @@ int ws_identity_refresh(struct ws_identity *id, char **ret_problem) {
         return 0;
     if (SSL_CTX_use_certificate_chain_file(id->ssl, id->certificate.path) != 1)
         return refuse(&id->certificate, "certificate", ret_problem);
-    if (SSL_CTX_use_PrivateKey_file(id->ssl, id->key.path, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(id->ssl) != 1) {
+    if (SSL_CTX_use_PrivateKey_file(id->ssl, id->key.path, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(id->ssl) != 1) {
         id->certificate.ino = 0;
         return refuse(&id->key, "key that belongs to the certificate", ret_problem);
     }

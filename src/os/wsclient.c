@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * WebSocket client on libwebsockets. One lws context serves all connections of the process; a vhost stands for each set of
- * CA, certificate and key, since that is where lws keeps the SSL_CTX (one agent process can be hundreds of simulated servers).
+ * WebSocket client on libwebsockets. One lws context serves all connections of the process; a vhost stands for each set
+ * of CA, certificate and key, since that is where lws keeps the SSL_CTX (one agent process can be hundreds of simulated
+ * servers).
  *
  *     RESOLVING → CONNECTING (each address in turn) → OPEN → CLOSING → ENDED → on_close
  *
@@ -9,7 +10,8 @@
  * - Names are resolved by libuv's workers; lws would block the loop.
  * - The certificate's name is checked here: lws 4.1 checks none for an IPv6 address.
  * - Liveness in milliseconds by pings of our own; lws counts seconds.
- * - A wsi can only be ended from lws's own callbacks. From outside it is cut off from its client, and lws is asked to kill it.
+ * - A wsi can only be ended from lws's own callbacks. From outside it is cut off from its client, and lws is asked to
+ * kill it.
  *
  * on_close always comes from our timer, never from inside lws or another callback, so the user may free in it.
  */
@@ -29,16 +31,16 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#define HIGH_MARK (256 * 1024)
-#define LOW_MARK (64 * 1024)
-#define CHUNK (16 * 1024 - 64) /* of a message, in one frame: fits one TLS record */
-#define FRAMES_AT_ONCE 16
-#define KEEP_BUFFER (16 * 1024)
-#define FDS_MAX 4096
+#define HIGH_MARK          (256 * 1024)
+#define LOW_MARK           (64 * 1024)
+#define CHUNK              (16 * 1024 - 64) /* of a message, in one frame: fits one TLS record */
+#define FRAMES_AT_ONCE     16
+#define KEEP_BUFFER        (16 * 1024)
+#define FDS_MAX            4096
 #define CONNECT_TIMEOUT_MS 10000
-#define CLOSE_TIMEOUT_MS 5000
-#define SILENT_PINGS 3
-#define END_TURNS 5
+#define CLOSE_TIMEOUT_MS   5000
+#define SILENT_PINGS       3
+#define END_TURNS          5
 
 struct vhost {
     struct list link;
@@ -243,7 +245,8 @@ static int add_headers(struct ws_client *c, struct lws *wsi, unsigned char **p, 
     return r;
 }
 
-/* Called for each certificate of the chain, the server's own at depth 0. Zero: it is good as far as we are concerned. */
+/* Called for each certificate of the chain, the server's own at depth 0. Zero: it is good as far as we are concerned.
+ */
 static int verify(struct ws_client *c, X509_STORE_CTX *x, int good_so_far) {
     if (!good_so_far) {
         str_take(&c->problem, xasprintf("its certificate is not accepted: %s",
@@ -438,9 +441,8 @@ static struct lws_context_creation_info lws_info(void) {
 
 static struct vhost *find_vhost(struct ws_context *w, const struct ws_client_config *config) {
     struct vhost *v;
-    list_for_each(v, &w->vhosts, link)
-        if (ws_identity_matches(v->identity, config->ca_path, config->certificate_path, config->key_path))
-            return v;
+    list_for_each(v, &w->vhosts, link) if (ws_identity_matches(v->identity, config->ca_path, config->certificate_path,
+                                                               config->key_path)) return v;
     v = xcalloc(1, sizeof *v);
     v->identity = ws_identity_new(config->ca_path, config->certificate_path, config->key_path);
     struct lws_context_creation_info info = lws_info();
@@ -546,8 +548,7 @@ void ws_close(struct ws_client *c, int code, const char *reason) {
 static void on_timer_closed(uv_handle_t *h) {
     struct ws_client *c = h->data;
     struct message *m, *tmp;
-    list_for_each_safe(m, tmp, &c->queue, link)
-        free(m);
+    list_for_each_safe(m, tmp, &c->queue, link) free(m);
     buf_done(&c->text);
     if (c->config.bearer)
         explicit_bzero((char *)c->config.bearer, strlen(c->config.bearer));
@@ -590,8 +591,8 @@ static unsigned fd_limit(void) {
 int ws_context_new(uv_loop_t *loop, struct ws_context **ret) {
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
     /* The system's openssl.cnf has nothing for us; that and the texts of its errors cost a tenth of a small agent. */
-    OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_LOAD_SSL_STRINGS | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
-                     NULL);
+    OPENSSL_init_ssl(
+        OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_LOAD_SSL_STRINGS | OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS, NULL);
     struct ws_context *w = xcalloc(1, sizeof *w);
     w->loop = loop;
     list_init(&w->vhosts);
@@ -626,8 +627,8 @@ static void on_end(uv_idle_t *h) {
 void ws_context_free(struct ws_context *w) {
     if (!w)
         return;
-    /* On a loop that is not its own lws goes in two steps: handles first, memory when the loop has closed them, which takes
-       one turn for the connections' and one more for lws's own. */
+    /* On a loop that is not its own lws goes in two steps: handles first, memory when the loop has closed them, which
+       takes one turn for the connections' and one more for lws's own. */
     lws_context_destroy(w->lws);
     uv_idle_init(w->loop, &w->end);
     w->end.data = w;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * WebSocket client over TLS on libwebsockets and the caller's uv loop: for the agent's control and channel connections and
- * for the CLI's console and stream. The server's certificate is always verified against the given CA, host name or address
- * included.
+ * WebSocket client over TLS on libwebsockets and the caller's uv loop: for the agent's control and channel connections
+ * and for the CLI's console and stream. The server's certificate is always verified against the given CA, host name or
+ * address included.
  */
 #pragma once
 
@@ -28,16 +28,18 @@ struct ws_client_config {
     size_t max_message;                      /* a longer text message closes the connection */
     int connect_timeout_ms, ping_ms;         /* a peer that has been silent for 3 × ping_ms is given up; 0: no pings */
     void (*on_open)(void *ctx, struct ws_client *c);
-    void (*on_text)(void *ctx, struct ws_client *c, const char *data, size_t len); /* whole messages */
+    void (*on_text)(void *ctx, struct ws_client *c, const char *data, size_t len);   /* whole messages */
     void (*on_binary)(void *ctx, struct ws_client *c, const void *data, size_t len); /* pieces as they come */
-    void (*on_writable)(void *ctx, struct ws_client *c); /* the queue fell below its low mark after ws_send said false */
-    /* Once; also if it never opened. code: of the close frame, theirs or ours; the HTTP status if the upgrade was refused;
-       1006 for everything else, and reason says what. */
+    void (*on_writable)(void *ctx,
+                        struct ws_client *c); /* the queue fell below its low mark after ws_send said false */
+    /* Once; also if it never opened. code: of the close frame, theirs or ours; the HTTP status if the upgrade was
+       refused; 1006 for everything else, and reason says what. */
     void (*on_close)(void *ctx, struct ws_client *c, int code, const char *reason);
     void *ctx;
 };
 int ws_connect(struct ws_context *w, const struct ws_client_config *config, struct ws_client **ret);
-/* Queues a copy. False: the queue is above its high mark (256 KiB), wait for on_writable (the data is queued all the same). */
+/* Queues a copy. False: the queue is above its high mark (256 KiB), wait for on_writable (the data is queued all the
+ * same). */
 bool ws_send_text(struct ws_client *c, const char *data, size_t len);
 bool ws_send_binary(struct ws_client *c, const void *data, size_t len);
 void ws_pause_reading(struct ws_client *c, bool pause);

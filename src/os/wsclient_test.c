@@ -175,7 +175,8 @@ static int start_server(const char *const *names) {
         .ssl_private_key_filepath = key_path,
         .ssl_ca_filepath = ca_path,
         .vhost_name = "server",
-        .provided_client_ssl_ctx = server.unused = SSL_CTX_new(TLS_client_method()), /* else lws makes one, and forgets it */
+        .provided_client_ssl_ctx = server.unused =
+            SSL_CTX_new(TLS_client_method()), /* else lws makes one, and forgets it */
         .foreign_loops = (void *[]){&loop},
         .fd_limit_per_thread = 2048,
         .timeout_secs = 60,
@@ -250,9 +251,7 @@ struct client {
     bool free_in_text;
 };
 
-static void opened(void *ctx, struct ws_client *c) {
-    ((struct client *)ctx)->opens++;
-}
+static void opened(void *ctx, struct ws_client *c) { ((struct client *)ctx)->opens++; }
 
 static void got_text(void *ctx, struct ws_client *c, const char *data, size_t len) {
     struct client *k = ctx;
@@ -301,14 +300,14 @@ static struct ws_client_config config_for(struct client *k, const char *path) {
 }
 
 /* Runs until the condition holds, at most 5 s. */
-#define UNTIL(condition)                                          \
-    do {                                                          \
-        uint64_t start_ = uv_hrtime();                            \
-        while (!(condition)) {                                    \
-            turn(1);                                              \
-            if (uv_hrtime() - start_ > 5000000000ULL)             \
-                fail_msg("not within 5 s: " #condition);          \
-        }                                                         \
+#define UNTIL(condition)                                                                                               \
+    do {                                                                                                               \
+        uint64_t start_ = uv_hrtime();                                                                                 \
+        while (!(condition)) {                                                                                         \
+            turn(1);                                                                                                   \
+            if (uv_hrtime() - start_ > 5000000000ULL)                                                                  \
+                fail_msg("not within 5 s: " #condition);                                                               \
+        }                                                                                                              \
     } while (0)
 
 static int setup(void **state) {
@@ -639,9 +638,21 @@ static void test_many(void **state) {
 int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_echo),        T(test_large_messages),    T(test_too_large), T(test_fragments), T(test_close_code),
-        T(test_refusals),    T(test_names),             T(test_timeout),   T(test_silence),   T(test_pause),
-        T(test_free_in_callback), T(test_close_flushes), T(test_close_before_open), T(test_renewal), T(test_many),
+        T(test_echo),
+        T(test_large_messages),
+        T(test_too_large),
+        T(test_fragments),
+        T(test_close_code),
+        T(test_refusals),
+        T(test_names),
+        T(test_timeout),
+        T(test_silence),
+        T(test_pause),
+        T(test_free_in_callback),
+        T(test_close_flushes),
+        T(test_close_before_open),
+        T(test_renewal),
+        T(test_many),
     };
     return cmocka_run_group_tests(tests, setup_all, teardown_all);
 }

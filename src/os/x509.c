@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The platform's own certificates. The authority signs two kinds: servers (serverAuth, with the names that clients dial) and
- * agents (clientAuth, the server's id as common name). Serials are 128 random bits, so no counter has to be kept; validity
- * begins an hour ago, because clocks of machines that just joined are often a little behind.
+ * The platform's own certificates. The authority signs two kinds: servers (serverAuth, with the names that clients
+ * dial) and agents (clientAuth, the server's id as common name). Serials are 128 random bits, so no counter has to be
+ * kept; validity begins an hour ago, because clocks of machines that just joined are often a little behind.
  */
 #include "os/x509.h"
 
@@ -18,15 +18,15 @@
 #include <sys/random.h>
 #include <time.h>
 
-#define BACKDATE_S 3600
+#define BACKDATE_S    3600
 #define PEM_MAX_BYTES (64 * 1024)
-#define NAME_MAX_LEN 64 /* ub-common-name of X.520 */
-#define SAN_MAX 100
+#define NAME_MAX_LEN  64 /* ub-common-name of X.520 */
+#define SAN_MAX       100
 
-#define DEFINE_UNREF(type, name, fn)                 \
-    static void name(type **p) {                     \
-        if (*p)                                      \
-            fn(*p);                                  \
+#define DEFINE_UNREF(type, name, fn)                                                                                   \
+    static void name(type **p) {                                                                                       \
+        if (*p)                                                                                                        \
+            fn(*p);                                                                                                    \
     }
 DEFINE_UNREF(EVP_PKEY, pkey_unref, EVP_PKEY_free)
 DEFINE_UNREF(X509, cert_unref, X509_free)
@@ -213,8 +213,9 @@ static int authority_parse(struct authority *a, const char *key_pem, const char 
         return r;
     if (X509_check_private_key(a->cert, a->key) != 1) {
         ERR_clear_error();
-        return error_set(e, ERR_INVALID, "the authority's key does not belong to its certificate; restore both from the "
-                                         "same backup");
+        return error_set(e, ERR_INVALID,
+                         "the authority's key does not belong to its certificate; restore both from the "
+                         "same backup");
     }
     if (X509_check_ca(a->cert) != 1)
         return error_set(e, ERR_INVALID, "this certificate is no certificate authority's");
@@ -254,7 +255,8 @@ static GENERAL_NAME *general_name(const char *name) {
 /* A host name as it can stand in a certificate: RFC 1123, with one wildcard label in front at most. */
 static bool host_name_valid(const char *name) {
     size_t len = strlen(name);
-    if (len == 0 || len > 253 || strspn(name, "*.-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != len)
+    if (len == 0 || len > 253 ||
+        strspn(name, "*.-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != len)
         return false;
     return !strchr(name + 1, '*') && (name[0] != '*' || name[1] == '.') && name[0] != '.';
 }
@@ -331,7 +333,8 @@ static bool key_acceptable(EVP_PKEY *key) {
     char group[64];
     if (!EVP_PKEY_is_a(key, "EC") || !EVP_PKEY_get_group_name(key, group, sizeof group, NULL))
         return false;
-    return str_eq(group, "prime256v1") || str_eq(group, "P-256") || str_eq(group, "secp384r1") || str_eq(group, "P-384");
+    return str_eq(group, "prime256v1") || str_eq(group, "P-256") || str_eq(group, "secp384r1") ||
+           str_eq(group, "P-384");
 }
 
 int x509_sign_client(const char *ca_key_pem, const char *ca_cert_pem, const char *csr_pem, const char *common_name,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The platform's own certificates on OpenSSL: ECDSA P-256, SHA-256. PEM in and out; strings are the caller's to free. */
+/* The platform's own certificates on OpenSSL: ECDSA P-256, SHA-256. PEM in and out; strings are the caller's to free.
+ */
 #pragma once
 
 #include "base/error.h"
@@ -13,7 +14,8 @@ int x509_make_server(const char *ca_key_pem, const char *ca_cert_pem, const char
                      char **ret_key_pem, char **ret_cert_pem, struct error *e);
 /* A key and a PKCS#10 request, on the machine that joins. */
 int x509_make_request(const char *common_name, char **ret_key_pem, char **ret_csr_pem, struct error *e);
-/* Verifies the request's own signature and issues a client certificate for common_name whatever name the request says. */
+/* Verifies the request's own signature and issues a client certificate for common_name whatever name the request says.
+ */
 int x509_sign_client(const char *ca_key_pem, const char *ca_cert_pem, const char *csr_pem, const char *common_name,
                      int64_t days, char **ret_cert_pem, struct error *e);
 /* SHA-256 of the DER, lower-case hex. */

@@ -6,20 +6,20 @@
  *     head(key, rev)                  where a key's present value is
  *     superseded(rev)                 rows of log that nothing points at any more
  *
- * Appending values and turning a small index costs less flushing than rewriting rows in place. One thread writes: it takes
- * all commits that wait (at most GROUP_MAX) into one transaction, so that as many requests as there are share one flush. A
- * batch's compares are looked up before its first change; one that does not hold costs its own batch only.
+ * Appending values and turning a small index costs less flushing than rewriting rows in place. One thread writes: it
+ * takes all commits that wait (at most GROUP_MAX) into one transaction, so that as many requests as there are share one
+ * flush. A batch's compares are looked up before its first change; one that does not hold costs its own batch only.
  *
  *     loop's thread                                  writer's thread
  *     store_commit → queue ────────────────────────→ BEGIN, apply…, COMMIT
  *     done(seq, result) ←── async ←── finished ←──── results
  *
- * A failure of the disk fails the whole group and everything committed before store_reset_error(): those were decided by
- * somebody who believed the failed ones. Each commit therefore carries the epoch in which it was made, and a reset begins a
- * new one; a commit of an epoch that has failed is never tried.
+ * A failure of the disk fails the whole group and everything committed before store_reset_error(): those were decided
+ * by somebody who believed the failed ones. Each commit therefore carries the epoch in which it was made, and a reset
+ * begins a new one; a commit of an epoch that has failed is never tried.
  *
- * Between groups the writer moves the write-ahead log into the database (nobody waits for that), and when it has nothing to
- * do it removes superseded rows, a few at a time.
+ * Between groups the writer moves the write-ahead log into the database (nobody waits for that), and when it has
+ * nothing to do it removes superseded rows, a few at a time.
  */
 #include "store/sqlite.h"
 
@@ -35,13 +35,13 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define GROUP_MAX 256
-#define GROUP_MAX_BYTES (8 << 20)
-#define CHECKPOINT_IDLE 500   /* pages in the write-ahead log that are moved when nothing waits */
-#define CHECKPOINT_BUSY 4000  /* and when something does */
-#define PRUNE_ROWS 200        /* in one step */
-#define PRUNE_WAIT_MS 100     /* idle time before a step */
-#define PRUNE_EVERY_GROUPS 64 /* a step under steady load */
+#define GROUP_MAX          256
+#define GROUP_MAX_BYTES    (8 << 20)
+#define CHECKPOINT_IDLE    500  /* pages in the write-ahead log that are moved when nothing waits */
+#define CHECKPOINT_BUSY    4000 /* and when something does */
+#define PRUNE_ROWS         200  /* in one step */
+#define PRUNE_WAIT_MS      100  /* idle time before a step */
+#define PRUNE_EVERY_GROUPS 64   /* a step under steady load */
 
 struct commit {
     struct commit *next;
@@ -82,7 +82,7 @@ struct sqlite {
     uint64_t failed_epoch; /* commits of this one and older ones are not tried */
     int failed_result;
     int64_t last_revision, garbage; /* garbage: rows in superseded */
-    bool warm;    /* the page cache holds something */
+    bool warm;                      /* the page cache holds something */
     bool resting; /* the disk is full, or worse: no clean-up before something has been committed again */
     int wal_pages;
     unsigned groups; /* since the last clean-up */
@@ -387,7 +387,8 @@ static int visit(struct sqlite *s, sqlite3_stmt *st, store_item *item, void *ctx
     while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *key = (const char *)sqlite3_column_text(st, 0), *value = (const char *)sqlite3_column_text(st, 1);
         if (!key || !value)
-            r = error_set(e, ERR_IO, "the store %s is damaged (a key without a value): restore the newest backup", s->path);
+            r = error_set(e, ERR_IO, "the store %s is damaged (a key without a value): restore the newest backup",
+                          s->path);
         else
             r = item(ctx, key, value, (size_t)sqlite3_column_bytes(st, 1), sqlite3_column_int64(st, 2));
     }
@@ -401,7 +402,8 @@ static int visit(struct sqlite *s, sqlite3_stmt *st, store_item *item, void *ctx
 /* The first text that sorts behind every key with the prefix. No key has a byte 0xff (it is not in UTF-8). */
 static char *prefix_end(const char *prefix) { return xasprintf("%s\xff", prefix); }
 
-#define ROWS "SELECT h.key, l.value, h.rev FROM head h CROSS JOIN log l ON l.rev = h.rev WHERE h.key >= ?1 AND h.key < ?2 "
+#define ROWS                                                                                                           \
+    "SELECT h.key, l.value, h.rev FROM head h CROSS JOIN log l ON l.rev = h.rev WHERE h.key >= ?1 AND h.key < ?2 "
 
 static int sqlite_load(struct store *store, const char *prefix, store_item *item, void *ctx, struct error *e) {
     struct sqlite *s = (struct sqlite *)store;
@@ -415,8 +417,8 @@ static int sqlite_load(struct store *store, const char *prefix, store_item *item
     return visit(s, st, item, ctx, e);
 }
 
-static int sqlite_load_before(struct store *store, const char *prefix, const char *before, int64_t limit, store_item *item,
-                              void *ctx, struct error *e) {
+static int sqlite_load_before(struct store *store, const char *prefix, const char *before, int64_t limit,
+                              store_item *item, void *ctx, struct error *e) {
     struct sqlite *s = (struct sqlite *)store;
     if (limit <= 0)
         return 0;
@@ -449,7 +451,8 @@ static int sqlite_get(struct store *store, const char *key, char **ret_value, si
                       struct error *e) {
     struct sqlite *s = (struct sqlite *)store;
     sqlite3_stmt *st;
-    int r = prepare_read(s, "SELECT h.key, l.value, h.rev FROM head h JOIN log l ON l.rev = h.rev WHERE h.key = ?", &st, e);
+    int r =
+        prepare_read(s, "SELECT h.key, l.value, h.rev FROM head h JOIN log l ON l.rev = h.rev WHERE h.key = ?", &st, e);
     if (r < 0)
         return r;
     struct got g = {0};
@@ -472,8 +475,8 @@ static int sqlite_get(struct store *store, const char *key, char **ret_value, si
 /* ---- opening and closing ---- */
 
 static void databases_close(struct sqlite *s) {
-    sqlite3_stmt *const all[] = {s->begin,   s->commit,    s->rollback,  s->find,     s->insert, s->point,
-                                 s->unpoint, s->supersede, s->prune_log, s->prune_list};
+    sqlite3_stmt *const all[] = {s->begin, s->commit,  s->rollback,  s->find,      s->insert,
+                                 s->point, s->unpoint, s->supersede, s->prune_log, s->prune_list};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         sqlite3_finalize(all[i]);
     sqlite3_close(s->reader);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening the store's file. What can be wrong with it is found here, before anything is served, and every message says what
- * to do: an inventory is not something that one starts again from nothing by mistake.
+ * Opening the store's file. What can be wrong with it is found here, before anything is served, and every message says
+ * what to do: an inventory is not something that one starts again from nothing by mistake.
  *
  * Versions (PRAGMA user_version; application_id marks the file as ours from version 1 on):
  *     0   kv(key, value)                                   before there were revisions
@@ -51,7 +51,8 @@ int sqlite_store_errno(sqlite3 *db, int rc) {
         /* A quota and a file size limit are a full disk to whoever has to make room. */
         if (system == ENOSPC || system == EDQUOT || system == EFBIG)
             return -ENOSPC;
-        return system == EROFS || system == EACCES || system == EPERM || system == EMFILE || system == ENOENT ? -system : -EIO;
+        return system == EROFS || system == EACCES || system == EPERM || system == EMFILE || system == ENOENT ? -system
+                                                                                                              : -EIO;
     default:
         return -EIO;
     }
@@ -60,26 +61,30 @@ int sqlite_store_errno(sqlite3 *db, int rc) {
 int sqlite_store_error(sqlite3 *db, int rc, const char *path, struct error *e) {
     const char *reason = sqlite3_errmsg(db);
     if ((rc & 0xff) == SQLITE_CORRUPT)
-        return error_set(e, ERR_IO,
-                         "the store %s is damaged (%s): stop Tarn, keep %s and %s-wal for inspection, and restore the newest "
-                         "backup in their place",
-                         path, reason, path, path);
+        return error_set(
+            e, ERR_IO,
+            "the store %s is damaged (%s): stop Tarn, keep %s and %s-wal for inspection, and restore the newest "
+            "backup in their place",
+            path, reason, path, path);
     if ((rc & 0xff) == SQLITE_NOTADB)
-        return error_set(e, ERR_INVALID,
-                         "%s is not a Tarn store (it is no SQLite database): move it away, or restore a backup in its place",
-                         path);
+        return error_set(
+            e, ERR_INVALID,
+            "%s is not a Tarn store (it is no SQLite database): move it away, or restore a backup in its place", path);
     switch (sqlite_store_errno(db, rc)) {
     case -ENOSPC:
-        return error_set(e, ERR_NO_SPACE, "there is no space left for the store %s: make room on its disk and try again", path);
+        return error_set(e, ERR_NO_SPACE,
+                         "there is no space left for the store %s: make room on its disk and try again", path);
     case -EROFS:
-        return error_set(e, ERR_READ_ONLY,
-                         "the store %s cannot be written (%s): make the file, its directory and the file system writable for "
-                         "user %d",
-                         path, reason, (int)geteuid());
+        return error_set(
+            e, ERR_READ_ONLY,
+            "the store %s cannot be written (%s): make the file, its directory and the file system writable for "
+            "user %d",
+            path, reason, (int)geteuid());
     case -EACCES:
     case -EPERM:
-        return error_set(e, ERR_READ_ONLY, "the store %s may not be opened by user %d: change its owner or its permissions",
-                         path, (int)geteuid());
+        return error_set(e, ERR_READ_ONLY,
+                         "the store %s may not be opened by user %d: change its owner or its permissions", path,
+                         (int)geteuid());
     case -ENOENT:
         return error_set(e, ERR_NOT_FOUND, "the store %s does not exist: create its directory first", path);
     case -EBUSY:
@@ -100,11 +105,12 @@ static int errno_error(int err, const char *path, struct error *e) {
     case EACCES:
     case EPERM:
         return error_set(e, ERR_READ_ONLY,
-                         "the store's file %s cannot be written (%s): make it and its directory writable for user %d", path,
-                         strerror(err), (int)geteuid());
+                         "the store's file %s cannot be written (%s): make it and its directory writable for user %d",
+                         path, strerror(err), (int)geteuid());
     case ENOSPC:
     case EDQUOT:
-        return error_set(e, ERR_NO_SPACE, "there is no space left for the store's file %s: make room on its disk", path);
+        return error_set(e, ERR_NO_SPACE, "there is no space left for the store's file %s: make room on its disk",
+                         path);
     default:
         return error_set(e, ERR_IO, "the store's file %s cannot be opened: %s", path, strerror(err));
     }
@@ -155,9 +161,9 @@ static int ask(sqlite3 *db, const char *sql, int64_t *ret) {
 
 /* ---- versions ---- */
 
-#define SCHEMA_1                                                                                                   \
-    "CREATE TABLE log(rev INTEGER PRIMARY KEY, key TEXT NOT NULL, value TEXT, deleted INTEGER NOT NULL DEFAULT 0);" \
-    "CREATE TABLE head(key TEXT PRIMARY KEY, rev INTEGER NOT NULL) WITHOUT ROWID;"                                 \
+#define SCHEMA_1                                                                                                       \
+    "CREATE TABLE log(rev INTEGER PRIMARY KEY, key TEXT NOT NULL, value TEXT, deleted INTEGER NOT NULL DEFAULT 0);"    \
+    "CREATE TABLE head(key TEXT PRIMARY KEY, rev INTEGER NOT NULL) WITHOUT ROWID;"                                     \
     "CREATE TABLE superseded(rev INTEGER PRIMARY KEY);"
 
 static int migrate_0_to_1(sqlite3 *db) {
@@ -189,12 +195,14 @@ static int find_version(sqlite3 *db, const char *path, int64_t *ret, struct erro
         return 0;
     }
     if (id != APPLICATION_ID && !(id == 0 && version == 0 && kv == 1))
-        return error_set(e, ERR_INVALID, "%s is a database of another program: choose another path for the store", path);
+        return error_set(e, ERR_INVALID, "%s is a database of another program: choose another path for the store",
+                         path);
     if (version > SQLITE_STORE_VERSION)
-        return error_set(e, ERR_VERSION,
-                         "the store %s was written by a newer Tarn (version %lld of its layout, this one knows %d): install "
-                         "that Tarn again, or restore the copy that it made before it upgraded the store",
-                         path, (long long)version, SQLITE_STORE_VERSION);
+        return error_set(
+            e, ERR_VERSION,
+            "the store %s was written by a newer Tarn (version %lld of its layout, this one knows %d): install "
+            "that Tarn again, or restore the copy that it made before it upgraded the store",
+            path, (long long)version, SQLITE_STORE_VERSION);
     *ret = version;
     return 0;
 }
@@ -206,7 +214,9 @@ static int sync_file(const char *path) {
 
 static int sync_parent(const char *path) {
     const char *slash = strrchr(path, '/');
-    _cleanup_free_ char *parent = !slash ? xstrdup(".") : slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+    _cleanup_free_ char *parent = !slash          ? xstrdup(".")
+                                  : slash == path ? xstrdup("/")
+                                                  : xstrndup(path, (size_t)(slash - path));
     return sync_file(parent);
 }
 
@@ -223,7 +233,8 @@ static int copy_old(sqlite3 *db, const char *path, int64_t version, struct error
         rc = SQLITE_OK;
     int r = rc == SQLITE_OK ? 0 : sqlite_store_error(db, rc, path, e);
     sqlite3_finalize(st);
-    if (r == 0 && (chmod(partial, 0600) < 0 || sync_file(partial) < 0 || rename(partial, copy) < 0 || sync_parent(copy) < 0))
+    if (r == 0 &&
+        (chmod(partial, 0600) < 0 || sync_file(partial) < 0 || rename(partial, copy) < 0 || sync_parent(copy) < 0))
         r = errno_error(errno, copy, e);
     if (r < 0)
         unlink(partial);
@@ -250,8 +261,9 @@ static int migrate(sqlite3 *db, const char *path, int64_t version, struct error 
 }
 
 static int create(sqlite3 *db, const char *path, struct error *e) {
-    _cleanup_free_ char *sql = xasprintf("BEGIN IMMEDIATE;" SCHEMA_1 "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-                                         APPLICATION_ID, SQLITE_STORE_VERSION);
+    _cleanup_free_ char *sql =
+        xasprintf("BEGIN IMMEDIATE;" SCHEMA_1 "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+                  APPLICATION_ID, SQLITE_STORE_VERSION);
     int rc = run(db, sql);
     if (rc != SQLITE_OK)
         return sqlite_store_error(db, rc, path, e);
@@ -275,16 +287,18 @@ static int check(sqlite3 *db, const char *path, struct error *e) {
         return sqlite_store_error(db, rc, path, e);
     if (found.code == ERR_OK)
         return 0;
-    return error_set(e, ERR_IO,
-                     "the store %s is damaged (%s): stop Tarn, keep %s and %s-wal for inspection, and restore the newest backup "
-                     "in their place",
-                     path, found.message, path, path);
+    return error_set(
+        e, ERR_IO,
+        "the store %s is damaged (%s): stop Tarn, keep %s and %s-wal for inspection, and restore the newest backup "
+        "in their place",
+        path, found.message, path, path);
 }
 
 /* SQLite would set aside 20 pages for each connection at once. */
 static void configure(void) { sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0); }
 
-/* Settings of every connection. Small caches: the inventory is in the manager's memory, and an agent has 10 MiB in all. */
+/* Settings of every connection. Small caches: the inventory is in the manager's memory, and an agent has 10 MiB in all.
+ */
 static int connect(const char *path, int flags, sqlite3 **ret, struct error *e) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, configure);
@@ -297,7 +311,9 @@ static int connect(const char *path, int flags, sqlite3 **ret, struct error *e) 
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_timeout(db, 5000);
     if (rc == SQLITE_OK)
-        rc = run(db, "PRAGMA cache_size = -256; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF");
+        rc = run(
+            db,
+            "PRAGMA cache_size = -256; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF");
     if (rc != SQLITE_OK)
         return sqlite_store_error(db, rc, path, e);
     *ret = TAKE_PTR(db);
@@ -322,7 +338,8 @@ static int settle(sqlite3 *db, const char *path, struct error *e) {
         return sqlite_store_error(db, rc, path, e);
     int r = find_version(db, path, &version, e);
     if (r == 0 && sqlite3_db_readonly(db, "main") == 1)
-        return error_set(e, ERR_READ_ONLY, "the store %s is read-only: make it writable for user %d", path, (int)geteuid());
+        return error_set(e, ERR_READ_ONLY, "the store %s is read-only: make it writable for user %d", path,
+                         (int)geteuid());
     if (r == 0 && version >= 0)
         r = check(db, path, e);
     if (r < 0)

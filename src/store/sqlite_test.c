@@ -214,8 +214,10 @@ static void write_whole(const char *path, const void *data, size_t len) {
 
 static void test_damage(void **state) {
     struct fixture *f = *state;
-    write_whole(f->path, "This is my shopping list, and it is longer than the header of a database would be. Bread, milk, "
-                         "a hypervisor, and some more text to fill it up.", 140);
+    write_whole(f->path,
+                "This is my shopping list, and it is longer than the header of a database would be. Bread, milk, "
+                "a hypervisor, and some more text to fill it up.",
+                140);
     refused(f, ERR_INVALID, "is not a Tarn store");
     unlink(f->path);
     assert_int_equal(open_it(f), 0);
@@ -332,7 +334,7 @@ static void fill_and_recover(struct fixture *f, void (*make_room)(struct fixture
     }
     assert_true(good > 5 && good < 5000);
     assert_int_equal(f->results[f->seq], -ENOSPC);
-    assert_int_equal(count_items(f, "vm/"), good); /* reading goes on */
+    assert_int_equal(count_items(f, "vm/"), good);     /* reading goes on */
     assert_int_equal(put_now(f, "small", 1), -ENOSPC); /* not tried before the reset */
     put(f, "queued", 1);
     store_reset_error(f->s); /* one that was decided before the reset still fails */
@@ -505,8 +507,8 @@ static void test_killed(void **state) {
         seen_a = seen_b = n_a = 0;
         low_a = UINT64_MAX;
         assert_int_equal(store_load(f->s, "", note_kept, f, &f->e), 0);
-        assert_true(seen_a >= last);         /* all that was acknowledged, perhaps a little more */
-        assert_int_equal(seen_a, seen_b);    /* and batches are whole */
+        assert_true(seen_a >= last);      /* all that was acknowledged, perhaps a little more */
+        assert_int_equal(seen_a, seen_b); /* and batches are whole */
         if (seen_a > 50)
             assert_int_equal(n_a, 50);
         assert_true(n_a == 0 || low_a == seen_a - n_a + 1);
@@ -519,9 +521,18 @@ static void test_killed(void **state) {
 int main(void) {
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_reopen),      T(test_prune),       T(test_second_process),        T(test_damage),
-        T(test_foreign_and_newer), T(test_migration), T(test_migration_interrupted), T(test_permissions),
-        T(test_full_disk),   T(test_no_room_to_open), T(test_read_only_file_system), T(test_killed),
+        T(test_reopen),
+        T(test_prune),
+        T(test_second_process),
+        T(test_damage),
+        T(test_foreign_and_newer),
+        T(test_migration),
+        T(test_migration_interrupted),
+        T(test_permissions),
+        T(test_full_disk),
+        T(test_no_room_to_open),
+        T(test_read_only_file_system),
+        T(test_killed),
         T(test_file_size_limit), /* last: its limit stays if it fails */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,12 +10,13 @@ int store_load(struct store *s, const char *prefix, store_item *item, void *ctx,
     return s->ops->load(s, prefix, item, ctx, e);
 }
 
-int store_load_before(struct store *s, const char *prefix, const char *before, int64_t limit, store_item *item, void *ctx,
-                      struct error *e) {
+int store_load_before(struct store *s, const char *prefix, const char *before, int64_t limit, store_item *item,
+                      void *ctx, struct error *e) {
     return s->ops->load_before(s, prefix, before, limit, item, ctx, e);
 }
 
-int store_get(struct store *s, const char *key, char **ret_value, size_t *ret_len, int64_t *ret_revision, struct error *e) {
+int store_get(struct store *s, const char *key, char **ret_value, size_t *ret_len, int64_t *ret_revision,
+              struct error *e) {
     return s->ops->get(s, key, ret_value, ret_len, ret_revision, e);
 }
 

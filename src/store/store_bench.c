@@ -11,7 +11,7 @@
 #include <uv.h>
 
 #define VALUE 2048
-#define MANY 100000
+#define MANY  100000
 
 static uv_loop_t loop;
 static struct store *store;

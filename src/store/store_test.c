@@ -243,8 +243,9 @@ static void test_memory_faults(void **state) {
     expect(f, "", "a=1@1 d=4@2 ");
 }
 
-#define BOTH(t) \
-    cmocka_unit_test_setup_teardown(t, setup_memory, teardown), cmocka_unit_test_setup_teardown(t, setup_sqlite, teardown)
+#define BOTH(t)                                                                                                        \
+    cmocka_unit_test_setup_teardown(t, setup_memory, teardown),                                                        \
+        cmocka_unit_test_setup_teardown(t, setup_sqlite, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
