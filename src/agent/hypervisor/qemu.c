@@ -33,9 +33,12 @@ static const struct {
     unsigned flag;
     const char *name;
 } capability_names[] = {
-    {HYPERVISOR_PAUSE, "pause"},       {HYPERVISOR_VNC, "vnc"},
-    {HYPERVISOR_SERIAL, "serial"},     {HYPERVISOR_UEFI, "uefi"},
-    {HYPERVISOR_DIRECT_BOOT, "direct-boot"}, {HYPERVISOR_CLOUD_INIT, "cloud-init"},
+    {HYPERVISOR_PAUSE, "pause"},
+    {HYPERVISOR_VNC, "vnc"},
+    {HYPERVISOR_SERIAL, "serial"},
+    {HYPERVISOR_UEFI, "uefi"},
+    {HYPERVISOR_DIRECT_BOOT, "direct-boot"},
+    {HYPERVISOR_CLOUD_INIT, "cloud-init"},
 };
 
 static void info_make(const struct qemu_probe_result *r, struct api_hypervisor *ret) {
@@ -156,7 +159,8 @@ static void driver_find(struct hypervisor *h, uint64_t call, const char *vm) {
         guest_find(guest_get(h, vm, true), call);
 }
 
-static void driver_start(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files) {
+static void driver_start(struct hypervisor *h, uint64_t call, const struct api_guest_start *start,
+                         struct guest_files *files) {
     if (!start->has_vm || !id_good(h, call, start->vm.id)) {
         guest_files_done(files);
         if (!start->has_vm)

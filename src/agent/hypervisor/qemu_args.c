@@ -7,9 +7,9 @@
 
 #include <stdarg.h>
 
-#define FIRST_FD 3
-#define MIB (1024 * 1024)
-#define SATA_PORTS 6       /* of one AHCI controller */
+#define FIRST_FD        3
+#define MIB             (1024 * 1024)
+#define SATA_PORTS      6  /* of one AHCI controller */
 #define MICROVM_DEVICES 24 /* virtio-mmio slots of the machine */
 
 struct maker {
@@ -70,7 +70,8 @@ static void file_node(struct maker *m, const char *node, int fd, bool read_only)
     int set = m->n_fdsets++;
     option(m, "-add-fd", "fd=%d,set=%d", pass_fd(m, fd), set);
     option(m, "-blockdev",
-           "{\"driver\":\"file\",\"node-name\":\"%s\",\"filename\":\"/dev/fdset/%d\",\"locking\":\"on\",\"read-only\":%s%s}",
+           "{\"driver\":\"file\",\"node-name\":\"%s\",\"filename\":\"/dev/fdset/"
+           "%d\",\"locking\":\"on\",\"read-only\":%s%s}",
            node, set, read_only ? "true" : "false", read_only ? "" : ",\"discard\":\"unmap\"");
 }
 
@@ -100,7 +101,8 @@ static int check_microvm(struct maker *m) {
         return error_set_field(m->e, ERR_UNSUPPORTED, "firmware", "a microvm has no UEFI firmware; use machine q35");
     for (size_t i = 0; i < m->start->n_disks; i++)
         if (m->start->disks[i].bus == API_DISK_BUS_SATA)
-            return error_set_field(m->e, ERR_UNSUPPORTED, "disks", "a microvm has no SATA; use bus virtio-blk or virtio-scsi");
+            return error_set_field(m->e, ERR_UNSUPPORTED, "disks",
+                                   "a microvm has no SATA; use bus virtio-blk or virtio-scsi");
     for (size_t i = 0; i < vm->n_nics; i++)
         if (vm->nics[i].model == API_NIC_MODEL_E1000)
             return error_set_field(m->e, ERR_UNSUPPORTED, "nics", "a microvm has no e1000; use model virtio");
@@ -121,14 +123,17 @@ static int check(struct maker *m) {
     if (vm->memory < MIB || vm->memory % MIB)
         return error_set_field(m->e, ERR_INVALID, "memory", "memory must be a whole number of MiB");
     if (m->files->n_disks != m->start->n_disks)
-        return error_set(m->e, ERR_INTERNAL, "%zu disks were opened, %zu are wanted", m->files->n_disks, m->start->n_disks);
+        return error_set(m->e, ERR_INTERNAL, "%zu disks were opened, %zu are wanted", m->files->n_disks,
+                         m->start->n_disks);
     for (size_t i = 0; i < m->start->n_disks; i++)
         if (m->start->disks[i].bus == API_DISK_BUS_SATA && m->start->disks[i].read_only)
-            return error_set_field(m->e, ERR_UNSUPPORTED, "disks", "a SATA disk cannot be read-only; use bus virtio-blk");
+            return error_set_field(m->e, ERR_UNSUPPORTED, "disks",
+                                   "a SATA disk cannot be read-only; use bus virtio-blk");
     if (vm->direct_boot && m->files->kernel_fd < 0)
         return error_set_field(m->e, ERR_INVALID, "direct_boot", "there is no kernel to boot");
     if (vm->firmware == API_FIRMWARE_UEFI && (m->files->firmware_fd < 0 || m->files->vars_fd < 0) && !m->microvm)
-        return error_set_field(m->e, ERR_UNSUPPORTED, "firmware", "no UEFI firmware was found; install the package ovmf");
+        return error_set_field(m->e, ERR_UNSUPPORTED, "firmware",
+                               "no UEFI firmware was found; install the package ovmf");
     return m->microvm ? check_microvm(m) : 0;
 }
 
@@ -153,9 +158,11 @@ static void emit_machine(struct maker *m) {
     } else {
         if (uefi) {
             file_node(m, "firmware-file", m->files->firmware_fd, true);
-            option(m, "-blockdev", "{\"driver\":\"raw\",\"node-name\":\"firmware\",\"file\":\"firmware-file\",\"read-only\":true}");
+            option(m, "-blockdev",
+                   "{\"driver\":\"raw\",\"node-name\":\"firmware\",\"file\":\"firmware-file\",\"read-only\":true}");
             file_node(m, "vars-file", m->files->vars_fd, false);
-            option(m, "-blockdev", "{\"driver\":\"raw\",\"node-name\":\"vars\",\"file\":\"vars-file\",\"read-only\":false}");
+            option(m, "-blockdev",
+                   "{\"driver\":\"raw\",\"node-name\":\"vars\",\"file\":\"vars-file\",\"read-only\":false}");
         }
         option(m, "-machine", "q35,usb=off,vmport=off,dump-guest-core=off%s",
                uefi ? ",pflash0=firmware,pflash1=vars" : "");
@@ -230,7 +237,8 @@ static void emit_display(struct maker *m) {
 static void emit_helpers(struct maker *m) {
     _cleanup_free_ char *rng = place(m, 3, 0, false), *balloon = place(m, 4, 0, false);
     option(m, "-device", "virtio-rng-%s,id=rng0%s", suffix(m), rng);
-    option(m, "-device", "virtio-balloon-%s,id=balloon0,free-page-reporting=on,deflate-on-oom=on%s", suffix(m), balloon);
+    option(m, "-device", "virtio-balloon-%s,id=balloon0,free-page-reporting=on,deflate-on-oom=on%s", suffix(m),
+           balloon);
     option(m, "-device", m->microvm ? "pvpanic,id=panic0" : "pvpanic-pci,id=panic0,addr=07.0");
 }
 
@@ -338,7 +346,9 @@ static void emit_nic(struct maker *m, size_t i) {
     _cleanup_free_ char *where = place(m, 0x0a, (unsigned)i, i == 0);
     _cleanup_free_ char *mac = str_empty(nic->mac) ? xstrdup("") : xasprintf(",mac=%s", nic->mac);
     /* The boot ROM costs the guest time in its firmware: only where it may be wanted. */
-    _cleanup_free_ char *boot = m->microvm ? xstrdup("") : index ? xasprintf(",bootindex=%d", index) : xstrdup(",romfile=");
+    _cleanup_free_ char *boot = m->microvm ? xstrdup("")
+                                : index    ? xasprintf(",bootindex=%d", index)
+                                           : xstrdup(",romfile=");
     option(m, "-netdev", "user,id=net%zu", i);
     if (e1000)
         option(m, "-device", "e1000,id=nic%zu,netdev=net%zu%s%s%s", i, i, mac, where, boot);
@@ -353,7 +363,7 @@ static void plan_boot(struct maker *m) {
         return;
     for (size_t i = 0; i < m->vm->n_boot_order; i++) {
         enum api_boot_device d = m->vm->boot_order[i];
-        int *class_index = d == API_BOOT_DEVICE_DISK ? &m->boot_disk
+        int *class_index = d == API_BOOT_DEVICE_DISK    ? &m->boot_disk
                            : d == API_BOOT_DEVICE_CDROM ? &m->boot_cdrom
                                                         : &m->boot_network;
         if (*class_index)
@@ -373,8 +383,9 @@ static int emit_devices(struct maker *m) {
     for (size_t i = 0; i < m->vm->n_nics; i++)
         emit_nic(m, i);
     if (m->microvm && m->n_mmio > MICROVM_DEVICES)
-        return error_set_field(m->e, ERR_UNSUPPORTED, "disks", "a microvm has room for %d devices, this one has %zu; use q35",
-                               MICROVM_DEVICES, m->n_mmio);
+        return error_set_field(m->e, ERR_UNSUPPORTED, "disks",
+                               "a microvm has room for %d devices, this one has %zu; use q35", MICROVM_DEVICES,
+                               m->n_mmio);
     return 0;
 }
 

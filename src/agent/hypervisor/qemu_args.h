@@ -17,10 +17,10 @@
 #include "os/child.h"
 
 struct qemu_host {
-    const char *binary;  /* qemu-system-x86_64 */
+    const char *binary; /* qemu-system-x86_64 */
     bool kvm;
     int version_major;
-    int64_t tsc_khz;     /* of this host; 0 if not known */
+    int64_t tsc_khz; /* of this host; 0 if not known */
 };
 struct qemu_sockets {
     int qmp, qmp_spare, serial; /* listening */

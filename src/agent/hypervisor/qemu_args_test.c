@@ -82,7 +82,8 @@ static bool file_check(int dirfd, const char *name, bool update) {
     _cleanup_json_ json_t *j = NULL;
     _cleanup_buf_ struct buf got = {0};
     size_t len;
-    if (read_file_at(dirfd, name, 65536, &text, &len) < 0 || json_parse(text, len, &j, NULL) < 0 || case_run(j, &got) < 0) {
+    if (read_file_at(dirfd, name, 65536, &text, &len) < 0 || json_parse(text, len, &j, NULL) < 0 ||
+        case_run(j, &got) < 0) {
         printf("FAILED %s: it is no case\n", name);
         return false;
     }

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VM "0193a000-0000-7000-8000-000000000001"
+#define VM        "0193a000-0000-7000-8000-000000000001"
 #define PAIRS_MAX 101
 
 static uv_loop_t loop;
@@ -48,10 +48,11 @@ static void on_probe(void *ctx, const struct api_hypervisor *i) {
 
 static void start_make(const char *machine, struct api_guest_start *s, struct guest_files *f) {
     _cleanup_error_ struct error e = ERROR_INIT;
-    _cleanup_json_ json_t *j = json_pack(
-        "{s:{s:s, s:s, s:i, s:i, s:s, s:s, s:b, s:s, s:[{s:s}]}, s:s, s:[], s:b}", "vm", "id", VM, "name", "bench", "cpus", 1,
-        "memory", 268435456, "machine", machine, "display", str_eq(machine, "q35") ? "vnc" : "none", "direct_boot", 1,
-        "cmdline", "console=ttyS0 quiet", "nics", "mac", "52:54:00:00:00:01", "repository", "r", "disks", "has_initrd", 1);
+    _cleanup_json_ json_t *j =
+        json_pack("{s:{s:s, s:s, s:i, s:i, s:s, s:s, s:b, s:s, s:[{s:s}]}, s:s, s:[], s:b}", "vm", "id", VM, "name",
+                  "bench", "cpus", 1, "memory", 268435456, "machine", machine, "display",
+                  str_eq(machine, "q35") ? "vnc" : "none", "direct_boot", 1, "cmdline", "console=ttyS0 quiet", "nics",
+                  "mac", "52:54:00:00:00:01", "repository", "r", "disks", "has_initrd", 1);
     if (api_guest_start_parse(j, API_PEER, s, &e) < 0) {
         fprintf(stderr, "qemu_bench: %s\n", e.message);
         exit(1);
@@ -105,7 +106,8 @@ static pid_t bare_spawn(const struct qemu_args *a) {
 }
 
 static double bare_run(const char *machine) {
-    static const char hello[] = "{\"execute\":\"qmp_capabilities\",\"id\":1}\n{\"execute\":\"query-status\",\"id\":2}\n";
+    static const char hello[] =
+        "{\"execute\":\"qmp_capabilities\",\"id\":1}\n{\"execute\":\"query-status\",\"id\":2}\n";
     struct api_guest_start s;
     struct guest_files f;
     struct qemu_args a;
@@ -113,7 +115,8 @@ static double bare_run(const char *machine) {
     start_make(machine, &s, &f);
     struct qemu_sockets sockets = {qemu_socket_listen(state_dirfd, "a"), qemu_socket_listen(state_dirfd, "b"),
                                    qemu_socket_listen(state_dirfd, "c")};
-    struct qemu_host host = {.binary = QEMU_BINARY, .kvm = str_eq(info.accelerator, "kvm"), .version_major = atoi(info.version)};
+    struct qemu_host host = {
+        .binary = QEMU_BINARY, .kvm = str_eq(info.accelerator, "kvm"), .version_major = atoi(info.version)};
     if (qemu_args_make(&s, &f, &host, &sockets, &a, NULL) < 0)
         exit(1);
     uint64_t began = uv_hrtime();
@@ -161,7 +164,8 @@ int main(int argc, char **argv) {
     uv_loop_init(&loop);
     log_set_level(LOG_LEVEL_WARNING);
     state_dirfd = open_dir(state_dir);
-    struct hypervisor_config config = {.loop = &loop, .state_dirfd = state_dirfd, .state_path = state_dir, .events = &handlers};
+    struct hypervisor_config config = {
+        .loop = &loop, .state_dirfd = state_dirfd, .state_path = state_dir, .events = &handlers};
     struct hypervisor *h;
     if (hypervisor_qemu.open(&config, &h, NULL) < 0)
         return 1;
@@ -182,7 +186,8 @@ int main(int argc, char **argv) {
                 ours[i] = driver_run(h, machine);
             more[i] = ours[i] - bare[i];
         }
-        printf("{\"machine\":\"%s\",\"accelerator\":\"%s\",\"pairs\":%d,\"bare_ms\":%.1f,\"driver_ms\":%.1f,\"added_ms\":%.1f}\n",
+        printf("{\"machine\":\"%s\",\"accelerator\":\"%s\",\"pairs\":%d,\"bare_ms\":%.1f,\"driver_ms\":%.1f,\"added_"
+               "ms\":%.1f}\n",
                machine, info.accelerator, pairs, median(bare, pairs), median(ours, pairs), median(more, pairs));
         fflush(stdout);
     }

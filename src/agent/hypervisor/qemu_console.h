@@ -13,7 +13,7 @@
 
 #include <uv.h>
 
-#define CONSOLE_RING (16 * 1024)
+#define CONSOLE_RING        (16 * 1024)
 #define CONSOLE_VIEWERS_MAX 64
 
 struct qemu_console;

@@ -14,11 +14,11 @@
 #include <x86intrin.h>
 
 #define START_TIMEOUT_MS 60000
-#define FIND_TIMEOUT_MS 2000
-#define ASK_TIMEOUT_MS 10000
-#define QUIT_MS 600 /* then SIGKILL */
-#define RECONNECT_MS 200
-#define RECONNECT_TRIES 20
+#define FIND_TIMEOUT_MS  2000
+#define ASK_TIMEOUT_MS   10000
+#define QUIT_MS          600 /* then SIGKILL */
+#define RECONNECT_MS     200
+#define RECONNECT_TRIES  20
 
 static void guest_launch(struct guest *g);
 static void monitor_open(struct guest *g, int64_t timeout_ms);
@@ -93,6 +93,7 @@ void guest_free(struct guest *g) {
     calls_drop(&g->kills);
     calls_drop(&g->asks);
     str_take(&g->reason, NULL);
+    str_take(&g->io_reason, NULL);
     str_take(&g->end_reason, NULL);
     close_fd(&g->dirfd);
     uv_close((uv_handle_t *)&g->timer, on_closed);
@@ -113,8 +114,8 @@ static void call_done(struct guest *g, uint64_t call, const struct error *e, jso
     json_decref(result);
 }
 
-static void __attribute__((format(printf, 4, 5))) call_fail(struct guest *g, uint64_t call, enum error_code code,
-                                                            const char *fmt, ...) {
+static void __attribute__((format(printf, 4, 5)))
+call_fail(struct guest *g, uint64_t call, enum error_code code, const char *fmt, ...) {
     _cleanup_error_ struct error e = ERROR_INIT;
     va_list ap;
     va_start(ap, fmt);
@@ -214,12 +215,13 @@ static void guest_set_status(struct guest *g, const char *status) {
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         if (!str_eq(status, table[i].status))
             continue;
-        bool detail = str_eq(status, "io-error") && !str_empty(g->end_reason);
-        _cleanup_free_ char *reason = xstrdup(detail ? g->end_reason : table[i].reason);
-        guest_set_phase(g, table[i].phase, reason);
+        bool detail = str_eq(status, "io-error") && !str_empty(g->io_reason);
+        guest_set_phase(g, table[i].phase, detail ? g->io_reason : table[i].reason);
         return;
     }
-    guest_set_phase(g, GUEST_IS_PAUSED, str_eq(status, "paused") ? "" : status);
+    _cleanup_free_ char *other = xasprintf("QEMU says \"%.40s\"", status);
+    qmp_text_clean(other);
+    guest_set_phase(g, GUEST_IS_PAUSED, str_eq(status, "paused") ? "" : other);
 }
 
 /* ---- the end of the process ---- */
@@ -321,7 +323,8 @@ static void monitor_lost(struct guest *g) {
     }
     log_error("guest %s: QEMU runs, but its monitor does not answer", g->vm);
     if (g->phase == GUEST_FINDING)
-        guest_set_phase(g, GUEST_IS_RUNNING, "QEMU runs, but its monitor does not answer; kill it when it has to be stopped");
+        guest_set_phase(g, GUEST_IS_RUNNING,
+                        "QEMU runs, but its monitor does not answer; kill it when it has to be stopped");
 }
 
 static void on_monitor_closed(void *ctx, const char *why) {
@@ -349,10 +352,18 @@ static void on_io_error(struct guest *g, const json_t *data) {
         return;
     const char *node = json_str(data, "node-name");
     bool full = json_bool(data, "nospace", false);
-    str_take(&g->end_reason,
+    str_take(&g->io_reason,
              xasprintf("%s %.31s failed: %.200s; %s, then resume it",
                        str_eq(json_str(data, "operation"), "read") ? "reading" : "writing", str_or(node, "a disk"),
                        str_or(json_str(data, "reason"), "I/O error"), full ? "make room" : "see to the storage"));
+    qmp_text_clean(g->io_reason);
+}
+
+/* Whether we are about to bring it into that phase ourselves. */
+static bool guest_is_asked(const struct guest *g, enum guest_phase then) {
+    const struct guest_call *c;
+    list_for_each(c, &g->asks, link) if (c->then == then) return true;
+    return false;
 }
 
 static void on_event(void *ctx, const char *name, const json_t *data) {
@@ -369,11 +380,10 @@ static void on_event(void *ctx, const char *name, const json_t *data) {
         str_take(&g->reason, NULL);
     } else if (str_eq(name, "BLOCK_IO_ERROR")) {
         on_io_error(g, data);
-    } else if (str_eq(name, "STOP") && runs && list_empty(&g->asks)) {
+    } else if (str_eq(name, "STOP") && runs && !guest_is_asked(g, GUEST_IS_PAUSED)) {
         /* Why, only the status says: somebody else, a full disk, an error of KVM's. */
         qmp_call(g->qmp, "query-status", NULL, ASK_TIMEOUT_MS, on_status, g);
-    } else if (str_eq(name, "RESUME") && paused && list_empty(&g->asks)) {
-        str_take(&g->end_reason, NULL);
+    } else if (str_eq(name, "RESUME") && paused && !guest_is_asked(g, GUEST_IS_RUNNING)) {
         guest_set_phase(g, GUEST_IS_RUNNING, "");
     }
     guest_release(g);
@@ -508,6 +518,7 @@ static void guest_launch(struct guest *g) {
         return; /* guest_launch_waiting() comes */
     guest_hold(g);
     str_take(&g->reason, NULL);
+    str_take(&g->io_reason, NULL);
     str_take(&g->end_reason, NULL);
     g->spare = false;
     g->monitor_tries = 0;
@@ -522,7 +533,8 @@ static void guest_launch(struct guest *g) {
         call_done(g, call, &e, NULL);
     } else {
         g->phase = GUEST_STARTING;
-        g->display = g->request->start.vm.display == API_DISPLAY_VNC && g->request->start.vm.machine != API_MACHINE_MICROVM;
+        g->display =
+            g->request->start.vm.display == API_DISPLAY_VNC && g->request->start.vm.machine != API_MACHINE_MICROVM;
         /* They are QEMU's now; its locks go with its own descriptors. */
         guest_files_done(&g->request->files);
         monitor_open(g, START_TIMEOUT_MS);
@@ -631,7 +643,6 @@ static void on_asked(void *ctx, const struct error *error, const json_t *result)
     if (!error && then != GUEST_ABSENT && (g->phase == GUEST_IS_RUNNING || g->phase == GUEST_IS_PAUSED)) {
         g->phase = then;
         str_take(&g->reason, NULL);
-        str_take(&g->end_reason, NULL);
     }
     call_done(g, call, error, error ? NULL : guest_report(g));
     guest_release(g);

@@ -26,7 +26,15 @@
 #include "base/list.h"
 #include "base/map.h"
 
-enum guest_phase { GUEST_ABSENT, GUEST_FINDING, GUEST_STARTING, GUEST_IS_RUNNING, GUEST_IS_PAUSED, GUEST_IS_OFF, GUEST_IS_PANICKED };
+enum guest_phase {
+    GUEST_ABSENT,
+    GUEST_FINDING,
+    GUEST_STARTING,
+    GUEST_IS_RUNNING,
+    GUEST_IS_PAUSED,
+    GUEST_IS_OFF,
+    GUEST_IS_PANICKED
+};
 
 /* The driver; the head is what hypervisor.h promises. */
 struct hypervisor {
@@ -73,6 +81,7 @@ struct guest {
     struct guest_start_request *request; /* waiting to be launched, or (phase starting) under way */
     struct list finds, kills, asks;      /* struct guest_call */
     char *reason;                        /* of the phase, in words; NULL: none */
+    char *io_reason;                     /* of the last I/O error that stopped it; NULL: none */
     char *end_reason;                    /* what QEMU said before it ended; NULL: nothing */
     bool spare;                          /* the monitor in use */
     int monitor_tries;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/hypervisor/qemu_probe.h"
 
+#include "agent/hypervisor/qemu_process.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "os/child.h"
@@ -16,8 +17,8 @@
 
 #define DEADLINE_MS 3000
 #define EXIT_PASSED 67 /* isa-debug-exit: (0x21 << 1) | 1 */
-#define REMEMBERED "probe.json"
-#define KERNEL_FD 3
+#define REMEMBERED  "probe.json"
+#define KERNEL_FD   3
 
 extern const char qemu_probe_image[], qemu_probe_image_end[];
 
@@ -112,12 +113,18 @@ static void remember(struct qemu_probe *p) {
 /* How far it got, in words. */
 static const char *stage_text(char stage) {
     switch (stage) {
-    case 0: return "it did not get through the firmware";
-    case 'a': return "it stopped before paging";
-    case 'b': return "it did not reach 64-bit mode";
-    case 'c': return "its timer interrupt never came";
-    case 'd': return "it did not come back from its timer interrupt";
-    default: return "it computes far too slowly: the CPU's virtualization is imitated here, as in some nested machines";
+    case 0:
+        return "it did not get through the firmware";
+    case 'a':
+        return "it stopped before paging";
+    case 'b':
+        return "it did not reach 64-bit mode";
+    case 'c':
+        return "its timer interrupt never came";
+    case 'd':
+        return "it did not come back from its timer interrupt";
+    default:
+        return "it computes far too slowly: the CPU's virtualization is imitated here, as in some nested machines";
     }
 }
 
@@ -129,11 +136,15 @@ static void on_guest_exit(void *ctx, struct child *c, struct child_exit how) {
         conclude(p, true, "KVM works: a test guest ran in %lld ms", (long long)took);
         remember(p);
     } else if (how.signalled && took >= DEADLINE_MS) {
-        conclude(p, false, "KVM opens but does not work: a test guest was not done after %d s (%s). Guests are emulated, which is "
-                           "slower", DEADLINE_MS / 1000, stage_text(out->len ? out->data[out->len - 1] : 0));
+        conclude(
+            p, false,
+            "KVM opens but does not work: a test guest was not done after %d s (%s). Guests are emulated, which is "
+            "slower",
+            DEADLINE_MS / 1000, stage_text(out->len ? out->data[out->len - 1] : 0));
         remember(p);
     } else if (p->user && geteuid() == 0 && err->len && strstr(err->data, "Permission denied")) {
-        conclude(p, false, "QEMU's user %s may not open /dev/kvm: add it to the group kvm. Guests are emulated, which is slower",
+        conclude(p, false,
+                 "QEMU's user %s may not open /dev/kvm: add it to the group kvm. Guests are emulated, which is slower",
                  p->user);
     } else {
         const char *said = err->len ? err->data : "it ended early";
@@ -158,13 +169,32 @@ static int probe_image(void) {
 }
 
 static void guest_run(struct qemu_probe *p) {
-    static const char *const argv[] = {
-        QEMU_BINARY, "-nodefaults", "-no-user-config", "-display", "none", "-machine", "microvm,isa-serial=off", "-accel",
-        "kvm", "-cpu", "host", "-m", "size=16M", "-debugcon", "stdio", "-device", "isa-debug-exit", "-kernel", "/proc/self/fd/3",
-        "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny", NULL};
+    static const char *const argv[] = {QEMU_BINARY,
+                                       "-nodefaults",
+                                       "-no-user-config",
+                                       "-display",
+                                       "none",
+                                       "-machine",
+                                       "microvm,isa-serial=off",
+                                       "-accel",
+                                       "kvm",
+                                       "-cpu",
+                                       "host",
+                                       "-m",
+                                       "size=16M",
+                                       "-debugcon",
+                                       "stdio",
+                                       "-device",
+                                       "isa-debug-exit",
+                                       "-kernel",
+                                       "/proc/self/fd/3",
+                                       "-sandbox",
+                                       "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+                                       NULL};
     _cleanup_close_ int image = probe_image();
     const struct child_fd fds[] = {{.from = image, .to = KERNEL_FD}};
     struct child_spec spec = {.argv = argv,
+                              .env = qemu_environment(),
                               .fds = fds,
                               .n_fds = 1,
                               .user = p->user,
@@ -190,11 +220,14 @@ static void accelerator_choose(struct qemu_probe *p) {
     }
     _cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
-        conclude(p, false, "/dev/kvm is there, but this user may not open it: add the user to the group kvm. Guests are "
-                           "emulated, which is slower");
+        conclude(p, false,
+                 "/dev/kvm is there, but this user may not open it: add the user to the group kvm. Guests are "
+                 "emulated, which is slower");
     else if (fd < 0)
-        conclude(p, false, "this server has no KVM (/dev/kvm: %s): switch virtualization on in its firmware, or let the outer "
-                           "hypervisor pass it on. Guests are emulated, which is slower", strerror(errno));
+        conclude(p, false,
+                 "this server has no KVM (/dev/kvm: %s): switch virtualization on in its firmware, or let the outer "
+                 "hypervisor pass it on. Guests are emulated, which is slower",
+                 strerror(errno));
     else if (!recall(p))
         guest_run(p);
 }
@@ -235,12 +268,14 @@ static void on_version_exit(void *ctx, struct child *c, struct child_exit how) {
     }
 }
 
-struct qemu_probe *qemu_probe_new(uv_loop_t *loop, int state_dirfd, const char *user, qemu_probe_done *done, void *ctx) {
+struct qemu_probe *qemu_probe_new(uv_loop_t *loop, int state_dirfd, const char *user, qemu_probe_done *done,
+                                  void *ctx) {
     struct qemu_probe *p = xcalloc(1, sizeof *p);
     *p = (struct qemu_probe){.loop = loop, .dirfd = state_dirfd, .user = xstrdup(user), .done = done, .ctx = ctx};
     uv_timer_init(loop, &p->timer);
     p->timer.data = p;
     struct child_spec spec = {.argv = (const char *const[]){QEMU_BINARY, "-version", NULL},
+                              .env = qemu_environment(),
                               .output_max = 4096,
                               .error_max = 4096,
                               .timeout_ms = 10000,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/hypervisor/qemu_process.h"
 
+#include "agent/hypervisor/qmp.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "os/file.h"
@@ -17,11 +18,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define RECORD "process.json"
-#define STDERR_FIFO "stderr"
-#define LOG_FILE "qemu.log"
-#define LOG_KEEP (64 * 1024)
-#define LOG_MAX (2 * LOG_KEEP)
+#define RECORD         "process.json"
+#define STDERR_FIFO    "stderr"
+#define LOG_FILE       "qemu.log"
+#define LOG_KEEP       (64 * 1024)
+#define LOG_MAX        (2 * LOG_KEEP)
 #define LAST_WORDS_MAX 1000
 
 struct qemu_process {
@@ -87,9 +88,18 @@ int qemu_socket_connect(int dirfd, const char *name) {
 }
 
 void qemu_process_clean(int dirfd) {
-    static const char *const names[] = {RECORD, QEMU_QMP_SOCKET, QEMU_QMP_SPARE_SOCKET, QEMU_SERIAL_SOCKET, STDERR_FIFO};
+    static const char *const names[] = {RECORD, QEMU_QMP_SOCKET, QEMU_QMP_SPARE_SOCKET, QEMU_SERIAL_SOCKET,
+                                        STDERR_FIFO};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         unlinkat(dirfd, names[i], 0);
+}
+
+const char *const *qemu_environment(void) {
+    static char *path;
+    static const char *env[] = {NULL, "LANG=C.UTF-8", "HOME=/", NULL};
+    str_take(&path, xasprintf("PATH=%s", str_or(getenv("PATH"), "/usr/local/bin:/usr/bin:/bin")));
+    env[0] = path;
+    return env;
 }
 
 /* ---- what it says ---- */
@@ -175,12 +185,13 @@ const char *qemu_process_last_words(struct qemu_process *p) {
     if (!p->last.len)
         return "";
     /* Two lines at most: the cause and its consequence. */
-    const char *s = p->last.data, *from = s;
+    char *s = p->last.data, *from = s;
     int lines = 0;
-    for (const char *c = s + p->last.len; c > s && lines < 2; c--)
-        if (c[-1] == '\n' && ++lines)
+    for (char *c = s + p->last.len; c > s && lines < 2; c--)
+        if (c[-1] == '\n' && ++lines == 2)
             from = c;
-    return lines < 2 ? s : from;
+    qmp_text_clean(from);
+    return from;
 }
 
 /* ---- the record ---- */
@@ -257,11 +268,12 @@ static struct qemu_process *process_new(const struct qemu_process_spec *spec) {
 
 /* ---- making one ---- */
 
-int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_args *args, const char *user, int64_t now_ms,
-                       struct qemu_process **ret, struct error *e) {
+int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_args *args, const char *user,
+                       int64_t now_ms, struct qemu_process **ret, struct error *e) {
     int r = record_write(spec, NULL);
     if (r < 0)
-        return error_set(e, r == -ENOSPC ? ERR_NO_SPACE : ERR_IO, "the guest's record cannot be written: %s", strerror(-r));
+        return error_set(e, r == -ENOSPC ? ERR_NO_SPACE : ERR_IO, "the guest's record cannot be written: %s",
+                         strerror(-r));
     unlinkat(spec->dirfd, STDERR_FIFO, 0);
     if (mkfifoat(spec->dirfd, STDERR_FIFO, 0600) < 0)
         return error_set(e, ERR_IO, "no FIFO for QEMU's messages: %s", strerror(errno));
@@ -272,6 +284,7 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
     memcpy(fds, args->fds, args->n_fds * sizeof *fds);
     fds[args->n_fds] = (struct child_fd){.from = theirs, .to = 2};
     struct child_spec child = {.argv = (const char *const *)args->argv,
+                               .env = qemu_environment(),
                                .fds = fds,
                                .n_fds = args->n_fds + (theirs >= 0),
                                .user = user,
@@ -395,8 +408,9 @@ int qemu_process_usage(const struct qemu_process *p, double *ret_cpu_s, int64_t 
     const char *s = strrchr(text, ')');
     unsigned long long user = 0, system = 0;
     long long rss = 0;
-    if (!s || sscanf(s + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %*s %*s %lld",
-                     &user, &system, &rss) != 3)
+    if (!s ||
+        sscanf(s + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %*s %*s %*s %*s %*s %*s %*s %*s %lld",
+               &user, &system, &rss) != 3)
         return -EBADMSG;
     *ret_cpu_s = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
     *ret_rss = rss * sysconf(_SC_PAGESIZE);

@@ -19,9 +19,9 @@
 #include "base/error.h"
 #include "os/child.h"
 
-#define QEMU_QMP_SOCKET "qmp.sock"
+#define QEMU_QMP_SOCKET       "qmp.sock"
 #define QEMU_QMP_SPARE_SOCKET "qmp-spare.sock"
-#define QEMU_SERIAL_SOCKET "serial.sock"
+#define QEMU_SERIAL_SOCKET    "serial.sock"
 
 struct qemu_process;
 
@@ -36,8 +36,8 @@ struct qemu_process_spec {
     void *ctx;
 };
 
-int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_args *args, const char *user, int64_t now_ms,
-                       struct qemu_process **ret, struct error *e);
+int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_args *args, const char *user,
+                       int64_t now_ms, struct qemu_process **ret, struct error *e);
 /* -ENOENT and a reason in words (static) if there is none. */
 int qemu_process_find(const struct qemu_process_spec *spec, struct qemu_process **ret, const char **ret_reason);
 /* Leaves it running. NULL is allowed. */
@@ -50,6 +50,8 @@ int qemu_process_usage(const struct qemu_process *p, double *ret_cpu_s, int64_t 
 /* What it has said lately, the last lines of it. */
 const char *qemu_process_last_words(struct qemu_process *p);
 
+/* QEMU's environment: the agent's own PATH, so that a QEMU of one's own can be put before the system's, and nothing else. */
+const char *const *qemu_environment(void);
 /* A listening, or a connected, stream socket in the guest's directory, whatever the length of its path. fd or -errno. */
 int qemu_socket_listen(int dirfd, const char *name);
 int qemu_socket_connect(int dirfd, const char *name);

@@ -46,7 +46,8 @@ static struct qemu_process_spec spec(void) {
 
 static void spawn(const char *script) {
     /* As QEMU's arguments begin. */
-    char *argv[] = {(char *)"sh", (char *)"-c", (char *)script, (char *)"qemu-system-x86_64", (char *)"-uuid", (char *)VM, NULL};
+    char *argv[] = {(char *)"sh", (char *)"-c", (char *)script, (char *)"qemu-system-x86_64", (char *)"-uuid",
+                    (char *)VM,   NULL};
     struct qemu_args args = {.argv = argv, .n = 6};
     struct qemu_process_spec s = spec();
     w.ended = false;
@@ -76,7 +77,7 @@ static void test_ends(void **state) {
     turn(3000);
     assert_true(w.ended && w.known && !w.how.signalled);
     assert_int_equal(w.how.value, 7);
-    assert_string_equal(w.last, "two\nthree");
+    assert_string_equal(w.last, "two three");
     assert_int_equal(faccessat(w.dirfd, "process.json", F_OK, 0), -1);
     spawn("exec sleep 100");
     qemu_process_kill(w.p);
@@ -88,7 +89,8 @@ static void test_ends(void **state) {
 
 /* A guest that makes QEMU complain for ever fills nothing and does not stand still. */
 static void test_flood(void **state) {
-    spawn("i=0; while [ $i -lt 20000 ]; do echo 'a line of forty bytes, more or less......' >&2; i=$((i + 1)); done; exit 1");
+    spawn("i=0; while [ $i -lt 20000 ]; do echo 'a line of forty bytes, more or less......' >&2; i=$((i + 1)); done; "
+          "exit 1");
     turn(20000);
     assert_true(w.ended && w.how.value == 1);
     assert_true(log_size() > 10000 && log_size() <= 128 * 1024 + 4096);
@@ -98,7 +100,8 @@ static void test_flood(void **state) {
 
 static void test_flood_unwatched(void **state) {
     const char *reason = "";
-    spawn("i=0; while [ $i -lt 5000 ]; do echo 'a line of forty bytes, more or less......' >&2; i=$((i + 1)); done; exec sleep 100");
+    spawn("i=0; while [ $i -lt 5000 ]; do echo 'a line of forty bytes, more or less......' >&2; i=$((i + 1)); done; "
+          "exec sleep 100");
     qemu_process_free(TAKE_PTR(w.p));
     nanosleep(&(struct timespec){.tv_nsec = 700000000}, NULL);
     assert_int_equal(find(&reason), 0);
@@ -194,9 +197,12 @@ static void test_long_path(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ends),      cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_flood_unwatched), cmocka_unit_test(test_find),
-        cmocka_unit_test(test_find_by_arguments), cmocka_unit_test(test_no_binary),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_flood_unwatched),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_find_by_arguments),
+        cmocka_unit_test(test_no_binary),
         cmocka_unit_test(test_long_path),
     };
     snprintf(w.dir, sizeof w.dir, "/tmp/tarn-process-XXXXXX");

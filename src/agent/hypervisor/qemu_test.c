@@ -28,8 +28,8 @@
 
 #include <cmocka.h>
 
-#define VM1 "0193a000-0000-7000-8000-000000000001"
-#define VM2 "0193a000-0000-7000-8000-000000000002"
+#define VM1     "0193a000-0000-7000-8000-000000000001"
+#define VM2     "0193a000-0000-7000-8000-000000000002"
 #define BOOT_MS 60000
 
 static struct {
@@ -96,17 +96,18 @@ static void turn(void) {
     uv_timer_start(&wake, on_wake, 20, 0);
     uv_run(&w.loop, UV_RUN_ONCE);
 }
-#define wait_for(condition, ms)                                   \
-    ({                                                            \
-        int64_t _until = now_ms() + (ms);                         \
-        while (!(condition) && now_ms() < _until)                 \
-            turn();                                               \
-        if (!(condition))                                         \
-            fail_msg("in %d ms not: %s; seen: %s", (int)(ms), #condition, w.seen.len ? w.seen.data : ""); \
+#define wait_for(condition, ms)                                                                                        \
+    ({                                                                                                                 \
+        int64_t _until = now_ms() + (ms);                                                                              \
+        while (!(condition) && now_ms() < _until)                                                                      \
+            turn();                                                                                                    \
+        if (!(condition))                                                                                              \
+            fail_msg("in %d ms not: %s; seen: %s", (int)(ms), #condition, w.seen.len ? w.seen.data : "");              \
     })
 
 static void driver_open(void) {
-    struct hypervisor_config config = {.loop = &w.loop, .state_dirfd = w.dirfd, .state_path = w.dir, .events = &handlers};
+    struct hypervisor_config config = {
+        .loop = &w.loop, .state_dirfd = w.dirfd, .state_path = w.dir, .events = &handlers};
     config.guest_user = geteuid() == 0 ? "nobody" : NULL;
     assert_int_equal(hypervisor_qemu.open(&config, &w.h, NULL), 0);
 }
@@ -126,7 +127,12 @@ static void must(uint64_t call, int64_t ms) {
     if (w.error.code)
         fail_msg("%s", w.error.message);
 }
-#define op(function, vm) ({ uint64_t _c = ++w.last_call; hypervisor_qemu.function(w.h, _c, vm); _c; })
+#define op(function, vm)                                                                                               \
+    ({                                                                                                                 \
+        uint64_t _c = ++w.last_call;                                                                                   \
+        hypervisor_qemu.function(w.h, _c, vm);                                                                         \
+        _c;                                                                                                            \
+    })
 
 /* ---- what a guest is given ---- */
 
@@ -162,12 +168,14 @@ static void make_disk(const char *name, const char *base) {
 }
 
 static void add_disk(json_t *start, struct guest_files *f, const char *bus, const char *top, const char *base) {
-    json_t *disk = json_pack("{s:s, s:s, s:s}", "disk", "0193a000-0000-7000-8000-00000000d000", "repository", "r", "bus", bus);
+    json_t *disk =
+        json_pack("{s:s, s:s, s:s}", "disk", "0193a000-0000-7000-8000-00000000d000", "repository", "r", "bus", bus);
     json_array_append_new(json_object_get(start, "disks"), disk);
     struct guest_disk_files *d = &f->disks[f->n_disks++];
     d->chain[d->n++] = (struct guest_file){.fd = open_file(top, O_RDWR), .format = GUEST_DISK_QCOW2};
     if (base)
-        d->chain[d->n++] = (struct guest_file){.fd = open_file(base, O_RDONLY), .read_only = true, .format = GUEST_DISK_QCOW2};
+        d->chain[d->n++] =
+            (struct guest_file){.fd = open_file(base, O_RDONLY), .read_only = true, .format = GUEST_DISK_QCOW2};
 }
 
 /* A VM with direct boot. more: members of the Vm in JSON. */
@@ -232,10 +240,10 @@ static void boot(json_t *start, struct guest_files *f, const char *vm) {
     console_open(vm);
     wait_for(console_shows("root@tiny:"), BOOT_MS);
 }
-#define wait_event(wanted, ms)                                       \
-    ({                                                               \
-        wait_for(w.events > 0 && w.event == (int)(wanted), ms);      \
-        w.events = 0;                                                \
+#define wait_event(wanted, ms)                                                                                         \
+    ({                                                                                                                 \
+        wait_for(w.events > 0 && w.event == (int)(wanted), ms);                                                        \
+        w.events = 0;                                                                                                  \
     })
 static void end_guest(const char *vm) {
     must(op(kill, vm), 3000);
@@ -289,9 +297,11 @@ static void test_life_q35(void **state) {
     add_disk(start, &f, "virtio-blk", "top.qcow2", "base.qcow2");
     add_disk(start, &f, "virtio-scsi", "second.qcow2", NULL);
     boot(start, &f, VM1);
-    console_type("selfcheck --write; cat /sys/class/dmi/id/product_name /proc/bus/input/devices | head -1; ls -l /proc/1/exe\n");
+    console_type(
+        "selfcheck --write; cat /sys/class/dmi/id/product_name /proc/bus/input/devices | head -1; ls -l /proc/1/exe\n");
     wait_for(console_shows("selfcheck ok"), 20000);
-    assert_true(console_shows("cpus 2") && console_shows("disk vda") && console_shows("disk sda") && console_shows("52:54:00:00:00:01"));
+    assert_true(console_shows("cpus 2") && console_shows("disk vda") && console_shows("disk sda") &&
+                console_shows("52:54:00:00:00:01"));
     check_display(VM1);
     /* A second viewer sees what was there, and types. */
     int other = w.console;
@@ -502,8 +512,10 @@ static void test_full_uefi(void **state) {
     struct guest_files f;
     if (!w.full)
         skip();
-    json_t *start = start_new(VM1, "{\"memory\": 402653184, \"firmware\": \"uefi\", \"display\": \"none\","
-                                   " \"nics\": [{\"model\": \"e1000\", \"mac\": \"52:54:00:00:00:02\"}]}", &f, "full");
+    json_t *start = start_new(VM1,
+                              "{\"memory\": 402653184, \"firmware\": \"uefi\", \"display\": \"none\","
+                              " \"nics\": [{\"model\": \"e1000\", \"mac\": \"52:54:00:00:00:02\"}]}",
+                              &f, "full");
     f.firmware_fd = open("/usr/share/OVMF/OVMF_CODE_4M.fd", O_RDONLY | O_CLOEXEC);
     if (f.firmware_fd < 0) {
         guest_files_done(&f);
@@ -515,7 +527,8 @@ static void test_full_uefi(void **state) {
     f.vars_fd = open_file("vars.fd", O_RDWR);
     add_disk(start, &f, "sata", "top.qcow2", "base.qcow2");
     boot(start, &f, VM1);
-    console_type("until [ -e /dev/sda ]; do sleep 0.1; done; selfcheck --write; ls /sys/firmware/efi >/dev/null && echo efi ye''s\n");
+    console_type("until [ -e /dev/sda ]; do sleep 0.1; done; selfcheck --write; ls /sys/firmware/efi >/dev/null && "
+                 "echo efi ye''s\n");
     wait_for(console_shows("efi yes"), 20000);
     assert_true(console_shows("selfcheck ok") && console_shows("disk sda") && console_shows("52:54:00:00:00:02"));
     end_guest(VM1);
@@ -561,12 +574,8 @@ int main(int argc, char **argv) {
         return 77;
     w.tiny = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_probe),
-        cmocka_unit_test(test_life_q35),
-        cmocka_unit_test(test_life_microvm),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_hung),
-        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_probe),     cmocka_unit_test(test_life_q35), cmocka_unit_test(test_life_microvm),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_hung),     cmocka_unit_test(test_no_space),
         cmocka_unit_test(test_full_uefi),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -55,6 +55,12 @@ void qmp_message_done(struct qmp_message *m) {
     *m = (struct qmp_message){0};
 }
 
+void qmp_text_clean(char *s) {
+    for (; *s; s++)
+        if (*s < ' ' || *s > '~')
+            *s = *s == '\n' ? ' ' : '?';
+}
+
 /* ---- the client ---- */
 
 struct call {
@@ -215,8 +221,10 @@ static void on_message(struct qmp *q, const struct qmp_message *m) {
         if (c->id != m->id)
             continue;
         _cleanup_error_ struct error e = ERROR_INIT;
-        if (m->kind == QMP_ERROR)
+        if (m->kind == QMP_ERROR) {
             error_set(&e, ERR_GUEST, "QEMU: %.400s", str_or(m->text, "refused without a reason"));
+            qmp_text_clean(e.message);
+        }
         call_end(c, m->kind == QMP_ERROR ? &e : NULL, m->kind == QMP_RETURN ? m->data : NULL);
         break;
     }
@@ -315,9 +323,11 @@ static void poll_set(struct qmp *q) {
     uv_poll_start(&q->poll, UV_READABLE | (list_empty(&q->chunks) ? 0 : UV_WRITABLE), on_poll);
 }
 
-void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply, void *ctx) {
+void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply,
+                 void *ctx) {
     struct call *call = xcalloc(1, sizeof *call);
-    *call = (struct call){.id = ++q->last_id, .deadline = uv_now(q->loop) + (uint64_t)timeout_ms, .reply = reply, .ctx = ctx};
+    *call = (struct call){
+        .id = ++q->last_id, .deadline = uv_now(q->loop) + (uint64_t)timeout_ms, .reply = reply, .ctx = ctx};
     list_append(&q->calls, &call->link);
     if (q->closed) {
         json_decref(args);
@@ -341,8 +351,8 @@ void qmp_call(struct qmp *q, const char *command, json_t *args, int64_t timeout_
     qmp_call_fd(q, command, args, -1, timeout_ms, reply, ctx);
 }
 
-int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready, int64_t timeout_ms,
-             struct qmp **ret) {
+int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
+             int64_t timeout_ms, struct qmp **ret) {
     struct qmp *q = xcalloc(1, sizeof *q);
     *q = (struct qmp){.loop = loop, .fd = fd, .handler = handler, .ctx = ctx, .handles = 2};
     list_init(&q->calls);

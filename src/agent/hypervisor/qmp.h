@@ -30,15 +30,18 @@
 enum qmp_kind { QMP_OTHER, QMP_GREETING, QMP_RETURN, QMP_ERROR, QMP_EVENT };
 struct qmp_message {
     enum qmp_kind kind;
-    json_t *whole;       /* owned; the rest is borrowed from it */
-    uint64_t id;         /* RETURN, ERROR: 0 if it has none of ours */
-    const json_t *data;  /* RETURN: any value; EVENT: an object or NULL */
-    const char *name;    /* EVENT; ERROR: QEMU's class */
-    const char *text;    /* ERROR: description */
+    json_t *whole;      /* owned; the rest is borrowed from it */
+    uint64_t id;        /* RETURN, ERROR: 0 if it has none of ours */
+    const json_t *data; /* RETURN: any value; EVENT: an object or NULL */
+    const char *name;   /* EVENT; ERROR: QEMU's class */
+    const char *text;   /* ERROR: description */
 };
 /* One line without its newline. Negative errno for what is not a JSON object. */
 int qmp_message_parse(const char *line, size_t len, struct qmp_message *ret);
 void qmp_message_done(struct qmp_message *m);
+
+/* QEMU's words on their way to people: what is not printable ASCII becomes "?", a newline a space. */
+void qmp_text_clean(char *s);
 
 /* ---- the client ---- */
 
@@ -52,8 +55,8 @@ struct qmp_handler {
 
 /* fd: a connected stream socket, taken on success. Sends qmp_capabilities, whose reply goes to ready. The handler is
    borrowed for good. */
-int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready, int64_t timeout_ms,
-             struct qmp **ret);
+int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
+             int64_t timeout_ms, struct qmp **ret);
 /* No reply and no event comes any more; may be called from inside a callback. NULL is allowed. */
 void qmp_free(struct qmp *q);
 bool qmp_is_open(const struct qmp *q);
@@ -63,4 +66,5 @@ bool qmp_is_open(const struct qmp *q);
  */
 void qmp_call(struct qmp *q, const char *command, json_t *args, int64_t timeout_ms, qmp_reply *reply, void *ctx);
 /* The same with a descriptor beside it (for getfd); fd is duplicated. */
-void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply, void *ctx);
+void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply,
+                 void *ctx);

@@ -118,8 +118,9 @@ static void test_commands(void **state) {
     say(w, ": 2}\n\n\r\n");
     expect(w, "ok:[1] ");
     /* Again, of no one's, and of a wrong type: passed over. */
-    say(w, "{\"return\": 7, \"id\": 3}\n{\"return\": 7}\n{\"return\": 7, \"id\": \"3\"}\n{\"return\": 7, \"id\": -3}\n{}\n"
-           "{\"error\": 3, \"id\": 2}\n{\"event\": 5}\n{\"QMP\": 1}\n");
+    say(w,
+        "{\"return\": 7, \"id\": 3}\n{\"return\": 7}\n{\"return\": 7, \"id\": \"3\"}\n{\"return\": 7, \"id\": -3}\n{}\n"
+        "{\"error\": 3, \"id\": 2}\n{\"event\": 5}\n{\"QMP\": 1}\n");
     expect(w, "");
     assert_true(qmp_is_open(w->q));
 }
@@ -239,7 +240,8 @@ static void test_descriptor(void **state) {
     close(pipe_fds[1]);
     for (int i = 0; i < 2 && got < 0; i++) {
         struct iovec iov = {text, sizeof text};
-        struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control};
+        struct msghdr m = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control};
         assert_true(recvmsg(w->peer, &m, 0) > 0);
         struct cmsghdr *h = CMSG_FIRSTHDR(&m);
         if (h)
@@ -313,9 +315,21 @@ static void test_transcripts(void **state) {
 int main(int argc, char **argv) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_commands), T(test_refused), T(test_end_of_file), T(test_call_after_close), T(test_garbage), T(test_array),
-        T(test_deep), T(test_too_long), T(test_timeout), T(test_free_in_callbacks), T(test_free_in_event),
-        T(test_free_in_failure), T(test_descriptor), T(test_peer_does_not_read), cmocka_unit_test(test_transcripts),
+        T(test_commands),
+        T(test_refused),
+        T(test_end_of_file),
+        T(test_call_after_close),
+        T(test_garbage),
+        T(test_array),
+        T(test_deep),
+        T(test_too_long),
+        T(test_timeout),
+        T(test_free_in_callbacks),
+        T(test_free_in_event),
+        T(test_free_in_failure),
+        T(test_descriptor),
+        T(test_peer_does_not_read),
+        cmocka_unit_test(test_transcripts),
     };
     if (argc != 2)
         return 2;
