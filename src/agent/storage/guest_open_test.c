@@ -197,7 +197,26 @@ static void test_hostnames(void **state) {
     }
 }
 
+/* On request: TARN_BENCH=1 */
+static void test_bench(void **state) {
+    if (!getenv("TARN_BENCH"))
+        skip();
+    struct api_guest_start a;
+    with_template();
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    make_start(&a);
+    uint64_t began = uv_hrtime();
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(open_guest(&a), ERR_OK);
+        guest_files_done(&files);
+    }
+    print_message("opening a linked clone's files: %.0f us\n", (double)(uv_hrtime() - began) / 1e6);
+    api_guest_start_done(&a);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_guest_disks), T(test_guest_uefi), T(test_guest_seed), T(test_hostnames)};
+    const struct CMUnitTest tests[] = {T(test_guest_disks), T(test_guest_uefi), T(test_guest_seed), T(test_bench),
+                                       T(test_hostnames)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -466,6 +466,67 @@ static void test_queue(void **state) {
     uv_run(&f.loop, UV_RUN_NOWAIT);
 }
 
+/* ---- killed at any moment
+ * -------------------------------------------------------------------------------------------- */
+
+static void whole_sequence(void) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw")});
+    assert_ok();
+    call_seal(TEMPLATE);
+    assert_ok();
+    call_disk(DISK, 0, TEMPLATE, API_CLONE_MODE_LINKED);
+    assert_ok();
+    call_disk(DISK2, 20 << 20, TEMPLATE, API_CLONE_MODE_FULL);
+    assert_ok();
+}
+
+static void assert_whole(void) {
+    const char *raw = in_scratch("raw");
+    for (int i = 0; i < 2; i++) {
+        const char *disk = in_scratch("repo/disks/%s.qcow2", i ? DISK2 : DISK);
+        assert_int_equal(run("qemu-img", "compare", "-f", "raw", "-F", "qcow2", raw, disk, NULL), 0);
+    }
+    assert_no_leftovers(in_scratch("repo"));
+}
+
+static void undo_all(void) {
+    call_template_delete(TEMPLATE);
+    assert_ok();
+    call_disk_delete(DISK);
+    assert_ok();
+    call_disk_delete(DISK2);
+    assert_ok();
+    _cleanup_free_ char *script = xasprintf("test $(find '%s' -type f | wc -l) = 1", in_scratch("repo"));
+    assert_int_equal(run("sh", "-c", script, NULL), 0);
+}
+
+/* At 20 moments; each time the same calls again end well, as the agent makes them after its restart, or the undo does.
+ */
+static void test_killed(void **state) {
+    make_raw(in_scratch("raw"), 16 << 20, 300000);
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            memset(&f, 0, sizeof(f));
+            start_storage();
+            whole_sequence();
+            _exit(0);
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 5000000 * i}, NULL);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        call_repository(REPO, in_scratch("repo"), false);
+        assert_ok();
+        if (i % 2) {
+            whole_sequence();
+            assert_whole();
+        }
+        undo_all();
+    }
+}
+
 /* ---- a hostile or full repository
  * ------------------------------------------------------------------------------------- */
 
@@ -635,6 +696,7 @@ int main(void) {
         T(test_cancel),
         T(test_free_while_busy),
         T(test_queue),
+        T(test_killed),
         T(test_symlinks),
         T(test_no_space),
         T(test_bench),
