@@ -144,6 +144,8 @@ class Bench:
         self.settle()
         before = {job["id"] for job in self.c.api.get("/jobs", limit=50)["items"]}
         if not arm():
+            self.settle()
+            scenario.tidy()
             return None
         try:
             scenario.request()
@@ -154,7 +156,9 @@ class Bench:
                     break
                 time.sleep(0.005)
         except scenarios.CUT_OFF:
-            time.sleep(0.05)
+            deadline = time.monotonic() + 5
+            while not crashed() and time.monotonic() < deadline:
+                time.sleep(0.01)
         hit = crashed()
         if abort and hit:
             job = self.last_job(kind, before)
@@ -204,7 +208,7 @@ class Bench:
 
     def online(self):
         try:
-            return self.c.online(self.c.agent.name)
+            return self.c.online(self.c.agent.name) and self.c.connected()
         except (OSError, rest.http.client.HTTPException):
             return False
 
@@ -214,7 +218,7 @@ class Bench:
 
         def arm(n):
             self.restart_agent({f"TARN_CRASH_AFTER_{what}": str(n)})
-            cluster.wait_until(lambda: not self.c.agent.running() or self.c.online(self.c.agent.name), 30, "online")
+            cluster.wait_until(lambda: not self.c.agent.running() or self.online(), 30, "online")
             return self.c.agent.running()
         return self.walk(kind, arm, lambda: not self.c.agent.running(), abort)
 

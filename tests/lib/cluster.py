@@ -7,6 +7,7 @@ the cluster's directory open. What the sanitizers have written is a failure of t
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -257,9 +258,14 @@ class Cluster:
         except rest.ApiError:
             return False
 
+    def connected(self):
+        """How many agents are connected now. A manager that has just started still believes what is stored."""
+        text = self.api.raw("GET", "//metrics").data.decode()
+        return int(float(re.search(r"^tarn_agents_connected (\S+)", text, re.M).group(1)))
+
     def wait_online(self, name, timeout=60):
         try:
-            wait_until(lambda: self.online(name), timeout, f"{name} online")
+            wait_until(lambda: self.online(name) and self.connected(), timeout, f"{name} online")
         except TimeoutError as error:
             logs = "\n".join(daemon.tail() for daemon in [self.manager, *self.agents])
             raise AssertionError(f"{error}\n{logs}") from None
