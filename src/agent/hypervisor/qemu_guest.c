@@ -299,7 +299,7 @@ static void on_status(void *ctx, const struct error *error, const json_t *result
     /* When the connection has closed, on_monitor_closed tries the other one. */
     if (!qmp_is_open(g->qmp))
         return;
-    log_warning("guest %s: QEMU does not tell its status: %s", g->vm, error ? error->message : "a malformed answer");
+    log_info("guest %s: QEMU does not tell its status: %s", g->vm, error ? error->message : "a malformed answer");
     if (g->phase == GUEST_STARTING) {
         str_set(&g->end_reason, "QEMU did not become ready in time");
         qemu_process_kill(g->process);

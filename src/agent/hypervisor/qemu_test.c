@@ -383,7 +383,7 @@ static void test_life_microvm(void **state) {
 
     console_type("reboot -f\n");
     wait_event(GUEST_RESET, 10000);
-    wait_for(console_shows("Welcome to tiny") && strstr(strstr(w.seen.data, "Welcome"), "root@tiny:"), BOOT_MS);
+    wait_for(console_shows("BusyBox") && strstr(strstr(w.seen.data, "BusyBox"), "root@tiny:"), BOOT_MS);
     console_type("echo c > /proc/sysrq-trigger\n");
     wait_event(GUEST_PANICKED, 10000);
     driver_close();
