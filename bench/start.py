@@ -12,14 +12,16 @@ import time
 import cluster
 import peer
 
-# Put into the agent's PATH for one start: writes down how QEMU was called, and with which descriptors.
+# Stands in QEMU's place for one start: writes down how it was called, and with which descriptors.
 WRAPPER = r"""#!/bin/bash
 case " $* " in *" -uuid "*)
     { for a in "$@"; do printf '%s\0' "$a"; done; } >"RECORD.args"
     for fd in /proc/$$/fd/*; do printf '%s %s %s\n' "${fd##*/}" "$(readlink "$fd")" \
         "$(awk '$1 == "flags:" {print $2}' "/proc/$$/fdinfo/${fd##*/}")"; done >"RECORD.fds" 2>/dev/null ;;
 esac
-exec REAL "$@"
+# It finds its modules and firmware by its own path, which is another here.
+export QEMU_MODULE_DIR=/usr/lib/x86_64-linux-gnu/qemu
+exec REAL -L /usr/share/qemu -L /usr/share/seabios "$@"
 """
 
 
@@ -39,7 +41,7 @@ class Bare:
         with open(record + ".fds") as f:
             for line in f:
                 number, path, flags = line.split()[:3]
-                if int(number) > 2 and path.startswith("/") and not path.startswith("/dev") and int(number) not in self.sockets:
+                if re.search(rf"(fd=|/proc/self/fd/){number}\b", text) and int(number) not in self.sockets:
                     self.files[int(number)] = (path, int(flags, 8) & os.O_ACCMODE)
 
     def start(self, directory):
@@ -112,14 +114,18 @@ def machine(report, runs, kind, memory):
     real = subprocess.run(["sh", "-c", "command -v qemu-system-x86_64"], capture_output=True, text=True).stdout.strip()
     c = cluster.Cluster(0, prefix="tarn-b-")
     try:
-        wrapper = os.path.join(c.dir, "bin")
-        os.mkdir(wrapper)
-        record = os.path.join(c.dir, "record")
-        with open(wrapper + "/qemu-system-x86_64", "w") as f:
-            f.write(WRAPPER.replace("RECORD", record).replace("REAL", real))
-        os.chmod(wrapper + "/qemu-system-x86_64", 0o755)
+        wrapper, record, moved = (os.path.join(c.dir, name) for name in ("wrapper", "record", "real"))
+        with open(wrapper, "w") as f:
+            f.write(WRAPPER.replace("RECORD", record).replace("REAL", moved))
+        os.chmod(wrapper, 0o755)
+        open(moved, "w").close()
         c.start()
-        agent = c.add_agent("bench", env={"PATH": wrapper + ":" + os.environ["PATH"]})
+        agent = c.add_agent("bench", start=False)
+        spaces = ["--mount"] if os.geteuid() == 0 else ["--mount", "--user", "--map-root-user"]
+        agent.spawn(["unshare", *spaces, "--propagation=private", "--", "sh", "-c",
+                     'mount --bind "$0" "$1" && mount --bind "$2" "$0" && shift 2 && exec "$@"', real, moved, wrapper,
+                     cluster.AGENT, "--state-dir", agent.state])
+        c.wait_online("bench")
         c.repository()
         c.tiny_template(machine=kind, memory=memory)
         c.vm("vm", start=True)

@@ -91,6 +91,9 @@ class Client:
                 self.close()
                 if fresh or attempt == 2:
                     raise
+            except OSError:
+                self.close()
+                raise
         raise AssertionError("not reached")
 
     def call(self, method, path, body=None, headers=None, timeout=60):
