@@ -136,14 +136,21 @@ void shell_pump(struct manager *m) {
 
 /* ---- start and stop ---- */
 
+#define EVENTS_LOADED 2000 /* as many as the core keeps in memory */
+
 struct loading {
     struct core *core;
     struct error *error;
 };
 
-static int load_item(void *ctx, const char *key, const char *value, size_t len, int64_t revision) {
+static int load_event(void *ctx, const char *key, const char *value, size_t len, int64_t revision) {
     struct loading *l = ctx;
     return core_load(l->core, key, value, len, l->error);
+}
+
+/* Events may be millions: only the newest are loaded, older ones are read from the store when somebody lists them. */
+static int load_item(void *ctx, const char *key, const char *value, size_t len, int64_t revision) {
+    return strncmp(key, "event/", 6) == 0 ? 0 : load_event(ctx, key, value, len, revision);
 }
 
 int shell_init(struct manager *m, struct error *e) {
@@ -162,6 +169,8 @@ int shell_init(struct manager *m, struct error *e) {
     shell_time(m);
     struct loading l = {m->core, e};
     r = store_load(m->store, "", load_item, &l, e);
+    if (r == 0)
+        r = store_load_before(m->store, "event/", NULL, EVENTS_LOADED, load_event, &l, e);
     if (r < 0)
         return e && e->code ? r : error_set(e, ERR_IO, "%s cannot be read: %s", path, strerror(-r));
     core_start(m->core, store_revision(m->store));
