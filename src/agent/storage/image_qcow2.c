@@ -154,7 +154,7 @@ int qcow2_probe(const struct image_source *s, struct image_info *ret, struct err
         return r;
     if (h.backing_offset || h.backing_len)
         return error_set(e, ERR_BAD_IMAGE,
-                         "the image has a backing file, %s, and holds only the changes to it; make it whole first: "
+                         "the image holds only the changes to another file, its backing file %s; make it whole first: "
                          "qemu-img convert -O qcow2 OLD NEW",
                          image_printable(h.backing, h.backing_len, text));
     if ((r = check_features(&h, e)) < 0 || (r = image_check_size(h.size, e)) < 0 || (r = check_tables(s, &h, e)) < 0)
