@@ -96,11 +96,19 @@ static void load_vm(struct core *c, int i) {
     load(c, API_KIND_VM, &vm, id);
 }
 
-static void measure(struct core *c, const char *label, enum api_op_id op, const char *param, struct core_query q, const char *body, int n) {
+static void measure(struct core *c, const char *label, enum api_op_id op, const char *param, struct core_query q,
+                    const char *body, int n) {
     double *t = xcalloc((size_t)n, sizeof *t);
     json_t *j = body ? json_loads(body, 0, NULL) : NULL;
     for (int i = 0; i < n; i++) {
-        struct core_request r = {.id = 1, .op = op, .actor = "a", .user_id = "u", .role = API_ROLE_ADMINISTRATOR, .params = {param}, .body = j, .query = q};
+        struct core_request r = {.id = 1,
+                                 .op = op,
+                                 .actor = "a",
+                                 .user_id = "u",
+                                 .role = API_ROLE_ADMINISTRATOR,
+                                 .params = {param},
+                                 .body = j,
+                                 .query = q};
         double t0 = now_us();
         core_request(c, &r);
         drain(c);
@@ -129,7 +137,8 @@ int main(int argc, char **argv) {
            (double)(resident_kib() - before) / 1024, (resident_kib() - before) * 1024 / n);
     measure(c, "show", API_OP_VM_SHOW, "vm-00777", (struct core_query){0}, NULL, 2000);
     measure(c, "list_100", API_OP_VM_LIST, NULL, (struct core_query){.after = "vm-20000"}, NULL, 2000);
-    measure(c, "list_filtered", API_OP_VM_LIST, NULL, (struct core_query){.filter = "state=running,name~77"}, NULL, 200);
+    measure(c, "list_filtered", API_OP_VM_LIST, NULL, (struct core_query){.filter = "state=running,name~77"}, NULL,
+            200);
     measure(c, "list_sorted", API_OP_VM_LIST, NULL, (struct core_query){.sort = "-memory"}, NULL, 50);
     measure(c, "change", API_OP_VM_CHANGE, "vm-00777", (struct core_query){0}, "{\"description\":\"x\"}", 2000);
     printf("}\n");

@@ -11,7 +11,6 @@ import time
 import urllib.parse
 
 import cluster
-import rest
 import ws
 
 
