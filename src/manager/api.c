@@ -18,6 +18,8 @@
 #include "manager/stream.h"
 #include "manager/upload.h"
 
+#define PUBLIC_BODY_MAX 65536 /* of those who have not signed in */
+
 static void (*const shell_handlers[API_OP_COUNT])(struct exchange *x) = {
     [API_OP_SESSION_CREATE] = session_create,
     [API_OP_SESSION_SHOW] = session_show,
@@ -204,8 +206,9 @@ void api_begin(struct exchange *x) {
         check_caller(x, x->op->public, x->op->self ? ~0u : x->op->roles, x->op->permission) < 0 || check_query(x) < 0 ||
         check_if_match(x) < 0)
         return;
-    if (!x->op->stream && x->content_length > HTTP_BODY_MAX) {
-        exchange_fail(x, ERR_TOO_LARGE, "the body is longer than %d bytes", HTTP_BODY_MAX);
+    int max = x->op->public ? PUBLIC_BODY_MAX : HTTP_BODY_MAX;
+    if (!x->op->stream && x->content_length > max) {
+        exchange_fail(x, ERR_TOO_LARGE, "the body is longer than %d bytes", max);
         return;
     }
     conn_header(x->conn, "content-encoding:", expect, sizeof expect);

@@ -12,12 +12,14 @@ struct http_server {
     struct lws_context *context;
     struct lws_vhost *vhost;
     SSL_CTX *tls; /* the vhost's */
-    struct list conns;
+    struct list conns, stalled;
+    uv_timer_t stalled_timer;
     size_t n_conns;
 };
 
 struct conn {
     struct list link;
+    struct list stalled; /* in the server's */
     struct http_server *server;
     struct lws *wsi;
     struct exchange *x;
@@ -36,6 +38,7 @@ struct conn {
 
     /* The answer on its way out. */
     bool answering;
+    int64_t answer_deadline;
     struct buf head;
     char *text;
     size_t len, at;

@@ -11,10 +11,13 @@
 
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 
 #define WRITE_CHUNK      32768
-#define REPLY_TIMEOUT_S  30  /* for each chunk of an answer */
-#define ANSWER_TIMEOUT_S 300 /* for us to find one; handlers have deadlines of their own */
+#define REPLY_TIMEOUT_S  30     /* for each chunk of an answer */
+#define ANSWER_TIMEOUT_S 300    /* for us to find one; handlers have deadlines of their own */
+#define ANSWER_MS        120000 /* for the client to read one */
+#define STALLED_MS       5
 #define LINGER_MS        2000
 #define LINGER_BYTES     (64 * 1024 * 1024)
 
@@ -49,6 +52,7 @@ static void conn_free(struct conn *c) {
         ws_destroy(c->ws);
     conn_answer_reset(c);
     list_remove(&c->link);
+    list_remove(&c->stalled);
     c->server->n_conns--;
     listen_closed(c->server->m, c->peer);
     free(c);
@@ -197,9 +201,40 @@ static const char *status_text(int status) {
     return status < 400 ? "OK" : "Error";
 }
 
+/*
+ * A client that does not read its answer but has sent more: libwebsockets would be woken for what it sent, again and
+ * again, and not take it. So after a few milliseconds reading is switched off, and, because that switches its write
+ * callbacks off as well, a timer looks whether the socket takes more.
+ */
+static void stalled_look(uv_timer_t *t) {
+    struct http_server *s = t->data;
+    struct conn *c, *tmp;
+    list_for_each_safe(c, tmp, &s->stalled, stalled) {
+        struct pollfd p = {.fd = lws_get_socket_fd(c->wsi), .events = POLLOUT};
+        if (poll(&p, 1, 0) <= 0) {
+            conn_pause(c, true);
+            continue;
+        }
+        list_remove(&c->stalled);
+        conn_pause(c, false);
+        lws_callback_on_writable(c->wsi);
+    }
+    if (list_empty(&s->stalled))
+        uv_timer_stop(&s->stalled_timer);
+}
+
+static void conn_wait_writable(struct conn *c) {
+    lws_callback_on_writable(c->wsi);
+    if (!list_linked(&c->stalled))
+        list_append(&c->server->stalled, &c->stalled);
+    if (!uv_is_active((uv_handle_t *)&c->server->stalled_timer))
+        uv_timer_start(&c->server->stalled_timer, stalled_look, STALLED_MS, STALLED_MS);
+}
+
 /* More of the answer. 1: all is written; 0: call again when writable; -1: the connection is gone. */
 static int conn_write_some(struct conn *c) {
     lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, REPLY_TIMEOUT_S);
+    list_remove(&c->stalled);
     if (c->head.len) {
         /* lws_write wants LWS_PRE bytes of its own before the data, though HTTP/1.1 does not use them. */
         if (lws_write(c->wsi, (unsigned char *)c->head.data + LWS_PRE, c->head.len - LWS_PRE, LWS_WRITE_HTTP_HEADERS) <
@@ -209,7 +244,7 @@ static int conn_write_some(struct conn *c) {
     }
     while (c->at < c->len) { /* never when lingering: an answer to a refused body is short */
         if (lws_send_pipe_choked(c->wsi)) {
-            lws_callback_on_writable(c->wsi);
+            conn_wait_writable(c);
             return 0;
         }
         size_t n = c->len - c->at < WRITE_CHUNK ? c->len - c->at : WRITE_CHUNK;
@@ -217,7 +252,11 @@ static int conn_write_some(struct conn *c) {
             return -1;
         c->at += n;
     }
-    return 1;
+    /* libwebsockets does not begin the next request before the socket is writable either, and would spin till then. */
+    if (!lws_send_pipe_choked(c->wsi))
+        return 1;
+    conn_wait_writable(c);
+    return 0;
 }
 
 /* Writes what can be written now. Returns what a callback of libwebsockets returns: -1 closes. */
@@ -279,6 +318,7 @@ static void conn_answer(struct conn *c, struct exchange *x, int status, int64_t 
     c->len = len;
     c->at = 0;
     c->answering = true;
+    c->answer_deadline = manager_now(x->m) + ANSWER_MS;
     if (c->in_callback)
         return;
     conn_pause(c, false);
@@ -599,14 +639,16 @@ static void lws_log(int level, const char *line) {
     log_debug("libwebsockets: %.*s", (int)(n > 200 ? 200 : n), line);
 }
 
+static void conn_tick(struct conn *c, int64_t now) {
+    if (c->ws)
+        ws_tick(c->ws, now);
+    else if ((c->lingering && now > c->linger_until) || (c->answering && now > c->answer_deadline))
+        conn_close_soon(c);
+}
+
 void http_tick(struct manager *m) {
     struct conn *c, *tmp;
-    list_for_each_safe(c, tmp, &m->http->conns, link) {
-        if (c->ws)
-            ws_tick(c->ws, manager_now(m));
-        else if (c->lingering && manager_now(m) > c->linger_until)
-            conn_close_soon(c);
-    }
+    list_for_each_safe(c, tmp, &m->http->conns, link) { conn_tick(c, manager_now(m)); }
 }
 
 static struct lws_vhost *vhost_make(struct http_server *s, struct lws_context_creation_info *info) {
@@ -627,6 +669,9 @@ int http_init(struct manager *m, struct error *e) {
     m->http = s;
     s->m = m;
     list_init(&s->conns);
+    list_init(&s->stalled);
+    uv_timer_init(m->loop, &s->stalled_timer);
+    s->stalled_timer.data = s;
     lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
     void *loops[] = {m->loop};
     struct lws_context_creation_info info = {
@@ -670,6 +715,7 @@ void http_done(struct manager *m) {
         return;
     /* On a loop that is not its own, libwebsockets asks its handles to close, and is freed by a second call when they
      * have. */
+    uv_close((uv_handle_t *)&s->stalled_timer, NULL);
     if (s->context) {
         lws_context_destroy(s->context);
         for (int i = 0; i < 100; i++)

@@ -253,6 +253,42 @@ class Http(cluster.ClusterCase):
                 self.api.get("/about")
             self.assertLess(time.monotonic() - began, 5)
 
+    def test_a_client_that_sends_more_and_does_not_read(self):
+        """It costs the manager no time, and when it reads at last it gets every answer whole."""
+        size = len(self.api.raw("GET", "/openapi.json").data)
+        with Raw(self, receive_buffer=2048) as lazy:
+            for _ in range(100):
+                lazy.send("GET", "/api/v1/openapi.json")
+            time.sleep(1.5)
+            before = self.processor_time()
+            time.sleep(2)
+            self.assertLess(self.processor_time() - before, 0.5)
+            for _ in range(100):
+                status, _, body = lazy.read()
+                self.assertEqual((status, len(body)), (200, size))
+
+    def processor_time(self):
+        with open(f"/proc/{self.cluster.manager.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_a_client_that_reads_slowly(self):
+        for number in range(30):
+            self.api.post("/users", {"name": f"slow{number}", "password": "longenough", "full_name": "x" * 200})
+        whole = self.api.raw("GET", "/events?limit=1000").data
+        with Raw(self, receive_buffer=2048) as slow:
+            slow.send("GET", "/api/v1/events?limit=1000")
+            time.sleep(0.5)
+            status, _, body = slow.read()
+            self.assertEqual((status, json.loads(body)["items"]), (200, json.loads(whole)["items"]))
+        for number in range(30):
+            self.api.delete(f"/users/slow{number}")
+
+    def test_bodies_of_strangers_are_short(self):
+        client = self.cluster.manager.client()
+        answer = client.raw("POST", "/sessions", b" " * 100000 + b"{}")
+        self.assertEqual((answer.status, answer.json["code"]), (413, "too-large"))
+
     def test_many_sign_ins_at_once(self):
         statuses = []
 
