@@ -70,12 +70,6 @@ static int repository_mark(struct job_ctx *x, struct error *e) {
     core_put(x->c, API_KIND_REPOSITORY, r);
     return STEP_DONE;
 }
-static int repository_unmark(struct job_ctx *x, struct error *e) {
-    struct api_repository *r = CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
-    r->state = API_OBJECT_STATE_READY;
-    core_put(x->c, API_KIND_REPOSITORY, r);
-    return STEP_DONE;
-}
 
 static int object_gone(struct job_ctx *x, enum api_kind kind) {
     job_changed(x, kind, object_id_of(x), x->job->object.name, "deleted", NULL);
@@ -91,7 +85,7 @@ const struct job_kind job_repository_create = {
     .name = "repository.create", .steps = repository_create_steps, .n_steps = 1, .ended = repository_create_ended};
 
 static const struct job_step_def repository_delete_steps[] = {
-    {"mark", 1, false, repository_mark, NULL, repository_unmark, NULL, false},
+    {"mark", 1, true, repository_mark, NULL, NULL, NULL, false},
     {"close", 1, true, repository_close, NULL, NULL, NULL, false},
     {"remove", 1, true, repository_gone, NULL, NULL, NULL, false},
 };
@@ -164,14 +158,12 @@ static int disk_check_free(struct job_ctx *x, struct error *e) {
     return r ? core_need_agent(x->c, r->server, e) : 0;
 }
 
-static int disk_set_state(struct job_ctx *x, enum api_object_state state) {
+static int disk_mark(struct job_ctx *x, struct error *e) {
     struct api_disk *d = CORE_COPY(disk, DISK, CORE_GET(x->c, disk, DISK, object_id_of(x)));
-    d->state = state;
+    d->state = API_OBJECT_STATE_DELETING;
     core_put(x->c, API_KIND_DISK, d);
     return STEP_DONE;
 }
-static int disk_mark(struct job_ctx *x, struct error *e) { return disk_set_state(x, API_OBJECT_STATE_DELETING); }
-static int disk_unmark(struct job_ctx *x, struct error *e) { return disk_set_state(x, API_OBJECT_STATE_READY); }
 static int disk_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_DISK); }
 
 static const struct job_step_def disk_create_steps[] = {{"create", 1, false, disk_create, disk_created, disk_delete, NULL, false}};
@@ -179,7 +171,7 @@ const struct job_kind job_disk_create = {
     .name = "disk.create", .steps = disk_create_steps, .n_steps = 1, .ended = disk_create_ended};
 
 static const struct job_step_def disk_delete_steps[] = {
-    {"mark", 1, false, disk_mark, NULL, disk_unmark, NULL, false},
+    {"mark", 1, true, disk_mark, NULL, NULL, NULL, false},
     {"delete", 1, true, disk_delete, NULL, NULL, NULL, false},
     {"remove", 1, true, disk_gone, NULL, NULL, NULL, false},
 };
@@ -325,14 +317,12 @@ static int template_check_unused(struct job_ctx *x, struct error *e) {
     return r < 0 || !rep ? r : core_need_agent(x->c, rep->server, e);
 }
 
-static int template_set_state(struct job_ctx *x, enum api_object_state state) {
+static int template_mark(struct job_ctx *x, struct error *e) {
     struct api_template *t = CORE_COPY(template, TEMPLATE, CORE_GET(x->c, template, TEMPLATE, object_id_of(x)));
-    t->state = state;
+    t->state = API_OBJECT_STATE_DELETING;
     core_put(x->c, API_KIND_TEMPLATE, t);
     return STEP_DONE;
 }
-static int template_mark(struct job_ctx *x, struct error *e) { return template_set_state(x, API_OBJECT_STATE_DELETING); }
-static int template_unmark(struct job_ctx *x, struct error *e) { return template_set_state(x, API_OBJECT_STATE_READY); }
 
 static int template_gone(struct job_ctx *x, struct error *e) {
     struct table *t = &x->c->tables[API_KIND_VM];
@@ -348,7 +338,7 @@ static int template_gone(struct job_ctx *x, struct error *e) {
 }
 
 static const struct job_step_def template_delete_steps[] = {
-    {"mark", 1, false, template_mark, NULL, template_unmark, NULL, false},
+    {"mark", 1, true, template_mark, NULL, NULL, NULL, false},
     {"delete", 1, true, template_undo, NULL, NULL, NULL, false},
     {"remove", 1, true, template_gone, NULL, NULL, NULL, false},
 };

@@ -333,10 +333,6 @@ static int delete_mark(struct job_ctx *x, struct error *e) {
     set_state(x, API_VM_STATE_DELETING);
     return STEP_DONE;
 }
-static int delete_unmark(struct job_ctx *x, struct error *e) {
-    vm_ended(x);
-    return STEP_DONE;
-}
 static int delete_finish(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
     if (!vm)
@@ -349,7 +345,7 @@ static int delete_finish(struct job_ctx *x, struct error *e) {
 }
 
 static const struct job_step_def delete_steps[] = {
-    {"mark", 1, false, delete_mark, NULL, delete_unmark, NULL, false},
+    {"mark", 1, true, delete_mark, NULL, NULL, NULL, false},
     {"forget guest", 1, true, guest_forget, NULL, NULL, NULL, false},
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
     {"remove", 1, true, delete_finish, NULL, NULL, NULL, false},
