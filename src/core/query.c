@@ -129,7 +129,7 @@ static bool path_visit(const struct path *p, size_t depth, const void *object,
         if (p->index[depth] >= 0 && (int64_t)i != p->index[depth])
             continue;
         const char *element = at + i * element_size(f);
-        if (depth + 1 < p->n) {
+        if (depth + 1 < p->n && depth + 1 < PATH_DEPTH) {
             if (path_visit(p, depth + 1, element, visit, ctx))
                 return true;
         } else {

@@ -12,8 +12,8 @@ struct call {
     uint64_t id;
     int op;
     json_t *args;
-    bool fails, half, cancelled;
-    struct map *cancelled_calls;
+    bool fails, half;
+    uint64_t life; /* of the guest's process that it was meant for */
 };
 
 static void call_free(struct call *c) {
@@ -96,11 +96,14 @@ static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args,
             snprintf(g->disks[g->n_disks++], UUID_LEN + 1, "%s", json_str(d, "disk"));
     }
     g->running = true;
+    g->life = ++s->lives;
     list_append(&v->guests, &g->link);
     return report(vm, "running", "");
 }
 
-static json_t *do_guest(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
+static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *c, const char **why) {
+    const json_t *args = c->args;
+    int op = c->op;
     const char *vm = vm_of(args);
     struct sim_guest *g = driver_guest(v, vm);
     switch (op) {
@@ -110,7 +113,7 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, int op, const json_
     case API_AGENT_OP_GUEST_START:
         return do_start(s, v, args, why);
     case HOST_CALL_GUEST_SHUTDOWN:
-        if (g)
+        if (g && g->life == c->life) /* a request to a process that is gone dies with it */
             g->asked = true;
         return json_object();
     case API_AGENT_OP_GUEST_KILL:
@@ -298,7 +301,7 @@ static void act(struct sim *s, struct sim_event *e) {
         error_set(&t->error, ERR_IO, "the simulated driver failed");
     } else {
         bool guest = c->op >= API_AGENT_OP_COUNT || strncmp(api_agent_ops[c->op].name, "guest.", 6) == 0;
-        t->result = guest ? do_guest(s, v, c->op, c->args, &why) : do_storage(s, v, c->op, c->args, &why);
+        t->result = guest ? do_guest(s, v, c, &why) : do_storage(s, v, c->op, c->args, &why);
         if (!t->result)
             error_set(&t->error, ERR_IO, "%s", why ? why : "it cannot be done");
     }
@@ -307,6 +310,7 @@ static void act(struct sim *s, struct sim_event *e) {
     uint64_t epoch = e->epoch;
     call_free(c);
     struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
+    next->work = true;
     next->server = server;
     next->epoch = epoch;
     next->drop = drop_told;
@@ -328,7 +332,10 @@ void driver_call(struct sim *s, int i, const struct host_effect *e) {
     if (sim_fault(s, FAULT_CALL_HANGS))
         took += 600LL * 1000 * US_PER_MS;
     sim_trace(s, "%s: %s %s begins", v->name, op_name(e->op), vm_of(e->args));
+    const struct sim_guest *g = driver_guest(v, vm_of(e->args));
+    c->life = g ? g->life : 0;
     struct sim_event *next = sim_at(s, s->now + took, act);
+    next->work = true;
     next->server = i;
     next->epoch = v->p.epoch;
     next->drop = drop_call;
@@ -350,6 +357,7 @@ void driver_cancel(struct sim *s, int i, uint64_t call) {
         c->id = 0; /* the other event tells nobody */
         c->op = API_AGENT_OP_GUEST_POLICY;
         struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
+    next->work = true;
         next->server = i;
         next->epoch = v->p.epoch;
         next->drop = drop_told;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define REST_LIMIT_US (3600LL * 1000 * 1000)
-#define REST_HOLD_US (5LL * 1000 * 1000)
+#define REST_HOLD_US (65LL * 1000 * 1000) /* longer than the restart policy waits */
 
 /* Most schedules have few kinds of faults, some many: both find what the other hides. */
 void schedule_draw(struct sim_config *c, uint64_t seed) {
@@ -79,6 +79,17 @@ static void make_repositories(struct sim *s) {
     }
 }
 
+/* Something is under way: a message, a commit, a driver's call, a process that is stopped. */
+static bool busy(const struct sim *s) {
+    for (size_t i = 0; i < s->n; i++)
+        if (s->heap[i].work)
+            return true;
+    for (int i = 0; i < s->config.servers; i++)
+        if (s->now < s->servers[i].p.paused_until)
+            return true;
+    return s->now < s->m.p.paused_until;
+}
+
 static bool at_rest(struct sim *s) {
     struct core_counts n;
     if (!s->m.p.up || core_read_only(s->m.c))
@@ -93,7 +104,7 @@ static bool at_rest(struct sim *s) {
         if (!v->p.up || !v->connected || v->deaf || v->mute || !core_agent_is_connected(s->m.c, v->id))
             return false;
     }
-    return true;
+    return !busy(s);
 }
 
 /* Hung processes go on, broken things are mended: what is left must come to its end by itself. */

@@ -240,6 +240,7 @@ void server_to_agent(struct sim *s, int i, const char *text) {
         at = v->down_at + 1;
     v->down_at = at;
     struct sim_event *e = sim_at(s, at, agent_gets);
+    e->work = true;
     e->server = i;
     e->epoch = v->connection;
     e->drop = drop_text;
@@ -268,6 +269,7 @@ static void to_manager(struct sim *s, int i, const char *text) {
         at = v->up_at + 1;
     v->up_at = at;
     struct sim_event *e = sim_at(s, at, manager_gets);
+    e->work = true;
     e->server = i;
     e->epoch = v->connection;
     e->drop = drop_text;

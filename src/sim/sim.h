@@ -77,6 +77,7 @@ struct sim_event {
     void (*run)(struct sim *s, struct sim_event *e);
     void (*drop)(struct sim_event *e); /* frees p when it is not run */
     int server;                        /* -1: the manager, or none */
+    bool work;                         /* until it has run, the world is not at rest */
     uint64_t epoch;                    /* of its process or connection; stale ones are dropped */
     uint64_t a;
     void *p;
@@ -116,6 +117,7 @@ struct sim_guest {
     bool running;  /* vCPUs run; else paused */
     bool over;     /* it powered itself off; the process is kept only to tell so */
     bool asked;    /* its power button was pressed */
+    uint64_t life; /* which process it is */
     char disks[8][UUID_LEN + 1];
     size_t n_disks;
     int64_t memory;
@@ -156,6 +158,7 @@ struct sim {
     size_t n, cap;
     uint64_t order, events;
     bool faults_on;
+    uint64_t lives; /* guests' processes until now */
     uint64_t faults[FAULT_COUNT];
     size_t fault_n, request_n;
 

@@ -87,6 +87,7 @@ bool sim_deferred(struct sim *s, struct process *p, struct sim_event *e) {
         return false;
     struct sim_event *again = sim_at(s, p->paused_until, e->run);
     again->server = e->server;
+    again->work = e->work;
     again->epoch = e->epoch;
     again->a = e->a;
     again->p = e->p;
