@@ -281,7 +281,8 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
     output_open(p);
     _cleanup_close_ int theirs = open_beneath(spec->dirfd, STDERR_FIFO, O_RDWR | O_NONBLOCK, 0);
     _cleanup_free_ struct child_fd *fds = xcalloc(args->n_fds + 1, sizeof *fds);
-    memcpy(fds, args->fds, args->n_fds * sizeof *fds);
+    if (args->n_fds)
+        memcpy(fds, args->fds, args->n_fds * sizeof *fds);
     fds[args->n_fds] = (struct child_fd){.from = theirs, .to = 2};
     struct child_spec child = {.argv = (const char *const *)args->argv,
                                .env = qemu_environment(),
