@@ -283,7 +283,7 @@ struct qemu_probe *qemu_probe_new(uv_loop_t *loop, int state_dirfd, const char *
                               .on_exit = on_version_exit,
                               .ctx = p};
     int r = child_spawn(loop, &spec, &p->child);
-    if (r == -ENOENT)
+    if (r == -ENOENT || r == -EACCES) /* a folder in PATH that we may not search says EACCES */
         conclude(p, false, "there is no %s on this server: install the package qemu-system-x86", QEMU_BINARY);
     else if (r < 0)
         conclude(p, false, "%s cannot be run: %s", QEMU_BINARY, strerror(-r));

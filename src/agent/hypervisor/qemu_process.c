@@ -298,7 +298,7 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
         qemu_process_free(p);
         qemu_process_clean(spec->dirfd);
         return error_set(e, ERR_GUEST, "%s cannot be run: %s%s", args->argv[0], strerror(-r),
-                         r == -ENOENT ? "; install the package qemu-system-x86" : "");
+                         r == -ENOENT || r == -EACCES ? "; install the package qemu-system-x86" : "");
     }
     p->pid = child_pid(p->child);
     p->started_ms = now_ms;
