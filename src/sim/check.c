@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The invariants: each one function with the sentence that it keeps. */
+#include "guest/internal.h"
 #include "sim/sim.h"
 
 #include <stdio.h>
@@ -103,6 +104,7 @@ void check_answer(struct sim *s, int server, const char *text) {
         _cleanup_json_ json_t *o = stored(&v->p.disk.live, "op", id);
         if (!o)
             sim_broken(s, "an answer is durable before it is told", "%s %s", v->name, id);
+        map_put(&v->done, id, v);
     }
     if (str_eq(json_str(m, "event"), "guest.state")) {
         const json_t *args = json_object_get(m, "args");
@@ -112,7 +114,27 @@ void check_answer(struct sim *s, int server, const char *text) {
     }
 }
 
+/* However often it was sent, and whatever crashed: what has told its end is not begun again. */
+static void an_op_that_has_answered_is_not_done_again(struct sim *s, int server, const struct host_effect *e) {
+    struct sim_server *v = &s->servers[server];
+    const struct call *c;
+    list_for_each(c, &v->h->calls, link) if (c->id == e->call && c->op && map_get(&v->done, c->op->id))
+        sim_broken(s, "an op that has answered is not done again", "%s %s", v->name, c->op->id);
+}
+
+/* What the restart policy does is overtaken by what the manager asked for. */
+static void a_restart_needs_a_guest_that_should_run(struct sim *s, int server, const struct host_effect *e) {
+    const struct call *c;
+    list_for_each(c, &s->servers[server].h->calls, link) if (c->id == e->call && c->purpose == CALL_RESTART) {
+        _cleanup_json_ json_t *g = stored(&s->servers[server].p.disk.live, "guest", c->guest->vm);
+        if (!json_bool(g, "should_run", true))
+            sim_broken(s, "a guest that was stopped on request is not restarted", "%s", c->guest->vm);
+    }
+}
+
 void check_call(struct sim *s, int server, const struct host_effect *e) {
+    an_op_that_has_answered_is_not_done_again(s, server, e);
+    a_restart_needs_a_guest_that_should_run(s, server, e);
     if (e->op != API_AGENT_OP_GUEST_START)
         return;
     const char *vm = json_str(json_object_get(e->args, "vm"), "id");
@@ -121,9 +143,25 @@ void check_call(struct sim *s, int server, const struct host_effect *e) {
         sim_broken(s, "a guest's record is durable before it is started", "%s %s", s->servers[server].name, vm);
 }
 
+/* Said of a request that was refused at once: what it may have touched is as before. */
+void check_refused(struct sim *s, const char *operation, int64_t before, int64_t after) {
+    if (before != after)
+        sim_broken(s, "a refused request changes nothing", "%s: revision %lld, then %lld", operation, (long long)before,
+                   (long long)after);
+}
+
 /* Nothing that was acknowledged is forgotten: when a client is told, the store has it. */
-void check_reply(struct sim *s, const char *operation, int status, const char *text) {
-    if ((status != 201 && status != 202) || !text)
+void check_reply(struct sim *s, const char *operation, const char *param, int status, const char *text) {
+    if (status == 204 && param) {
+        const char *end = strstr(operation, "_delete");
+        _cleanup_free_ char *of = xstrndup(operation, end ? (size_t)(end - operation) : 0);
+        _cleanup_json_ json_t *left = end ? stored(&s->m.p.disk.live, of, param) : NULL;
+        if (left)
+            sim_broken(s, "nothing that was acknowledged is forgotten", "%s %s", operation, param);
+        return;
+    }
+    bool changed = status == 200 && strstr(operation, "_change");
+    if ((status != 201 && status != 202 && !changed) || !text)
         return;
     _cleanup_json_ json_t *j = json_loads(text, 0, NULL);
     const char *id = json_str(j, "id");
@@ -274,6 +312,38 @@ static void a_stopped_guest_stays_stopped(struct sim *s) {
     map_done(&last);
 }
 
+static void jobs_have_done_all_or_nothing(struct sim *s) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        if (strncmp(key, "job/", 4))
+            continue;
+        _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
+        const char *kind = json_str(j, "kind"), *dot = strchr(kind, '.');
+        const json_t *object = json_object_get(j, "object");
+        _cleanup_json_ json_t *o = stored(&s->m.p.disk.live, json_str(object, "kind"), json_str(object, "id"));
+        bool done = str_eq(json_str(j, "state"), "done");
+        bool creation = dot && str_eq(dot, ".create"), deletion = dot && str_eq(dot, ".delete");
+        if (o && ((creation && !done) || (deletion && done)))
+            sim_broken(s, "a job has done all or nothing", "%s %s is %s and its object is there", kind, key, json_str(j, "state"));
+    }
+}
+
+/* The rest has lasted longer than a restart is ever put off. */
+static void a_promised_restart_happens(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        const struct sim_server *v = &s->servers[i];
+        size_t pos = 0;
+        void *value;
+        while (v->p.up && map_next(&v->h->guests, &pos, NULL, &value)) {
+            const struct guest *g = value;
+            if (g->r.should_run && (g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED))
+                sim_broken(s, "a restart that was promised happens", "%s on %s: %s", g->vm, v->name, g->r.reason);
+        }
+    }
+}
+
 /* The manager's memory is what its store says. */
 static void memory_equals_the_store(struct sim *s) {
     size_t pos = 0;
@@ -294,5 +364,8 @@ void check_rest(struct sim *s) {
     the_inventory_equals_what_is(s);
     nothing_is_left_over(s);
     a_stopped_guest_stays_stopped(s);
+    jobs_have_done_all_or_nothing(s);
+    a_promised_restart_happens(s);
+    a_watcher_has_seen_every_change(s);
     memory_equals_the_store(s);
 }

@@ -10,15 +10,21 @@
 
 struct asked {
     enum api_op_id op;
+    char *param;
 };
+
+static void asked_free(struct asked *a) {
+    if (!a)
+        return;
+    free(a->param);
+    free(a);
+}
 
 static bool maybe(struct sim *s, unsigned percent) { return sim_random(s, 100) < percent; }
 
 /* The id of a random object of that kind, or a name that nobody has. */
 static char *some_object(struct sim *s, const char *kind_name) {
     int kind = api_kind_from_text(kind_name);
-    static const enum api_op_id lists[] = {API_OP_VM_LIST};
-    (void)lists;
     if (kind < 0 || maybe(s, 3))
         return xstrdup("nobody");
     size_t n = 0;
@@ -94,6 +100,10 @@ static bool may_send(const struct api_field *f, bool change) {
 static unsigned weight_of(const struct api_field *f, bool change, int depth) {
     if (depth && f->ref)
         return 60;
+    if (!change && (str_eq(f->name, "disks") || str_eq(f->name, "start") || str_eq(f->name, "restart_policy")))
+        return 50;
+    if (!change && depth && str_eq(f->name, "size"))
+        return 70;
     if (str_eq(f->name, "template") || str_eq(f->name, "image"))
         return 60;
     return change ? 20 : 12;
@@ -135,12 +145,13 @@ static const struct api_op *pick_op(struct sim *s) {
     }
 }
 
-static void remember(struct sim *s, uint64_t request, enum api_op_id op) {
+static void remember(struct sim *s, uint64_t request, enum api_op_id op, const char *param) {
     char key[24];
     struct asked *a = xcalloc(1, sizeof *a);
     a->op = op;
+    a->param = xstrdup(param ? param : "");
     snprintf(key, sizeof key, "%llu", (unsigned long long)request);
-    free(map_put(&s->waiting, key, a));
+    asked_free(map_put(&s->waiting, key, a));
 }
 
 static void ask(struct sim *s, const struct api_op *op, const char *param) {
@@ -153,14 +164,39 @@ static void ask(struct sim *s, const struct api_op *op, const char *param) {
         _cleanup_free_ char *text = body ? json_text(body) : NULL;
         sim_trace(s, "client: %llu %s %s %s", (unsigned long long)r.id, op->name, param ? param : "", text ? text : "");
     }
-    remember(s, r.id, op->id);
+    remember(s, r.id, op->id, param);
     manager_enter(s);
+    int64_t before = core_revision(s->m.c);
     core_request(s->m.c, &r);
+    s->asked_before = before;
+    s->asked_after = core_revision(s->m.c);
+    s->asked_now = r.id;
     json_decref(body);
+    manager_drain(s);
+    s->asked_now = 0;
+}
+
+/* The shell makes tokens, not the core's table of operations. */
+static void make_token(struct sim *s) {
+    struct api_token t;
+    api_token_init(&t);
+    t.kind = maybe(s, 50) ? API_TOKEN_KIND_SESSION : API_TOKEN_KIND_JOIN;
+    t.uses = 1;
+    t.lifetime = sim_between(s, 10, 1000);
+    str_set(&t.name, "of a client");
+    str_take(&t.hash, xasprintf("token-%llu", (unsigned long long)++s->request));
+    remember(s, s->request, API_OP_TOKEN_CREATE, "");
+    manager_enter(s);
+    core_token_add(s->m.c, s->request, "admin", &t);
+    api_token_done(&t);
     manager_drain(s);
 }
 
 static void ask_at_random(struct sim *s) {
+    if (maybe(s, 2)) {
+        make_token(s);
+        return;
+    }
     const struct api_op *op = pick_op(s);
     _cleanup_free_ char *param = NULL;
     if (strchr(op->path, '{'))
@@ -223,12 +259,15 @@ void client_reply(struct sim *s, uint64_t request, int status, const char *text)
         return;
     }
     const struct api_op *op = &api_ops[a->op];
-    free(a);
+    _cleanup_free_ char *param = TAKE_PTR(a->param);
+    asked_free(a);
     sim_trace(s, "client: reply to %llu: %d %.200s", (unsigned long long)request, status, text ? text : "");
     char what[64];
     snprintf(what, sizeof what, "%s %dxx", op->name, status / 100);
     cover_hit(s->cover, "operation", what);
-    check_reply(s, op->name, status, text);
+    if (request == s->asked_now && status >= 400 && op->id != API_OP_UPLOAD_CREATE) /* its refusal may be its job's end */
+        check_refused(s, op->name, s->asked_before, s->asked_after);
+    check_reply(s, op->name, param, status, text);
     if (op->id == API_OP_UPLOAD_CREATE && status == 201) {
         _cleanup_json_ json_t *j = json_loads(text, 0, NULL);
         struct sim_event *e = sim_at(s, s->now + sim_between(s, 1, 300) * US_PER_MS, send_upload);
@@ -241,7 +280,7 @@ void client_forget_all(struct sim *s) {
     size_t pos = 0;
     void *value;
     while (map_next(&s->waiting, &pos, NULL, &value))
-        free(value);
+        asked_free(value);
     map_done(&s->waiting);
 }
 

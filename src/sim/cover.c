@@ -61,6 +61,29 @@ void cover_publish(struct sim *s, const char *text) {
     }
 }
 
+void cover_record(struct sim *s, int server, const char *key, const char *value) {
+    bool guest = strncmp(key, "guest/", 6) == 0, op = strncmp(key, "op/", 3) == 0;
+    char state[40] = "", id[260], what[128];
+    if (!guest && !op)
+        return;
+    if (!value)
+        snprintf(state, sizeof state, "(gone)");
+    else if (op)
+        snprintf(state, sizeof state, "%s", strstr(value, "\"answer\":") ? "done" : "begun");
+    else if (!text_after(value, "\"state\":\"", state, sizeof state))
+        return;
+    snprintf(id, sizeof id, "%d/%.240s", server, key);
+    char *old = map_get(&s->cover->states, id);
+    if (str_eq(old, state))
+        return;
+    snprintf(what, sizeof what, "%s -> %s", old ? old : "(new)", state);
+    cover_hit(s->cover, guest ? "guest" : "op", what);
+    if (value)
+        free(map_put(&s->cover->states, id, xstrdup(state)));
+    else
+        free(map_remove(&s->cover->states, id));
+}
+
 static uint64_t count_of(const struct cover *c, const char *kind, const char *what) {
     char key[160];
     snprintf(key, sizeof key, "%s %s", kind, what);

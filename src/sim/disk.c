@@ -24,10 +24,12 @@ static void note_call(struct sim_disk *d, const char *value) {
     map_put(&d->calls, id, d);
 }
 
-static void apply(struct sim_disk *d, const struct batch *b) {
+static void apply(struct sim *s, int server, struct sim_disk *d, const struct batch *b) {
     for (size_t i = 0; i < b->n; i++) {
         if (b->ops[i].kind == BATCH_PUT && strncmp(b->ops[i].key, "job/", 4) == 0)
             note_call(d, b->ops[i].value);
+        if (server >= 0)
+            cover_record(s, server, b->ops[i].key, b->ops[i].kind == BATCH_PUT ? b->ops[i].value : NULL);
         if (b->ops[i].kind == BATCH_PUT)
             free(map_put(&d->live, b->ops[i].key, xstrndup(b->ops[i].value, b->ops[i].len)));
         else if (b->ops[i].kind == BATCH_DELETE)
@@ -76,7 +78,7 @@ static void flush(struct sim *s, struct sim_event *e) {
     int64_t at = s->now;
     list_for_each_safe(c, tmp, &d->queue, link) {
         if (!d->failed)
-            apply(d, c->batch);
+            apply(s, server, d, c->batch);
         if (!silent)
             later(s, server, p, c->seq, d->failed ? d->error : 0, at);
         commit_free(c);
@@ -113,7 +115,7 @@ void disk_commit(struct sim *s, int server, struct process *p, uint64_t seq, str
 
 void disk_reset_error(struct sim_disk *d) { d->failed = false; }
 
-void disk_crash(struct sim *s, struct sim_disk *d) {
+void disk_crash(struct sim *s, int server, struct sim_disk *d) {
     size_t n = 0;
     struct disk_commit *c, *tmp;
     list_for_each(c, &d->queue, link) n++;
@@ -121,7 +123,7 @@ void disk_crash(struct sim *s, struct sim_disk *d) {
     list_for_each_safe(c, tmp, &d->queue, link) {
         if (survive) {
             survive--;
-            apply(d, c->batch);
+            apply(s, server, d, c->batch);
         }
         commit_free(c);
     }

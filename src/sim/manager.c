@@ -61,6 +61,7 @@ void manager_start(struct sim *s) {
         if (core_load(m->c, key, value, strlen(value), &why) < 0)
             sim_broken(s, "a manager can read what it has stored", "%s: %s", key, why.message);
     core_start(m->c, 0);
+    watch_load(s);
     manager_drain(s);
 }
 
@@ -69,12 +70,13 @@ void manager_crash(struct sim *s) {
     if (!m->p.up)
         return;
     sim_trace(s, "manager crashes");
+    watch_done(s);
     core_free(m->c);
     m->c = NULL;
     m->p.up = false;
     m->p.epoch++;
     m->p.paused_until = 0;
-    disk_crash(s, &m->p.disk);
+    disk_crash(s, -1, &m->p.disk);
     client_forget_all(s);
     for (int i = 0; i < s->config.servers; i++)
         server_cut(s, i, "the manager has crashed");
@@ -132,6 +134,7 @@ static void carry_out(struct sim *s, struct core_effect *e) {
         break;
     case CORE_PUBLISH:
         cover_publish(s, e->text);
+        watch_publish(s, e);
         break;
     case CORE_DROP:
         i = server_by_id(s, e->server);

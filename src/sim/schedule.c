@@ -174,5 +174,6 @@ void schedule_done(struct sim *s) {
         server_done(s, i);
     client_done(s);
     check_done(s);
+    watch_done(s);
     sim_world_done(s);
 }

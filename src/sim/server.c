@@ -88,7 +88,7 @@ void server_crash(struct sim *s, int i) {
     v->p.up = false;
     v->p.epoch++;
     v->p.paused_until = 0;
-    disk_crash(s, &v->p.disk);
+    disk_crash(s, i, &v->p.disk);
     server_cut(s, i, "the agent has crashed");
     struct sim_event *e = sim_at(s, s->now + sim_between(s, RESTART_MIN_MS, RESTART_MAX_MS) * US_PER_MS, up);
     e->server = i;

@@ -12,6 +12,7 @@
  *     driver.c    what really is on a server: guests, files; calls take time, fail, hang, and outlive the agent
  *     client.c    requests drawn from the description
  *     check.c     the invariants
+ *     watch.c     a client of the event stream
  *     cover.c     what was reached
  *     schedule.c  one schedule; main.c many
  */
@@ -149,6 +150,7 @@ struct sim_manager {
 
 struct cover;
 struct model;
+struct watch;
 
 struct sim {
     struct sim_config config;
@@ -168,8 +170,11 @@ struct sim {
     /* clients */
     uint64_t request;
     int requests_left;
+    uint64_t asked_now; /* the request that is being handed to the core; 0: none */
+    int64_t asked_before, asked_after; /* its inventory's revisions */
     struct map waiting; /* request id as text: struct asked * */
     struct model *model;
+    struct watch *watch;
 
     struct cover *cover;
     const char *broken; /* the invariant that did not hold */
@@ -197,7 +202,7 @@ bool sim_deferred(struct sim *s, struct process *p, struct sim_event *e);
 /* ---- disk.c ---- */
 void disk_init(struct sim_disk *d);
 void disk_commit(struct sim *s, int server, struct process *p, uint64_t seq, struct batch *b);
-void disk_crash(struct sim *s, struct sim_disk *d); /* some of what was queued became durable, in order */
+void disk_crash(struct sim *s, int server, struct sim_disk *d); /* some of what was queued became durable, in order */
 void disk_reset_error(struct sim_disk *d);
 void disk_done(struct sim_disk *d);
 
@@ -242,9 +247,16 @@ void check_event(struct sim *s);
 void check_send(struct sim *s, int server, const char *text);                      /* before it leaves the manager */
 void check_answer(struct sim *s, int server, const char *id);                      /* before it leaves an agent */
 void check_call(struct sim *s, int server, const struct host_effect *e);           /* before a driver does it */
-void check_reply(struct sim *s, const char *method, int status, const char *text); /* before it reaches a client */
+void check_reply(struct sim *s, const char *operation, const char *param, int status, const char *text); /* to a client */
+void check_refused(struct sim *s, const char *operation, int64_t before, int64_t after);
 void check_rest(struct sim *s);                                                    /* when all is quiet */
 void check_done(struct sim *s);
+
+/* ---- watch.c ---- */
+void watch_load(struct sim *s);
+void watch_publish(struct sim *s, const struct core_effect *e);
+void watch_done(struct sim *s);
+void a_watcher_has_seen_every_change(struct sim *s);
 
 /* ---- cover.c ---- */
 struct cover *cover_new(void);
@@ -253,6 +265,8 @@ void cover_print(const struct cover *c);
 size_t cover_missing(const struct cover *c);
 void cover_free(struct cover *c);
 void cover_publish(struct sim *s, const char *text);
+/* A record that an agent makes durable: its guests' and ops' states. value NULL: deleted. */
+void cover_record(struct sim *s, int server, const char *key, const char *value);
 
 /* ---- schedule.c ---- */
 void schedule_draw(struct sim_config *c, uint64_t seed);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A watcher of the event stream: it loads the inventory once per life of the manager, as a client does that has lost its
+ * place, and from then on knows only what is published. What it sees of the jobs tells who holds which object.
+ */
+#include "core/core_int.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+
+struct mirror {
+    int64_t revision;
+    char *text;
+};
+struct watch {
+    struct map mirrors; /* struct mirror * by "KIND/ID" */
+    struct map holders; /* job id (char *) by object id: exclusive */
+};
+
+static void mirror_free(struct mirror *m) {
+    if (!m)
+        return;
+    free(m->text);
+    free(m);
+}
+
+void watch_done(struct sim *s) {
+    struct watch *w = s->watch;
+    size_t pos = 0;
+    void *value;
+    if (!w)
+        return;
+    while (map_next(&w->mirrors, &pos, NULL, &value))
+        mirror_free(value);
+    pos = 0;
+    while (map_next(&w->holders, &pos, NULL, &value))
+        free(value);
+    map_done(&w->mirrors);
+    map_done(&w->holders);
+    free(w);
+    s->watch = NULL;
+}
+
+static void mirror_put(struct watch *w, const char *key, int64_t revision, const char *text) {
+    struct mirror *m = map_get(&w->mirrors, key);
+    if (!m) {
+        m = xcalloc(1, sizeof *m);
+        map_put(&w->mirrors, key, m);
+    }
+    m->revision = revision;
+    str_set(&m->text, text);
+}
+
+/* ---- locks ---- */
+
+static void release(struct watch *w, const char *object, const char *job) {
+    const char *holder = map_get(&w->holders, object);
+    if (str_eq(holder, job))
+        free(map_remove(&w->holders, object));
+}
+
+static void two_running_jobs_never_hold_one_object(struct sim *s, const json_t *job) {
+    struct watch *w = s->watch;
+    const char *state = json_str(job, "state"), *id = json_str(job, "id");
+    bool holds = str_eq(state, "running") || str_eq(state, "undoing");
+    size_t i;
+    json_t *lock;
+    json_array_foreach(json_object_get(job, "locks"), i, lock) {
+        const char *object = json_str(lock, "id"), *holder = map_get(&w->holders, object);
+        if (!holds) {
+            release(w, object, id);
+            continue;
+        }
+        if (holder && !str_eq(holder, id))
+            sim_broken(s, "two running jobs never hold one object", "%s: %s and %s", object, holder, id);
+        if (!holder)
+            map_put(&w->holders, object, xstrdup(id));
+    }
+    json_array_foreach(json_object_get(job, "shared_locks"), i, lock) {
+        const char *object = json_str(lock, "id"), *holder = map_get(&w->holders, object);
+        if (holds && holder && !str_eq(holder, id))
+            sim_broken(s, "two running jobs never hold one object", "%s: %s, and %s shares it", object, holder, id);
+    }
+}
+
+/* ---- the stream ---- */
+
+static void revisions_never_go_back(struct sim *s, const char *key, int64_t revision) {
+    const struct mirror *m = map_get(&s->watch->mirrors, key);
+    if (m && revision < m->revision)
+        sim_broken(s, "the revisions of an object never go back", "%s: %lld after %lld", key, (long long)revision,
+                   (long long)m->revision);
+}
+
+void watch_publish(struct sim *s, const struct core_effect *e) {
+    struct watch *w = s->watch;
+    char key[128];
+    if (!w)
+        return;
+    snprintf(key, sizeof key, "%s/%s", e->object_kind, e->object_id);
+    revisions_never_go_back(s, key, e->revision);
+    const char *object = strstr(e->text, ",\"object\":");
+    if (!object) {
+        mirror_free(map_remove(&w->mirrors, key));
+        return;
+    }
+    object += strlen(",\"object\":");
+    _cleanup_free_ char *text = xstrndup(object, strlen(object) - 1);
+    mirror_put(w, key, e->revision, text);
+    if (str_eq(e->object_kind, "job")) {
+        _cleanup_json_ json_t *job = json_loads(text, 0, NULL);
+        two_running_jobs_never_hold_one_object(s, job);
+    }
+}
+
+/* Loads what there is, as a client does first. The manager has just started: all that it has is durable, or of its start. */
+void watch_load(struct sim *s) {
+    watch_done(s);
+    struct watch *w = s->watch = xcalloc(1, sizeof *w);
+    const struct core *c = s->m.c;
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        const struct table *t = &c->tables[kind];
+        for (size_t i = 0; i < t->n; i++) {
+            char key[128];
+            snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
+            mirror_put(w, key, t->sorted[i]->revision, t->sorted[i]->v->text);
+            if (kind == API_KIND_JOB) {
+                _cleanup_json_ json_t *job = json_loads(t->sorted[i]->v->text, 0, NULL);
+                two_running_jobs_never_hold_one_object(s, job);
+            }
+        }
+    }
+}
+
+void a_watcher_has_seen_every_change(struct sim *s) {
+    const struct core *c = s->m.c;
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        const struct table *t = &c->tables[kind];
+        size_t known = 0;
+        for (size_t i = 0; i < t->n; i++) {
+            char key[128];
+            snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
+            const struct mirror *m = map_get(&s->watch->mirrors, key);
+            known += m != NULL;
+            if (!m || !str_eq(m->text, t->sorted[i]->v->text))
+                sim_broken(s, "a watcher has seen every change", "%s", key);
+        }
+        size_t pos = 0, n = 0, len = strlen(api_kinds[kind].name);
+        const char *key;
+        while (map_next(&s->watch->mirrors, &pos, &key, NULL))
+            n += strncmp(key, api_kinds[kind].name, len) == 0 && key[len] == '/';
+        bool history = kind == API_KIND_JOB || kind == API_KIND_EVENT; /* trimmed from memory, not deleted */
+        if (n != known && !history)
+            sim_broken(s, "a watcher has seen every change", "it has %zu objects of the kind %s, there are %zu", n,
+                       api_kinds[kind].name, known);
+    }
+}
