@@ -86,7 +86,7 @@ static void move_effects(struct list *from, struct list *to) {
 }
 
 /*
- * Effects of a transaction without changes: replies that read something not yet durable wait with it, the rest go at once.
+ * Effects of a transaction without changes: what tells of something not yet durable waits with it, the rest goes at once.
  * What is sent to an agent waits for everything under way: a call that is sent again may not be durable yet.
  */
 static void release_unchanged(struct core *c, struct txn *t) {
@@ -211,6 +211,8 @@ void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
     /* A version that a pending transaction would go back to is in its undo list, not here: replacing this one is safe. */
     version_free(kind, object_swap(c, o, version_new(kind, data), o->revision));
     core_publish(c, "put", kind, o->id, o->v->text, o->revision);
+    /* What else this version tells may not be durable yet. */
+    list_entry(c->txn->effects.prev, struct core_effect, link)->seq = o->dirty > c->durable ? o->dirty : 0;
 }
 
 void core_remove(struct core *c, enum api_kind kind, const char *id) {

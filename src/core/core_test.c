@@ -533,6 +533,30 @@ static void test_write_ahead(void **state) {
     world_down(&w);
 }
 
+/* A server's report takes a job's message back, in memory only: that must not tell of the job before the job is durable. */
+static void test_what_is_not_stored_tells_of_nothing_not_durable(void **state) {
+    struct world w;
+    world_up(&w);
+    _cleanup_json_ json_t *body = json_pack("{s:s, s:i}", "name", "d", "size", 1 << 20);
+    struct core_request r = {.id = ++w.request, .op = API_OP_DISK_CREATE, .actor = "a", .role = API_ROLE_ADMINISTRATOR, .body = body};
+    core_request(w.c, &r);
+    struct core_effect *e = core_next_effect(w.c);
+    const struct api_job *job = NULL;
+    struct table *t = &w.c->tables[API_KIND_JOB];
+    for (size_t i = 0; i < t->n; i++)
+        if (((const struct api_job *)t->sorted[i]->v->data)->state == API_JOB_STATE_RUNNING)
+            job = t->sorted[i]->v->data;
+    _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:o, s:i, s:s}}", "event", "op.progress", "args", "op",
+                                         json_sprintf("%s/0/do", job->id), "percent", 50, "message", "half");
+    core_agent_message(w.c, w.server, m);
+    assert_null(core_next_effect(w.c));
+    core_stored(w.c, e->seq, 0);
+    core_effect_free(e);
+    assert_non_null(e = core_next_effect(w.c));
+    core_effect_free(e);
+    world_down(&w);
+}
+
 static void test_queue_and_kill_passes_stop(void **state) {
     struct world w;
     world_up(&w);
@@ -637,6 +661,7 @@ int main(void) {
         cmocka_unit_test(test_every_kind_has_a_scenario),
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_write_ahead),
+        cmocka_unit_test(test_what_is_not_stored_tells_of_nothing_not_durable),
         cmocka_unit_test(test_failing_op_is_undone),
         cmocka_unit_test(test_crash_at_each_commit),
         cmocka_unit_test(test_crash_before_each_commit),
