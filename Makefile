@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front on meson and the scripts; CONTRIBUTING.md tells how to build parts by hand.
-.PHONY: run test bench build install clean help setup-run setup-test setup-bench
+.PHONY: run test sim bench build install clean help setup-run setup-test setup-bench
 
 help:
 	@echo 'make run      build Tarn, start a manager and an agent here, deploy a guest and watch it boot'
 	@echo 'make test     build with sanitizers and run every test; TESTS=PATTERN for some, CRASH=full for each crash point'
+	@echo 'make sim      run the simulator on fresh seeds; HOURS=1 says for how long'
 	@echo 'make bench    measure against bare QEMU, and against libvirt when it is installed (./setup peers)'
 	@echo 'make build    build into build/'
 	@echo 'make install  install what is built (DESTDIR is obeyed)'
@@ -15,6 +16,11 @@ run: setup-run
 
 test: setup-test
 	@tests/run
+
+sim: setup-test
+	@test -d build-sim || meson setup build-sim --buildtype=debugoptimized -Dtests=false
+	@ninja -C build-sim src/sim/tarn-sim
+	@tests/sim/run build-sim/src/sim/tarn-sim $$(python3 -c 'print($(or $(HOURS),1) * 3600)')
 
 bench: setup-bench build
 	@bench/run

@@ -17,9 +17,10 @@ static double seconds(void) {
 }
 
 static const char usage[] =
-    "usage: tarn-sim [--seconds N | --count N] [--first SEED] [--cover] [--keep-going]\n"
-    "       tarn-sim --seed N [--trace]     replay one schedule\n"
-    "       tarn-sim --seeds FILE           replay every seed named in FILE (first word of each line; # comments)\n";
+    "usage: tarn-sim [--seconds N | --count N] [--first SEED] [--cover] [--keep-going] [--shrink SECONDS]\n"
+    "       tarn-sim --seed N [--trace [--only TEXT]]   replay one schedule; show the lines with TEXT (an object's id, say)\n"
+    "                                                  and those about faults, crashes and connections\n"
+    "       tarn-sim --seeds FILE   replay every seed named in FILE (first word of each line; # comments)\n";
 
 static bool run_one(const struct sim_config *c, struct cover *cover, struct totals *t, const char **ret_invariant) {
     struct sim s;
@@ -94,12 +95,29 @@ static void show(const struct sim_config *c, bool whole) {
     cover_free(cover);
 }
 
-static void failed(const struct sim_config *c, const char *invariant) {
+static size_t faults_left(const struct sim_config *c) {
+    size_t n = 0;
+    for (int i = 0; i < FAULT_COUNT; i++)
+        n += c->fault[i] != 0;
+    return n;
+}
+
+static size_t requests_left(const struct sim_config *c) {
+    size_t n = (size_t)c->requests;
+    for (size_t i = 0; i < c->n_drop_request && i < (size_t)c->requests; i++)
+        n -= c->drop_request[i];
+    return n;
+}
+
+static void failed(const struct sim_config *c, const char *invariant, double after, double patience) {
     struct sim_config small = *c;
-    printf("seed %llu breaks: %s\n", (unsigned long long)c->seed, invariant);
+    printf("seed %llu breaks after %.1f s: %s\n", (unsigned long long)c->seed, after, invariant);
     fflush(stdout);
-    shrink(&small, invariant, seconds() + 20);
-    printf("shrunk, the last events:\n");
+    if (patience <= 0)
+        return;
+    shrink(&small, invariant, seconds() + patience);
+    printf("shrunk from %zu kinds of faults and %d requests to %zu and at most %zu; the last events:\n", faults_left(c), c->requests,
+           faults_left(&small), requests_left(&small));
     show(&small, false);
     printf("replay it with: tarn-sim --seed %llu --trace\n", (unsigned long long)c->seed);
     fflush(stdout);
@@ -141,11 +159,12 @@ static void summary(const struct totals *t, double took) {
 }
 
 int main(int argc, char **argv) {
-    enum { SECONDS = 1, COUNT, FIRST, SEED, TRACE, SEEDS, COVER, KEEP };
+    enum { SECONDS = 1, COUNT, FIRST, SEED, TRACE, SEEDS, COVER, KEEP, ONLY, SHRINK };
     static const struct option options[] = {{"seconds", 1, NULL, SECONDS}, {"count", 1, NULL, COUNT}, {"first", 1, NULL, FIRST},
                                             {"seed", 1, NULL, SEED}, {"trace", 0, NULL, TRACE}, {"seeds", 1, NULL, SEEDS},
-                                            {"cover", 0, NULL, COVER}, {"keep-going", 0, NULL, KEEP}, {0}};
-    double limit = 0, start = seconds();
+                                            {"cover", 0, NULL, COVER}, {"keep-going", 0, NULL, KEEP},
+                                            {"only", 1, NULL, ONLY}, {"shrink", 1, NULL, SHRINK}, {0}};
+    double limit = 0, start = seconds(), patience = 20;
     uint64_t n = 0, first = (uint64_t)time(NULL) * 1000003, seed = 0;
     bool trace = false, one = false, show_cover = false, keep = false;
     struct totals t = {0};
@@ -158,6 +177,8 @@ int main(int argc, char **argv) {
         case TRACE: trace = true; break;
         case COVER: show_cover = true; break;
         case KEEP: keep = true; break;
+        case ONLY: sim_trace_only = optarg; break;
+        case SHRINK: patience = strtod(optarg, NULL); break;
         case SEEDS:
             if (replay_file(optarg, &t))
                 return 2;
@@ -184,7 +205,7 @@ int main(int argc, char **argv) {
         if (run_one(&c, cover, &t, &invariant))
             continue;
         t.failed++;
-        failed(&c, invariant);
+        failed(&c, invariant, seconds() - start, patience);
         if (!keep)
             break;
     }

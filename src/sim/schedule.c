@@ -36,7 +36,7 @@ static void everyday(struct sim *s, struct sim_event *e) {
     if (s->faults_on) {
         int who = (int)sim_random(s, (uint64_t)s->config.servers + 1) - 1;
         struct process *p = who < 0 ? &s->m.p : &s->servers[who].p;
-        if (p->up && sim_fault(s, FAULT_PAUSE))
+        if (p->up && s->now >= p->paused_until && sim_fault(s, FAULT_PAUSE)) /* never shorter: what waits keeps its order */
             p->paused_until = s->now + sim_between(s, 100, 20000) * US_PER_MS;
         if (sim_fault(s, FAULT_CLOCK_JUMP))
             p->wall_offset_ms += sim_between(s, -3600000, 3600000);

@@ -191,6 +191,7 @@ int64_t sim_between(struct sim *s, int64_t low, int64_t high);
 bool sim_fault(struct sim *s, enum sim_fault fault); /* does it happen now? */
 struct sim_event *sim_at(struct sim *s, int64_t at, void (*run)(struct sim *, struct sim_event *));
 bool sim_step(struct sim *s); /* false: nothing is left to happen */
+extern const char *sim_trace_only; /* show lines with this text only; NULL: all */
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_broken(struct sim *s, const char *invariant, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int64_t sim_mono_ms(const struct sim *s, const struct process *p);

@@ -103,6 +103,19 @@ int64_t sim_wall_ms(const struct sim *s, const struct process *p) {
     return 1700000000000 + sim_mono_ms(s, p) + p->wall_offset_ms;
 }
 
+const char *sim_trace_only;
+
+/* Lines about everything are shown beside those about one object. */
+static bool traced(const char *text) {
+    static const char *const always[] = {"FAULT", "BROKEN", "crashes", "starts", "connect", "the faults stop"};
+    if (!sim_trace_only || strstr(text, sim_trace_only))
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(always); i++)
+        if (strncmp(text, "client:", 7) && !strstr(text, "{\"") && strstr(text, always[i]))
+            return true;
+    return false;
+}
+
 void sim_trace(struct sim *s, const char *fmt, ...) {
     if (!s->trace_all && !s->trace_keep)
         return;
@@ -110,7 +123,7 @@ void sim_trace(struct sim *s, const char *fmt, ...) {
     va_start(ap, fmt);
     char *text = xvasprintf(fmt, ap);
     va_end(ap);
-    if (s->trace_all)
+    if (s->trace_all && traced(text))
         printf("%12.6f %s\n", (double)s->now / 1e6, text);
     if (s->trace_keep)
         str_take(&s->trace[s->trace_n++ % TRACE_LINES], xasprintf("%12.6f %.400s", (double)s->now / 1e6, text));

@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Does the simulator find faults? Plants one after another in a copy of the sources, and shows how long it takes to find each.
+
+    tests/sim/planted.py [PATTERN...]     only the faults whose name contains one of the patterns
+
+Each is a replacement of text that must occur exactly once. The sources here are not touched. SECONDS_EACH (120) says how long a
+fault may stay hidden; the exit status is 1 if one was not found. FIRST is the first seed (1).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+FAULTS = [
+    ("a call leaves before its commit", "src/core/commit.c",
+     "    json_decref(message);\n    list_append(&c->txn->effects, &e->link);",
+     "    json_decref(message);\n    list_append(&c->effects, &e->link);"),
+    ("a reply leaves before its commit", "src/core/commit.c",
+     "    e->seq = after > c->durable ? after : 0;\n    list_append(&c->txn->effects, &e->link);",
+     "    e->seq = after > c->durable ? after : 0;\n    list_append(&c->effects, &e->link);"),
+    ("a forgotten lock", "src/core/op_vm.c",
+     "    job_lock(j, API_KIND_VM, vm->id, vm->name, false);\n    for (size_t i = 0; i < kind->n_steps; i++)",
+     "    for (size_t i = 0; i < kind->n_steps; i++)"),
+    ("a shared lock that does not wait for an exclusive one", "src/core/lock.c",
+     "if (shared && l->entries[i].shared)", "if (shared || l->entries[i].shared)"),
+    ("a failed undo is taken as done", "src/core/job.c",
+     "if (r < 0 && !(x.undo && d->moot && e.code == ERR_CONFLICT)) {", "if (r < 0 && !x.undo) {"),
+    ("the id of a call is used again for its next attempt", "src/core/job.c", "    s->attempts++;\n", ""),
+    ("a lost answer is taken as a failure", "src/core/job.c",
+     "        core_send(c, server, json_incref(json_object_get(call, \"message\")));\n",
+     "        if (j->state == API_JOB_STATE_RUNNING) {\n"
+     "            _cleanup_json_ json_t *lost = json_pack(\"{s:b, s:{s:s, s:s}}\", \"ok\", 0, \"error\", \"code\", \"unavailable\","
+     " \"message\", \"lost\");\n"
+     "            _cleanup_free_ char *id = xstrdup(json_str(json_object_get(call, \"message\"), \"id\"));\n"
+     "            jobs_answer(c, server, id, lost);\n            return;\n        }\n"
+     "        core_send(c, server, json_incref(json_object_get(call, \"message\")));\n"),
+    ("a call is not sent again after a reconnection", "src/core/job.c",
+     "        core_send(c, server, json_incref(json_object_get(call, \"message\")));\n", ""),
+    ("a failed commit leaves memory as it was meant to be", "src/core/commit.c",
+     "static void txn_rollback(struct core *c, struct txn *t, const struct error *error) {\n    undo_changes(c, t);\n",
+     "static void txn_rollback(struct core *c, struct txn *t, const struct error *error) {\n"),
+    ("a refused request keeps what it had changed", "src/core/core.c",
+     "        core_cancel(c);\n        core_reply_error(c, r->id, &e);",
+     "        core_end(c);\n        core_reply_error(c, r->id, &e);"),
+    ("a report is applied while a job moves the guest", "src/core/agents.c",
+     "    if (jobs_hold(c, old->id)) {\n        hold_report", "    if (jobs_hold(c, old->id) && old->revision < 0) {\n        hold_report"),
+    ("a job ends without giving its locks back", "src/core/job.c",
+     "    locks_remove(c, j);\n    if (k && k->ended)", "    if (k && k->ended)"),
+    ("a template is deleted that has clones", "src/core/job_storage.c", ", .check = template_check_unused", ""),
+    ("a disk is deleted that a virtual machine has", "src/core/job_storage.c", ", .check = disk_check_free", ""),
+    ("a job that has waited is not checked again", "src/core/job.c",
+     "if (!checked && (check_objects", "if (checked && (check_objects"),
+    ("answers of ended jobs are kept for ever", "src/core/job.c", "    forget_calls(x);\n", "    (void)forget_calls;\n"),
+    ("an agent answers before its record is durable", "src/guest/host.c",
+     "host_send_text(h, xstrdup(op->answer), true);", "host_send_text(h, xstrdup(op->answer), false);"),
+    ("a guest is started before its record is durable", "src/guest/guest_ops.c",
+     "op->call = host_call(h, CALL_OP, op->kind, json_incref(op->args), true);",
+     "op->call = host_call(h, CALL_OP, op->kind, json_incref(op->args), false);"),
+    ("a repeated op is carried out again", "src/guest/ops.c",
+     "        if (op->state == OP_DONE)\n            host_send_answer(h, op);\n        return;\n    }",
+     "        if (op->state != OP_DONE)\n            return;\n        map_remove(&h->ops, id);\n        op_free(op);\n    }"),
+    ("ops that had begun are not taken up again", "src/guest/ops.c",
+     "        if (op->state == OP_BEGUN)\n            ops[n++] = op;", "        if (op->state == OP_BEGUN && n > 100000)\n            ops[n++] = op;"),
+    ("the restart policy acts after a kill", "src/guest/guest_ops.c",
+     "    g->r.should_run = false;\n    g->restart_at = NEVER;\n    if (g->r.state == API_VM_STATE_RUNNING ||",
+     "    if (g->r.state == API_VM_STATE_RUNNING ||"),
+    ("an agent does not look what runs after its start", "src/guest/guest_ops.c",
+     "        found_ended(h, g, found, reason);", "        found_alive(h, g, API_VM_STATE_RUNNING, reason);"),
+]
+
+
+def plant(tree, path, old, new):
+    name = os.path.join(tree, path)
+    with open(name, encoding="utf-8") as f:
+        text = f.read()
+    if text.count(old) != 1:
+        raise SystemExit(f"planted.py is stale: {path} has {text.count(old)} times:\n{old}")
+    with open(name, "w", encoding="utf-8") as f:
+        f.write(text.replace(old, new))
+    return name, text
+
+
+def hunt(tree, seconds, first):
+    subprocess.run(["ninja", "-C", "build", "src/sim/tarn-sim"], cwd=tree, check=True, stdout=subprocess.DEVNULL)
+    start = time.monotonic()
+    try:
+        out = subprocess.run(["build/src/sim/tarn-sim", "--seconds", str(seconds), "--first", str(first), "--shrink", "0"], cwd=tree,
+                             check=False, capture_output=True, text=True, errors="replace", timeout=seconds + 60)
+    except subprocess.TimeoutExpired:
+        return time.monotonic() - start, first, "it hangs"
+    found = re.search(r"^seed (\d+) breaks after ([\d.]+) s: (.*)$", out.stdout, re.M)
+    if found:
+        return float(found.group(2)), int(found.group(1)), found.group(3)
+    if out.returncode < 0:
+        return time.monotonic() - start, 0, f"it dies of signal {-out.returncode}"
+    return None
+
+
+def main():
+    seconds, first = int(os.environ.get("SECONDS_EACH", "120")), int(os.environ.get("FIRST", "1"))
+    wanted = [fault for fault in FAULTS if not sys.argv[1:] or any(word in fault[0] for word in sys.argv[1:])]
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="tarn-planted-") as scratch:
+        tree = os.path.join(scratch, "tarn")
+        shutil.copytree(ROOT, tree, symlinks=True,
+                        ignore=lambda folder, names: [n for n in names if folder == ROOT and re.match(r"build|\.git$", n)])
+        subprocess.run(["meson", "setup", "build", "-Dtests=false", "-Dwerror=false"], cwd=tree, check=True,
+                       stdout=subprocess.DEVNULL)
+        print(f"{'planted fault':56} {'found after':>12} {'schedules':>10}  by")
+        for name, path, old, new in wanted:
+            where, text = plant(tree, path, old, new)
+            result = hunt(tree, seconds, first)
+            with open(where, "w", encoding="utf-8") as f:
+                f.write(text)
+            if result:
+                print(f"{name:56} {result[0]:10.1f} s {max(result[1] - first + 1, 1):10}  {result[2]}", flush=True)
+            else:
+                missed += 1
+                print(f"{name:56} {'NOT FOUND':>12}", flush=True)
+    print(f"{len(wanted) - missed} of {len(wanted)} found")
+    return 1 if missed else 0
+
+
+sys.exit(main())
