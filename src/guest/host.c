@@ -13,6 +13,7 @@ struct effect_item {
     uint64_t after; /* held until this commit is durable; 0: until the next one that is handed out */
     const struct guest *about; /* a held guest.state */
     uint64_t answers;          /* the order of the op whose answer this is; 0: none */
+    bool report;               /* a held report */
 };
 
 static struct effect_item *item_of(struct host_effect *e) { return container_of(e, struct effect_item, e); }
@@ -75,17 +76,25 @@ void host_send_state(struct host *h, const struct guest *g, json_t *frame) {
         item_of(list_entry(h->pending.prev, struct host_effect, link))->about = g;
 }
 
-static void unsend(struct host *h, const struct guest *about, uint64_t answers) {
+static bool is_one_of(const struct effect_item *i, const struct guest *about, uint64_t answers) {
+    return (about && i->about == about) || (answers && i->answers == answers) || (!about && !answers && i->report);
+}
+
+/* Returns how many there were. about NULL and answers 0: reports. */
+static size_t unsend(struct host *h, const struct guest *about, uint64_t answers) {
+    size_t n = 0;
     struct list *lists[] = {&h->pending, &h->held};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         struct host_effect *e, *next;
         list_for_each_safe(e, next, lists[i], link) {
-            if ((!about || item_of(e)->about != about) && (!answers || item_of(e)->answers != answers))
+            if (!is_one_of(item_of(e), about, answers))
                 continue;
             list_remove(&e->link);
             host_effect_free(e);
+            n++;
         }
     }
+    return n;
 }
 
 void host_unsend_states(struct host *h, const struct guest *g) { unsend(h, g, 0); }
@@ -97,6 +106,17 @@ void host_send_answer(struct host *h, const struct op *op) {
 }
 
 void host_unsend_answer(struct host *h, const struct op *op) { unsend(h, NULL, op->order); }
+
+void host_send_report(struct host *h, json_t *frame) {
+    host_send(h, frame, true);
+    if (h->connected)
+        item_of(list_entry(h->pending.prev, struct host_effect, link))->report = true;
+}
+
+void host_renew_report(struct host *h) {
+    if (unsend(h, NULL, 0))
+        h->report_wanted = true;
+}
 
 struct call *host_call(struct host *h, enum call_purpose purpose, int op, json_t *args, bool held) {
     struct call *c = xcalloc(1, sizeof(*c));

@@ -672,6 +672,25 @@ static void a_refused_op_is_answered_once(void **state) {
     assert_int_equal(world_replies(w, "a/2/do"), 1);
 }
 
+static void a_report_does_not_tell_of_a_refused_op(void **state) {
+    struct world *w = *state;
+    world_connect(w);
+    w->hold_commits = true;
+    world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
+    host_disconnected(w->h);
+    world_forget_frames(w);
+    world_connect(w); /* its report waits for the commit that begins the op */
+    assert_int_equal(world_events(w, "report"), 0);
+    w->store_error = -EIO;
+    world_release(w);
+    w->hold_commits = false;
+    w->store_error = 0;
+    world_time(w, 6000);
+    const json_t *report = world_last_event(w, "report");
+    assert_non_null(report);
+    assert_int_equal(json_array_size(json_object_get(report, "guests")), 0);
+}
+
 static void answers_wait_for_the_store(void **state) {
     struct world *w = *state;
     w->hold_calls = true;
@@ -814,6 +833,7 @@ int main(void) {
         T(a_repository_that_fails_is_tried_again),
         T(a_full_store_refuses_ops_and_recovers),
         T(a_refused_op_is_answered_once),
+        T(a_report_does_not_tell_of_a_refused_op),
         T(answers_wait_for_the_store),
         T(a_refused_stop_leaves_no_trace),
         T(several_commits_fail_together),

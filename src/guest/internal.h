@@ -165,6 +165,9 @@ void host_unsend_states(struct host *h, const struct guest *g);
 /* An op's answer, held; and takes back those that are still held. */
 void host_send_answer(struct host *h, const struct op *op);
 void host_unsend_answer(struct host *h, const struct op *op);
+/* The report, held; and has one that is still held made anew: what it tells has been taken back. */
+void host_send_report(struct host *h, json_t *frame);
+void host_renew_report(struct host *h);
 struct call *host_call(struct host *h, enum call_purpose purpose, int op, json_t *args, bool held);
 /* Its effect if that has not come out yet, and forgets the call. True: nobody has seen the call. */
 bool host_call_drop(struct host *h, struct call *c);

@@ -324,6 +324,8 @@ void op_done_call(struct host *h, struct op *op, const struct error *error, cons
 /* The commit that should have recorded their beginning has failed: nobody has seen a call of theirs, or an answer. */
 void op_refuse_fresh(struct host *h) {
     struct op *op;
+    if (!list_empty(&h->fresh))
+        host_renew_report(h);
     while ((op = list_first(&h->fresh, struct op, fresh))) {
         if (op->call)
             host_call_drop(h, op->call);

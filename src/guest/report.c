@@ -73,7 +73,7 @@ void host_report_all(struct host *h) {
     add_guests(h, &report);
     add_repositories(h, &report);
     add_ops(h, &report);
-    host_send(h, host_event_frame(API_AGENT_EVENT_REPORT, api_agent_report_print(&report, API_PUBLIC)), true);
+    host_send_report(h, host_event_frame(API_AGENT_EVENT_REPORT, api_agent_report_print(&report, API_PUBLIC)));
     free(report.guests);
     free(report.repositories);
     free(report.done);
