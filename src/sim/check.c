@@ -29,8 +29,10 @@ static void no_guest_runs_twice(struct sim *s) {
         struct sim_guest *g, *h;
         list_for_each(g, &s->servers[i].guests, link) {
             for (int k = i; k < s->config.servers; k++)
-                list_for_each(h, &s->servers[k].guests, link) if (h != g && str_eq(g->vm, h->vm) && !g->over && !h->over)
-                    sim_broken(s, "no guest runs twice", "%s on %s and on %s", g->vm, s->servers[i].name, s->servers[k].name);
+                list_for_each(h, &s->servers[k].guests,
+                              link) if (h != g && str_eq(g->vm, h->vm) && !g->over && !h->over)
+                    sim_broken(s, "no guest runs twice", "%s on %s and on %s", g->vm, s->servers[i].name,
+                               s->servers[k].name);
         }
     }
 }
@@ -191,7 +193,8 @@ static void every_job_has_ended(struct sim *s) {
         _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
         const char *state = json_str(j, "state");
         if (!str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
-            sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4, state, json_str(j, "message"));
+            sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4, state,
+                       json_str(j, "message"));
     }
     pos = 0;
     while (map_next(&model(s)->acknowledged, &pos, &key, NULL)) {
@@ -215,7 +218,8 @@ static void check_vm(struct sim *s, const json_t *vm) {
     const char *real = !g || g->over ? "stopped" : g->running ? "running" : "suspended";
     bool fits = str_eq(state, real) || (str_eq(real, "stopped") && str_eq(state, "crashed"));
     if (!fits)
-        sim_broken(s, "the inventory equals what really runs", "%s is %s in the inventory and %s in truth", id, state, real);
+        sim_broken(s, "the inventory equals what really runs", "%s is %s in the inventory and %s in truth", id, state,
+                   real);
 }
 
 static bool has_file(struct sim *s, const char *kind, const char *id, bool *whole) {
@@ -244,7 +248,8 @@ static void the_inventory_equals_what_is(struct sim *s) {
         for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
             size_t n = strlen(kinds[i]);
             bool whole = false;
-            if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' && (!has_file(s, kinds[i], key + n + 1, &whole) || !whole))
+            if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' &&
+                (!has_file(s, kinds[i], key + n + 1, &whole) || !whole))
                 sim_broken(s, "the inventory equals what is on the disks", "%s is not there", key);
             if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' && strstr(value, "\"state\":\"creating\""))
                 sim_broken(s, "nothing is left half made", "%s", key);
@@ -306,7 +311,8 @@ static void a_stopped_guest_stays_stopped(struct sim *s) {
         _cleanup_json_ json_t *vm = stored(&s->m.p.disk.live, "vm", key);
         bool stopped = str_eq(kind, "vm.stop") || str_eq(kind, "vm.kill");
         if (vm && stopped && str_eq(json_str(value, "state"), "done") && !str_eq(json_str(vm, "state"), "stopped"))
-            sim_broken(s, "what was stopped on request stays stopped", "%s is %s after %s", key, json_str(vm, "state"), kind);
+            sim_broken(s, "what was stopped on request stays stopped", "%s is %s after %s", key, json_str(vm, "state"),
+                       kind);
         json_decref(value);
     }
     map_done(&last);
@@ -326,7 +332,8 @@ static void jobs_have_done_all_or_nothing(struct sim *s) {
         bool done = str_eq(json_str(j, "state"), "done");
         bool creation = dot && str_eq(dot, ".create"), deletion = dot && str_eq(dot, ".delete");
         if (o && ((creation && !done) || (deletion && done)))
-            sim_broken(s, "a job has done all or nothing", "%s %s is %s and its object is there", kind, key, json_str(j, "state"));
+            sim_broken(s, "a job has done all or nothing", "%s %s is %s and its object is there", kind, key,
+                       json_str(j, "state"));
     }
 }
 
@@ -354,7 +361,8 @@ static void memory_equals_the_store(struct sim *s) {
             continue;
         const struct api_vm *vm = core_vm(s->m.c, key + 3);
         _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
-        if (!vm || vm->revision != json_int(j, "revision", -1) || !str_eq(api_vm_state_text(vm->state), json_str(j, "state")))
+        if (!vm || vm->revision != json_int(j, "revision", -1) ||
+            !str_eq(api_vm_state_text(vm->state), json_str(j, "state")))
             sim_broken(s, "the manager's memory is what its store says", "%s", key);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clients: requests of every operation that the core handles, their bodies made at random from the description's own tables,
- * so that a new operation or field is exercised without anyone remembering to add it here. Names and references come from
- * small pools, so that requests meet and race.
+ * Clients: requests of every operation that the core handles, their bodies made at random from the description's own
+ * tables, so that a new operation or field is exercised without anyone remembering to add it here. Names and references
+ * come from small pools, so that requests meet and race.
  */
 #include "sim/sim.h"
 
@@ -156,8 +156,14 @@ static void remember(struct sim *s, uint64_t request, enum api_op_id op, const c
 
 static void ask(struct sim *s, const struct api_op *op, const char *param) {
     json_t *body = op->body ? random_object(s, op->body, op->body_is_change, 0) : NULL;
-    struct core_request r = {.id = ++s->request, .op = op->id, .actor = "admin", .user_id = "admin", .role = API_ROLE_ADMINISTRATOR,
-                             .params = {param}, .body = body, .password_hash = "hash"};
+    struct core_request r = {.id = ++s->request,
+                             .op = op->id,
+                             .actor = "admin",
+                             .user_id = "admin",
+                             .role = API_ROLE_ADMINISTRATOR,
+                             .params = {param},
+                             .body = body,
+                             .password_hash = "hash"};
     if (body)
         json_object_del(body, "password");
     if (s->trace_all || s->trace_keep) {
@@ -265,7 +271,8 @@ void client_reply(struct sim *s, uint64_t request, int status, const char *text)
     char what[64];
     snprintf(what, sizeof what, "%s %dxx", op->name, status / 100);
     cover_hit(s->cover, "operation", what);
-    if (request == s->asked_now && status >= 400 && op->id != API_OP_UPLOAD_CREATE) /* its refusal may be its job's end */
+    if (request == s->asked_now && status >= 400 &&
+        op->id != API_OP_UPLOAD_CREATE) /* its refusal may be its job's end */
         check_refused(s, op->name, s->asked_before, s->asked_after);
     check_reply(s, op->name, param, status, text);
     if (op->id == API_OP_UPLOAD_CREATE && status == 201) {

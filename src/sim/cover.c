@@ -10,7 +10,9 @@ struct cover {
     struct map states; /* vm id: its last state */
 };
 
-struct cover *cover_new(void) { return xcalloc(1, sizeof(struct cover)); }
+struct cover *cover_new(void) {
+    return xcalloc(1, sizeof(struct cover));
+}
 
 void cover_hit(struct cover *c, const char *kind, const char *what) {
     char key[160];
@@ -44,13 +46,15 @@ void cover_publish(struct sim *s, const char *text) {
         snprintf(what, sizeof what, "%s %s", json_str(j, "kind"), json_str(j, "state"));
         cover_hit(s->cover, "job", what);
         json_array_foreach(json_object_get(j, "steps"), i, step) {
-            snprintf(what, sizeof what, "%s/%s %s", json_str(j, "kind"), json_str(step, "name"), json_str(step, "state"));
+            snprintf(what, sizeof what, "%s/%s %s", json_str(j, "kind"), json_str(step, "name"),
+                     json_str(step, "state"));
             cover_hit(s->cover, "step", what);
         }
     } else if (str_eq(kind, "vm")) {
         char id[UUID_LEN + 1];
         const char *object = strstr(text, "\"object\":");
-        if (!object || !text_after(text, "\"id\":\"", id, sizeof id) || !text_after(object, "\"state\":\"", state, sizeof state))
+        if (!object || !text_after(text, "\"id\":\"", id, sizeof id) ||
+            !text_after(object, "\"state\":\"", state, sizeof state))
             return;
         char *old = map_get(&s->cover->states, id);
         if (!str_eq(old, state)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A process's durable store: commits become durable some time after they are handed in, in order, several in one flush. */
+/* A process's durable store: commits become durable some time after they are handed in, in order, several in one flush.
+ */
 #include "sim/sim.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What really is on a server. A call changes the world at one moment and is told at a later one; the agent may crash between
- * them, the call may fail before or half-way, hang, or be late. Guests go on when the agent dies, and power off, die or
- * reset by themselves.
+ * What really is on a server. A call changes the world at one moment and is told at a later one; the agent may crash
+ * between them, the call may fail before or half-way, hang, or be late. Guests go on when the agent dies, and power
+ * off, die or reset by themselves.
  */
 #include "sim/sim.h"
 
@@ -108,8 +108,9 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
     struct sim_guest *g = driver_guest(v, vm);
     switch (op) {
     case HOST_CALL_GUEST_FIND:
-        return !g ? report(vm, "unknown", "no process") : g->over ? report(vm, "stopped", "it powered itself off")
-               : report(vm, g->running ? "running" : "suspended", "");
+        return !g        ? report(vm, "unknown", "no process")
+               : g->over ? report(vm, "stopped", "it powered itself off")
+                         : report(vm, g->running ? "running" : "suspended", "");
     case API_AGENT_OP_GUEST_START:
         return do_start(s, v, args, why);
     case HOST_CALL_GUEST_SHUTDOWN:
@@ -155,7 +156,8 @@ static json_t *do_disk_create(struct sim *s, struct sim_server *v, const json_t 
 
 static bool disk_in_use(struct sim *s, struct sim_server *v, const char *disk) {
     struct sim_guest *g;
-    list_for_each(g, &v->guests, link) for (size_t i = 0; i < g->n_disks; i++) if (str_eq(g->disks[i], disk) && !g->over) {
+    list_for_each(g, &v->guests, link) for (size_t i = 0; i < g->n_disks;
+                                            i++) if (str_eq(g->disks[i], disk) && !g->over) {
         sim_broken(s, "a disk that a guest uses is not deleted", "%s of %s", disk, g->vm);
         return true;
     }
@@ -192,7 +194,8 @@ static json_t *do_template_make(struct sim *s, struct sim_server *v, const json_
     }
     struct sim_guest *g;
     if (*from)
-        list_for_each(g, &v->guests, link) for (size_t i = 0; i < g->n_disks; i++) if (str_eq(g->disks[i], from) && !g->over)
+        list_for_each(g, &v->guests, link) for (size_t i = 0; i < g->n_disks;
+                                                i++) if (str_eq(g->disks[i], from) && !g->over)
             sim_broken(s, "a disk is not copied while a guest writes it", "%s", from);
     struct sim_file *t = file_make(v, "template", json_str(args, "template"));
     if (t->sealed)
@@ -279,7 +282,9 @@ static void tell(struct sim *s, struct sim_event *e) {
 }
 
 static const char *op_name(int op) {
-    return op == HOST_CALL_GUEST_FIND ? "guest.find" : op == HOST_CALL_GUEST_SHUTDOWN ? "guest.shutdown" : api_agent_ops[op].name;
+    return op == HOST_CALL_GUEST_FIND       ? "guest.find"
+           : op == HOST_CALL_GUEST_SHUTDOWN ? "guest.shutdown"
+                                            : api_agent_ops[op].name;
 }
 
 static void act(struct sim *s, struct sim_event *e) {
@@ -357,7 +362,7 @@ void driver_cancel(struct sim *s, int i, uint64_t call) {
         c->id = 0; /* the other event tells nobody */
         c->op = API_AGENT_OP_GUEST_POLICY;
         struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
-    next->work = true;
+        next->work = true;
         next->server = i;
         next->epoch = v->p.epoch;
         next->drop = drop_told;

@@ -18,7 +18,8 @@ static double seconds(void) {
 
 static const char usage[] =
     "usage: tarn-sim [--seconds N | --count N] [--first SEED] [--cover] [--keep-going] [--shrink SECONDS]\n"
-    "       tarn-sim --seed N [--trace [--only TEXT]]   replay one schedule; show the lines with TEXT (an object's id, say)\n"
+    "       tarn-sim --seed N [--trace [--only TEXT]]   replay one schedule; show the lines with TEXT (an object's id, "
+    "say)\n"
     "                                                  and those about faults, crashes and connections\n"
     "       tarn-sim --seeds FILE   replay every seed named in FILE (first word of each line; # comments)\n";
 
@@ -88,8 +89,8 @@ static void show(const struct sim_config *c, bool whole) {
                 printf("  %s\n", line);
         }
     } else {
-        printf("seed %llu: holds (%llu events, %zu faults, %zu requests)\n", (unsigned long long)c->seed, (unsigned long long)s.events,
-               s.fault_n, s.request_n);
+        printf("seed %llu: holds (%llu events, %zu faults, %zu requests)\n", (unsigned long long)c->seed,
+               (unsigned long long)s.events, s.fault_n, s.request_n);
     }
     schedule_done(&s);
     cover_free(cover);
@@ -116,8 +117,8 @@ static void failed(const struct sim_config *c, const char *invariant, double aft
     if (patience <= 0)
         return;
     shrink(&small, invariant, seconds() + patience);
-    printf("shrunk from %zu kinds of faults and %d requests to %zu and at most %zu; the last events:\n", faults_left(c), c->requests,
-           faults_left(&small), requests_left(&small));
+    printf("shrunk from %zu kinds of faults and %d requests to %zu and at most %zu; the last events:\n", faults_left(c),
+           c->requests, faults_left(&small), requests_left(&small));
     show(&small, false);
     printf("replay it with: tarn-sim --seed %llu --trace\n", (unsigned long long)c->seed);
     fflush(stdout);
@@ -151,7 +152,8 @@ static int replay_file(const char *path, struct totals *t) {
 
 static void summary(const struct totals *t, double took) {
     printf("%llu schedules, %llu events in %.1f s (%.0f events/s), %llu failed\n", (unsigned long long)t->schedules,
-           (unsigned long long)t->events, took, (double)t->events / (took > 0 ? took : 1), (unsigned long long)t->failed);
+           (unsigned long long)t->events, took, (double)t->events / (took > 0 ? took : 1),
+           (unsigned long long)t->failed);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %s %llu", i ? "," : "", sim_fault_texts[i], (unsigned long long)t->faults[i]);
@@ -160,31 +162,59 @@ static void summary(const struct totals *t, double took) {
 
 int main(int argc, char **argv) {
     enum { SECONDS = 1, COUNT, FIRST, SEED, TRACE, SEEDS, COVER, KEEP, ONLY, SHRINK };
-    static const struct option options[] = {{"seconds", 1, NULL, SECONDS}, {"count", 1, NULL, COUNT}, {"first", 1, NULL, FIRST},
-                                            {"seed", 1, NULL, SEED}, {"trace", 0, NULL, TRACE}, {"seeds", 1, NULL, SEEDS},
-                                            {"cover", 0, NULL, COVER}, {"keep-going", 0, NULL, KEEP},
-                                            {"only", 1, NULL, ONLY}, {"shrink", 1, NULL, SHRINK}, {0}};
+    static const struct option options[] = {{"seconds", 1, NULL, SECONDS},
+                                            {"count", 1, NULL, COUNT},
+                                            {"first", 1, NULL, FIRST},
+                                            {"seed", 1, NULL, SEED},
+                                            {"trace", 0, NULL, TRACE},
+                                            {"seeds", 1, NULL, SEEDS},
+                                            {"cover", 0, NULL, COVER},
+                                            {"keep-going", 0, NULL, KEEP},
+                                            {"only", 1, NULL, ONLY},
+                                            {"shrink", 1, NULL, SHRINK},
+                                            {0}};
     double limit = 0, start = seconds(), patience = 20;
     uint64_t n = 0, first = (uint64_t)time(NULL) * 1000003, seed = 0;
     bool trace = false, one = false, show_cover = false, keep = false;
     struct totals t = {0};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (o) {
-        case SECONDS: limit = strtod(optarg, NULL); break;
-        case COUNT: n = strtoull(optarg, NULL, 10); break;
-        case FIRST: first = strtoull(optarg, NULL, 10); break;
-        case SEED: seed = strtoull(optarg, NULL, 10); one = true; break;
-        case TRACE: trace = true; break;
-        case COVER: show_cover = true; break;
-        case KEEP: keep = true; break;
-        case ONLY: sim_trace_only = optarg; break;
-        case SHRINK: patience = strtod(optarg, NULL); break;
+        case SECONDS:
+            limit = strtod(optarg, NULL);
+            break;
+        case COUNT:
+            n = strtoull(optarg, NULL, 10);
+            break;
+        case FIRST:
+            first = strtoull(optarg, NULL, 10);
+            break;
+        case SEED:
+            seed = strtoull(optarg, NULL, 10);
+            one = true;
+            break;
+        case TRACE:
+            trace = true;
+            break;
+        case COVER:
+            show_cover = true;
+            break;
+        case KEEP:
+            keep = true;
+            break;
+        case ONLY:
+            sim_trace_only = optarg;
+            break;
+        case SHRINK:
+            patience = strtod(optarg, NULL);
+            break;
         case SEEDS:
             if (replay_file(optarg, &t))
                 return 2;
             summary(&t, seconds() - start);
             return t.failed ? 1 : 0;
-        default: fputs(usage, stderr); return 2;
+        default:
+            fputs(usage, stderr);
+            return 2;
         }
     }
     if (one) {

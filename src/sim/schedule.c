@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define REST_LIMIT_US (3600LL * 1000 * 1000)
-#define REST_HOLD_US (65LL * 1000 * 1000) /* longer than the restart policy waits */
+#define REST_HOLD_US  (65LL * 1000 * 1000) /* longer than the restart policy waits */
 
 /* Most schedules have few kinds of faults, some many: both find what the other hides. */
 void schedule_draw(struct sim_config *c, uint64_t seed) {
@@ -36,7 +36,8 @@ static void everyday(struct sim *s, struct sim_event *e) {
     if (s->faults_on) {
         int who = (int)sim_random(s, (uint64_t)s->config.servers + 1) - 1;
         struct process *p = who < 0 ? &s->m.p : &s->servers[who].p;
-        if (p->up && s->now >= p->paused_until && sim_fault(s, FAULT_PAUSE)) /* never shorter: what waits keeps its order */
+        if (p->up && s->now >= p->paused_until &&
+            sim_fault(s, FAULT_PAUSE)) /* never shorter: what waits keeps its order */
             p->paused_until = s->now + sim_between(s, 100, 20000) * US_PER_MS;
         if (sim_fault(s, FAULT_CLOCK_JUMP))
             p->wall_offset_ms += sim_between(s, -3600000, 3600000);
@@ -70,9 +71,14 @@ static void join(struct sim *s) {
 /* A repository on each server: without one nothing else can be made. */
 static void make_repositories(struct sim *s) {
     for (int i = 0; i < s->config.servers; i++) {
-        _cleanup_json_ json_t *body = json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base", "server", s->servers[i].id);
-        struct core_request r = {.id = 200 + (uint64_t)i, .op = API_OP_REPOSITORY_CREATE, .actor = "admin", .user_id = "admin",
-                                 .role = API_ROLE_ADMINISTRATOR, .body = body};
+        _cleanup_json_ json_t *body = json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base",
+                                                "server", s->servers[i].id);
+        struct core_request r = {.id = 200 + (uint64_t)i,
+                                 .op = API_OP_REPOSITORY_CREATE,
+                                 .actor = "admin",
+                                 .user_id = "admin",
+                                 .role = API_ROLE_ADMINISTRATOR,
+                                 .body = body};
         manager_enter(s);
         core_request(s->m.c, &r);
         manager_drain(s);
@@ -132,7 +138,8 @@ static void rest(struct sim *s) {
     check_rest(s);
 }
 
-bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all, bool trace_keep) {
+bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all,
+                  bool trace_keep) {
     *s = (struct sim){.config = *config, .cover = cover, .trace_all = trace_all, .trace_keep = trace_keep};
     const uint64_t seed[4] = {config->seed, ~config->seed, 0x1234567, 0x89abcdef};
     idgen_init(&s->rng, seed);

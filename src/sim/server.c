@@ -4,7 +4,7 @@
 
 #define RESTART_MIN_MS 200
 #define RESTART_MAX_MS 8000
-#define HEARTBEAT_MS 15000
+#define HEARTBEAT_MS   15000
 
 void server_init(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];

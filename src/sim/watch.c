@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A watcher of the event stream: it loads the inventory once per life of the manager, as a client does that has lost its
- * place, and from then on knows only what is published. What it sees of the jobs tells who holds which object.
+ * A watcher of the event stream: it loads the inventory once per life of the manager, as a client does that has lost
+ * its place, and from then on knows only what is published. What it sees of the jobs tells who holds which object.
  */
 #include "core/core_int.h"
 #include "sim/sim.h"
@@ -113,7 +113,8 @@ void watch_publish(struct sim *s, const struct core_effect *e) {
     }
 }
 
-/* Loads what there is, as a client does first. The manager has just started: all that it has is durable, or of its start. */
+/* Loads what there is, as a client does first. The manager has just started: all that it has is durable, or of its
+ * start. */
 void watch_load(struct sim *s) {
     watch_done(s);
     struct watch *w = s->watch = xcalloc(1, sizeof *w);
