@@ -140,10 +140,10 @@ class Lifecycle(cluster.ClusterCase):
 
             def loaded():
                 try:
-                    return self.api.get("/vms/busy/stats")["cpu"] > 0.3
+                    return self.api.get("/vms/busy/stats")["cpu"] > 0.1  # of a machine that may be busy itself
                 except rest.ApiError:
                     return False
-            cluster.wait_until(loaded, 20, "the load of a busy guest")
+            cluster.wait_until(loaded, 60, "the load of a busy guest")
             sample = self.api.get("/vms/busy/stats")
             self.assertGreater(sample["memory"], 20 << 20)
         server = self.api.get(f"/servers/{c.agent.name}/stats")
