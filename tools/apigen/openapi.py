@@ -173,7 +173,8 @@ def document(model):
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer",
                                           "description": "The secret of a session or of an API token"}},
             "parameters": dict(model.parameters) | {"if-match": if_match},
-            "responses": {"Error": {"description": "Refused or failed; the code says why", **content(ref(error))}},
+            "responses": {"Error": {"description": "Refused or failed; the code says why", **content(
+                {"type": "object", "required": ["error"], "properties": {"error": ref(error)}})}},
             "schemas": bundle.schemas,
         },
     }

@@ -6,7 +6,6 @@ export interface About {
   version: string
   /** Version of the agent protocol */
   protocol: number
-  manager_id: string
   /** The inventory's revision */
   revision: number
   /** The store cannot take changes now */
