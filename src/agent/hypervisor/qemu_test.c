@@ -556,6 +556,17 @@ static int group_setup(void **state) {
     return 0;
 }
 
+/* What a failed test has left. */
+static int clean(void **state) {
+    for (int i = 0; i < 2; i++) {
+        uint64_t call = op(kill, i ? VM2 : VM1);
+        for (int k = 0; k < 100 && w.ended != call; k++)
+            turn();
+    }
+    w.events = 0;
+    return 0;
+}
+
 static int group_teardown(void **state) {
     console_close();
     driver_close();
@@ -574,9 +585,10 @@ int main(int argc, char **argv) {
         return 77;
     w.tiny = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_probe),     cmocka_unit_test(test_life_q35), cmocka_unit_test(test_life_microvm),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_hung),     cmocka_unit_test(test_no_space),
-        cmocka_unit_test(test_full_uefi),
+        cmocka_unit_test_teardown(test_probe, clean),        cmocka_unit_test_teardown(test_life_q35, clean),
+        cmocka_unit_test_teardown(test_life_microvm, clean), cmocka_unit_test_teardown(test_refused, clean),
+        cmocka_unit_test_teardown(test_hung, clean),         cmocka_unit_test_teardown(test_no_space, clean),
+        cmocka_unit_test_teardown(test_full_uefi, clean),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
