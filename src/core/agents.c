@@ -369,7 +369,10 @@ static int take_event(struct core *c, const char *server, const char *event, con
     if (str_eq(event, "upload.received")) {
         const struct api_upload *old = CORE_GET(c, upload, UPLOAD, json_str(args, "upload"));
         int64_t received = json_int(args, "received", -1);
-        if (!old || received < 0 || received > old->size || received == old->received)
+        const struct api_repository *rep = old ? CORE_GET(c, repository, REPOSITORY, old->repository) : NULL;
+        if (!rep || !str_eq(rep->server, server))
+            return 0; /* another server's: not for this one to say */
+        if (received < 0 || received > old->size || received == old->received)
             return 0;
         struct api_upload *u = CORE_COPY(upload, UPLOAD, old);
         u->received = received;

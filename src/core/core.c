@@ -292,6 +292,7 @@ const struct api_server *core_repository_server(const struct core *c, const char
     return r ? core_server(c, r->server) : NULL;
 }
 
+bool core_locked(const struct core *c, const char *id) { return map_get(&c->locks, id) != NULL; }
 bool core_read_only(const struct core *c) { return c->read_only; }
 int64_t core_revision(const struct core *c) { return c->revision; }
 

@@ -129,6 +129,8 @@ const struct api_upload *core_upload(const struct core *c, const char *id_or_nam
 /* The server on whose repository it is; NULL if there is none. */
 const struct api_server *core_repository_server(const struct core *c, const char *repository);
 bool core_agent_is_connected(const struct core *c, const char *server);
+/* Whether a job, running or queued, has asked for this object. */
+bool core_locked(const struct core *c, const char *id);
 bool core_read_only(const struct core *c);
 int64_t core_revision(const struct core *c);
 struct core_counts {
