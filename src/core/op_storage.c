@@ -134,7 +134,7 @@ int op_upload_create(struct core *c, const struct core_request *r, struct error 
     }
     FRESH(c, upload, u);
     str_set(&u->repository, rep->id);
-    str_set(&u->owner, r->actor);
+    str_set(&u->owner, r->user_id);
     u->state = API_UPLOAD_STATE_OPEN;
     struct job_request q = {.kind = &job_upload_create, .actor = r->actor, .request = r->id, .reply_at_end = true,
                             .object_kind = API_KIND_UPLOAD, .object_id = u->id, .object_name = u->name,
@@ -149,6 +149,8 @@ int op_upload_create(struct core *c, const struct core_request *r, struct error 
 
 int op_upload_delete(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_UPLOAD, e);
+    if (o && !core_is_admin(r) && !str_eq(((struct api_upload *)o->v->data)->owner, r->user_id))
+        return error_set(e, ERR_FORBIDDEN, "the upload is another user's");
     return o ? submit_delete(c, r, &job_upload_delete, o, e) : -ENOENT;
 }
 
@@ -238,7 +240,7 @@ static int add_source(struct core *c, const struct core_request *r, const struct
     const struct api_upload *u = CORE_GET(c, upload, UPLOAD, s->upload);
     if (!str_empty(s->upload) && !u)
         return error_set_field(e, ERR_NOT_FOUND, field, "there is no upload \"%.*s\"", 128, s->upload);
-    if (u && !core_is_admin(r) && !str_eq(u->owner, r->actor))
+    if (u && !core_is_admin(r) && !str_eq(u->owner, r->user_id))
         return error_set_field(e, ERR_FORBIDDEN, field, "the upload is another user's");
     if (u && !str_eq(u->repository, repository))
         return error_set_field(e, ERR_INVALID, field, "the upload is in another storage repository than the template is to be");

@@ -507,7 +507,7 @@ export interface Upload {
   size: number
   received: number
   state: UploadState
-  /** The user who may fill it */
+  /** The user who may fill it and throw it away, beside administrators */
   owner: string
   created: string
 }
