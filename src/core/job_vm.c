@@ -333,6 +333,9 @@ static int delete_mark(struct job_ctx *x, struct error *e) {
     set_state(x, API_VM_STATE_DELETING);
     return STEP_DONE;
 }
+/* Its restart policy may be about to start it again, or have done so before the deletion reached its server. */
+static int delete_stop(struct job_ctx *x, struct error *e) { return guest_call(x, API_AGENT_OP_GUEST_KILL, e); }
+
 static int delete_finish(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
     if (!vm)
@@ -346,6 +349,7 @@ static int delete_finish(struct job_ctx *x, struct error *e) {
 
 static const struct job_step_def delete_steps[] = {
     {"mark", 1, true, delete_mark, NULL, NULL, NULL, false},
+    {"stop guest", 1, true, delete_stop, NULL, NULL, NULL, false},
     {"forget guest", 1, true, guest_forget, NULL, NULL, NULL, false},
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
     {"remove", 1, true, delete_finish, NULL, NULL, NULL, false},

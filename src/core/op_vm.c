@@ -418,6 +418,7 @@ int op_vm_delete(struct core *c, const struct core_request *r, struct error *e) 
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     lock_disks(c, j, vm);
     job_add_step(j, q.kind, "mark", 0);
+    job_add_step(j, q.kind, "stop guest", 0);
     job_add_step(j, q.kind, "forget guest", 0);
     for (size_t i = 0; i < vm->n_disks; i++)
         job_add_step(j, q.kind, "delete disk", (int64_t)i);
