@@ -104,7 +104,7 @@ void check_answer(struct sim *s, int server, const char *text) {
     const char *id = json_str(m, "id");
     if (*id && json_is_true(json_object_get(m, "ok")) && strncmp(id, "forget/", 7) && strncmp(id, "cancel/", 7)) {
         _cleanup_json_ json_t *o = stored(&v->p.disk.live, "op", id);
-        if (!o)
+        if (!o && !map_get(&v->done, id)) /* one that was told before may have been forgotten since */
             sim_broken(s, "an answer is durable before it is told", "%s %s", v->name, id);
         map_put(&v->done, id, v);
     }
