@@ -142,13 +142,14 @@ static void start_done(struct host *h, struct guest *g, struct op *op, const str
     }
     g->early = -1;
     const char *why = str_or(error->message, error_code_text(error->code));
-    if (!op) {
+    if (op) {
+        g->r.should_run = false;
+        host_guest_set_state(h, g, API_VM_STATE_STOPPED, why);
+        op_finish(h, op, error, NULL);
+    } else {
         host_guest_ended(h, g, API_VM_STATE_CRASHED, why);
-        return;
     }
-    g->r.should_run = false;
-    host_guest_set_state(h, g, API_VM_STATE_STOPPED, why);
-    op_finish(h, op, error, NULL);
+    clean(h, g); /* what an earlier try has started may be there */
 }
 
 static void ask(struct host *h, struct guest *g, bool held) {

@@ -573,6 +573,19 @@ static void found_gone_or_ended(void **state) {
     assert_string_equal(reported(w), "running");
 }
 
+static void a_start_that_fails_leaves_nothing_that_runs(void **state) {
+    struct world *w = *state;
+    w->hold_calls = true;
+    world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
+    w->hold_calls = false;
+    w->fail_op = API_AGENT_OP_GUEST_START;
+    w->fail_code = ERR_IO;
+    restart_with(w, RUNS); /* the first try had started it; the second fails */
+    w->fail_op = -1;
+    assert_string_equal(code(w, "a/1/do"), "io");
+    assert_int_equal(world_process(w, VM1), ABSENT);
+}
+
 static void find_that_fails_is_tried_again(void **state) {
     struct world *w = *state;
     start(w, VM1, "never");
@@ -827,6 +840,7 @@ int main(void) {
         T(sequence_grows),
         T(found_as_it_was),
         T(found_gone_or_ended),
+        T(a_start_that_fails_leaves_nothing_that_runs),
         T(find_that_fails_is_tried_again),
         T(repositories_are_opened_first),
         T(a_repository_that_hangs_does_not_stop_the_rest),
