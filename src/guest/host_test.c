@@ -582,6 +582,7 @@ static void a_start_that_fails_leaves_nothing_that_runs(void **state) {
     w->fail_code = ERR_IO;
     restart_with(w, RUNS); /* the first try had started it; the second fails */
     w->fail_op = -1;
+    world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
     assert_string_equal(code(w, "a/1/do"), "io");
     assert_int_equal(world_process(w, VM1), ABSENT);
 }
