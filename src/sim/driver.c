@@ -290,9 +290,7 @@ static const char *op_name(int op) {
 static void act(struct sim *s, struct sim_event *e) {
     struct sim_server *v = &s->servers[e->server];
     struct call *c = e->p;
-    if (v->p.epoch != e->epoch) { /* the agent that asked is gone, and with it its child processes */
-        if (c->half)
-            half(v, c->op, c->args);
+    if (v->p.epoch != e->epoch) { /* the agent that asked is gone, see driver_crash() */
         call_free(c);
         return;
     }
@@ -321,6 +319,17 @@ static void act(struct sim *s, struct sim_event *e) {
     next->drop = drop_told;
     next->p = t;
     check_event(s);
+}
+
+/* The agent's child processes die with it, and leave what they leave at once. */
+void driver_crash(struct sim *s, int i) {
+    struct sim_server *v = &s->servers[i];
+    for (size_t k = 0; k < s->n; k++) {
+        const struct sim_event *e = &s->heap[k];
+        const struct call *c = e->p;
+        if (e->run == act && e->server == i && e->epoch == v->p.epoch && c->half)
+            half(v, c->op, c->args);
+    }
 }
 
 void driver_call(struct sim *s, int i, const struct host_effect *e) {

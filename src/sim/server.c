@@ -83,6 +83,7 @@ void server_crash(struct sim *s, int i) {
     if (!v->p.up)
         return;
     sim_trace(s, "%s: agent crashes", v->name);
+    driver_crash(s, i);
     host_free(v->h);
     v->h = NULL;
     v->p.up = false;

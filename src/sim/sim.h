@@ -231,6 +231,7 @@ void server_done(struct sim *s, int i);
 
 /* ---- driver.c ---- */
 void driver_call(struct sim *s, int i, const struct host_effect *e);
+void driver_crash(struct sim *s, int i); /* before the epoch of its agent ends */
 void driver_cancel(struct sim *s, int i, uint64_t call);
 void driver_life(struct sim *s, int i); /* things that guests do by themselves */
 struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
@@ -248,7 +249,8 @@ void check_event(struct sim *s);
 void check_send(struct sim *s, int server, const char *text);                      /* before it leaves the manager */
 void check_answer(struct sim *s, int server, const char *id);                      /* before it leaves an agent */
 void check_call(struct sim *s, int server, const struct host_effect *e);           /* before a driver does it */
-void check_reply(struct sim *s, const char *operation, const char *param, int status, const char *text); /* to a client */
+/* Before it reaches a client. */
+void check_reply(struct sim *s, const char *operation, const char *param, int status, const char *text);
 void check_refused(struct sim *s, const char *operation, int64_t before, int64_t after);
 void check_rest(struct sim *s);                                                    /* when all is quiet */
 void check_done(struct sim *s);
