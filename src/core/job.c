@@ -435,14 +435,15 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
     if (q->reply_at_end)
         run->request = q->request;
     bool ended = false;
+    if (q->request && !q->reply_at_end)
+        core_event(c, API_SEVERITY_INFO, j->actor, j->kind, (enum api_kind)q->object_kind, j->object.id, j->object.name, id,
+                   "%s asked: %s", j->actor, j->title);
     if (free_to_run)
         ended = job_begin(&x, true);
     else
         set_waiting(c, j);
     job_put(&x);
     if (q->request && !q->reply_at_end) {
-        core_event(c, API_SEVERITY_INFO, j->actor, j->kind, (enum api_kind)q->object_kind, j->object.id, j->object.name, id,
-                   "%s asked: %s", j->actor, j->title);
         core_reply_object(c, q->request, 202, core_find(c, API_KIND_JOB, id), NULL);
     }
     if (ended)

@@ -340,8 +340,18 @@ static int delete_finish(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
     if (!vm)
         return STEP_DONE;
-    for (size_t i = 0; i < vm->n_disks; i++)
-        core_remove(x->c, API_KIND_DISK, vm->disks[i].disk);
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[i].disk);
+        if (!d)
+            continue;
+        if (d->made_with_vm) {
+            core_remove(x->c, API_KIND_DISK, d->id);
+            continue;
+        }
+        struct api_disk *put = CORE_COPY(disk, DISK, d);
+        str_set(&put->vm, "");
+        core_put(x->c, API_KIND_DISK, put);
+    }
     job_changed(x, API_KIND_VM, vm->id, vm->name, "deleted", NULL);
     core_remove(x->c, API_KIND_VM, vm->id);
     return STEP_DONE;

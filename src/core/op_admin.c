@@ -88,13 +88,29 @@ static void end_sessions(struct core *c, const char *user, const char *kept, boo
     }
 }
 
+/* Everybody may change their own password and full name; the rest is an administrator's. */
+static int check_may_change(const struct core_request *r, const struct object *o, struct error *e) {
+    const char *key;
+    json_t *value;
+    if (core_is_admin(r))
+        return 0;
+    json_object_foreach((json_t *)r->body, key, value) if (!str_eq(key, "password") && !str_eq(key, "full_name"))
+        return error_set_field(e, ERR_FORBIDDEN, key, "may be changed by administrators only");
+    return 0;
+}
+
 int op_user_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_USER, e);
+    struct object *o = core_find(c, API_KIND_USER, r->params[0]);
     struct api_user next;
-    if (!o)
+    /* Who may not see users does not learn which there are. */
+    if (!core_is_admin(r) && (!o || !str_eq(r->user_id, o->id)))
+        return error_set(e, ERR_FORBIDDEN, "only administrators may change other users");
+    if (!core_param(c, r, 0, API_KIND_USER, e))
         return -ENOENT;
     const struct api_user *old = o->v->data;
-    int result = core_check_if_match(r, o, e);
+    int result = check_may_change(r, o, e);
+    if (result == 0)
+        result = core_check_if_match(r, o, e);
     if (result == 0)
         result = api_user_merge(old, r->body, &next, e);
     if (result < 0)

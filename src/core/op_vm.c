@@ -111,6 +111,7 @@ static struct api_disk *new_disk(struct creation *x, size_t number, int64_t size
     str_set(&d->vm, x->vm->id);
     str_set(&d->created, core_now(x->c, now));
     d->size = size;
+    d->made_with_vm = true;
     d->state = API_OBJECT_STATE_CREATING;
     json_object_set_new(x->made, d->id, json_true());
     return d;
@@ -330,6 +331,7 @@ static int change_disks(struct core *c, const struct api_vm *old, const struct a
         if (d) {
             struct api_disk *put = CORE_COPY(disk, DISK, d);
             str_set(&put->vm, "");
+            put->made_with_vm = false; /* from now on it lives by itself */
             core_put(c, API_KIND_DISK, put);
         }
     }
@@ -420,8 +422,11 @@ int op_vm_delete(struct core *c, const struct core_request *r, struct error *e) 
     job_add_step(j, q.kind, "mark", 0);
     job_add_step(j, q.kind, "stop guest", 0);
     job_add_step(j, q.kind, "forget guest", 0);
-    for (size_t i = 0; i < vm->n_disks; i++)
-        job_add_step(j, q.kind, "delete disk", (int64_t)i);
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_disk *d = CORE_GET(c, disk, DISK, vm->disks[i].disk);
+        if (d && d->made_with_vm)
+            job_add_step(j, q.kind, "delete disk", (int64_t)i);
+    }
     job_add_step(j, q.kind, "remove", 0);
     return job_submit(c, &q, j, e);
 }

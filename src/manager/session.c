@@ -196,6 +196,8 @@ static void token_created(struct exchange *x, int status, int64_t revision, char
     exchange_reply_json(x, 201, revision, j);
 }
 
+#define JOIN_LIFETIME_S (24 * 3600)
+
 static void token_create(struct exchange *x, enum api_token_kind kind) {
     _cleanup_error_ struct error e = ERROR_INIT;
     struct api_token t;
@@ -207,7 +209,9 @@ static void token_create(struct exchange *x, enum api_token_kind kind) {
     t.kind = kind;
     if (kind == API_TOKEN_KIND_API)
         str_set(&t.user, x->who.user_id);
-    issue_new(x, &t, t.lifetime);
+    /* A token with which a server joins is meant to be used now; one that lies about for months is a door left open. */
+    bool short_lived = kind == API_TOKEN_KIND_JOIN && !json_object_get(x->json, "lifetime");
+    issue_new(x, &t, short_lived ? JOIN_LIFETIME_S : t.lifetime);
     x->on_reply = token_created;
     token_to_core(x, &t, x->who.user);
     api_token_done(&t);

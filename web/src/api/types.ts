@@ -50,6 +50,8 @@ export interface Disk {
   template_disk: number
   /** The virtual machine that has it */
   vm: string
+  /** Made when its virtual machine was, and deleted with it; others are only detached */
+  made_with_vm: boolean
   state: ObjectState
   created: string
 }
@@ -470,7 +472,7 @@ export interface Token {
 /** A session, an API token, or a token with which one server joins */
 export interface TokenCreate {
   name: string
-  /** Seconds until it expires */
+  /** Seconds until it expires; for a join token one day if it is left out */
   lifetime?: number
   /** How many servers may still join with it; for join tokens only */
   uses?: number
