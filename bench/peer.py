@@ -49,7 +49,7 @@ class Libvirt:
             shutil.copytree("/etc/libvirt", f"{self.dir}/etc", dirs_exist_ok=True)
             with open(f"{self.dir}/etc/qemu.conf", "a") as f:
                 f.write('user = "root"\ngroup = "root"\nsecurity_driver = "none"\ncgroup_controllers = []\nnamespaces = []\n'
-                        'remember_owner = 0\ndynamic_ownership = 0\n')
+                        'remember_owner = 0\ndynamic_ownership = 0\nstdio_handler = "file"\n')
             with open(f"{self.dir}/etc/libvirtd.conf", "a") as f:
                 f.write('auth_unix_ro = "none"\nauth_unix_rw = "none"\n')
             mounts = [f"mount --bind {self.dir}/{name} {path} &&" for name, path in
