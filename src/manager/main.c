@@ -91,6 +91,28 @@ static int state_open(const struct options *o, struct error *e) {
     return 0;
 }
 
+static bool is_file(const char *path, bool filled) {
+    struct stat st;
+    return stat(path, &st) == 0 && (!filled || st.st_size > 0);
+}
+
+/*
+ * A manager whose database has gone does not begin anew. The first start makes the database before the authority, and
+ * the authority before the first password: however it was interrupted, neither of those is there without the first.
+ */
+static int refuse_loss(const struct options *o, struct error *e) {
+    _cleanup_free_ char *db = xasprintf("%s/tarn.db", o->state), *key = xasprintf("%s/ca.key", o->state);
+    const char *found = is_file(key, false)                      ? key
+                        : is_file(o->admin_password_file, false) ? o->admin_password_file
+                                                                 : NULL;
+    if (!found || is_file(db, true))
+        return 0;
+    return error_set(e, ERR_IO,
+                     "%s is %s, but %s shows that this manager has been started before: restore tarn.db from the "
+                     "newest backup; or, to begin anew without the inventory, remove what is in %s and %s",
+                     db, is_file(db, false) ? "empty" : "gone", found, o->state, o->admin_password_file);
+}
+
 /* The first user, when there is none: its password is in a file before it is in the store. */
 static int first_user(struct manager *m, struct error *e) {
     struct core_counts counts;
@@ -140,8 +162,8 @@ static int manager_open(struct manager *m, struct error *e) {
     agents_init(m);
     m->started_ms = manager_wall();
     int r;
-    if ((r = state_open(o, e)) < 0 || (r = listen_init(m, e)) < 0 || (r = shell_init(m, e)) < 0 ||
-        (r = ca_open(o->state, o->names, o->n_names, &m->ca, e)) < 0)
+    if ((r = state_open(o, e)) < 0 || (r = refuse_loss(o, e)) < 0 || (r = listen_init(m, e)) < 0 ||
+        (r = shell_init(m, e)) < 0 || (r = ca_open(o->state, o->names, o->n_names, &m->ca, e)) < 0)
         return r;
     m->passwords = passwords_new(m->loop);
     m->requests = limiter_new((double)o->rate, (double)o->burst, CLIENTS_MAX);

@@ -18,6 +18,8 @@
  * by somebody who believed the failed ones. Each commit therefore carries the epoch in which it was made, and a reset
  * begins a new one; a commit of an epoch that has failed is never tried.
  *
+ * A file that is cut to nothing or replaced behind our back takes no commit any more, and its log is left as it is.
+ *
  * Between groups the writer moves the write-ahead log into the database (nobody waits for that), and when it has
  * nothing to do it removes superseded rows, a few at a time.
  */
@@ -25,12 +27,14 @@
 
 #include "base/mem.h"
 #include "os/file.h"
+#include "os/log.h"
 #include "store/store_ops.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -83,6 +87,9 @@ struct sqlite {
     int failed_result;
     int64_t last_revision, garbage; /* garbage: rows in superseded */
     bool warm;                      /* the page cache holds something */
+    dev_t device;                   /* of the file that was opened */
+    ino_t inode;
+    bool lost;    /* that file is not at its path any more, or is empty */
     bool resting; /* the disk is full, or worse: no clean-up before something has been committed again */
     int wal_pages;
     unsigned groups; /* since the last clean-up */
@@ -194,10 +201,35 @@ static int apply(struct sqlite *s, struct commit *c) {
     return SQLITE_OK;
 }
 
+/* Whether the file is still what was opened. What has been lost stays lost until the next start. */
+static bool is_lost(struct sqlite *s) {
+    struct stat st;
+    if (s->lost)
+        return true;
+    if (stat(s->path, &st) == 0)
+        s->lost = st.st_dev != s->device || st.st_ino != s->inode || st.st_size == 0;
+    else
+        s->lost = errno == ENOENT;
+    if (s->lost)
+        log_error("the store %s was cut to nothing, replaced or removed while in use: nothing is written any more; "
+                  "stop Tarn, keep %s-wal for inspection, and restore the newest backup",
+                  s->path, s->path);
+    return s->lost;
+}
+
+static int remember_file(struct sqlite *s) {
+    struct stat st;
+    if (stat(s->path, &st) < 0)
+        return -errno;
+    s->device = st.st_dev;
+    s->inode = st.st_ino;
+    return 0;
+}
+
 /* The group as one transaction. Its commits' results are set. */
 static void write_group(struct sqlite *s, struct commits *group) {
     int64_t before = s->last_revision, garbage = s->garbage;
-    int rc = SQLITE_OK;
+    int rc = is_lost(s) ? SQLITE_IOERR : SQLITE_OK;
     bool begun = false;
     for (struct commit *c = group->first; c && rc == SQLITE_OK; c = c->next) {
         c->result = c->epoch <= s->failed_epoch ? s->failed_result : 0;
@@ -214,7 +246,7 @@ static void write_group(struct sqlite *s, struct commits *group) {
         s->resting = s->resting && !begun;
         return;
     }
-    s->failed_result = sqlite_store_errno(s->writer, rc);
+    s->failed_result = s->lost ? -EIO : sqlite_store_errno(s->writer, rc);
     if (!sqlite3_get_autocommit(s->writer))
         finish(s->rollback);
     s->last_revision = before;
@@ -287,6 +319,11 @@ static void wait_for_work(struct sqlite *s) {
 
 /* After a group or a rest: idle if nothing waits. */
 static void clean_up(struct sqlite *s, bool idle) {
+    if (s->lost) {
+        s->garbage = s->wal_pages = 0; /* there is nothing to come back for */
+        s->warm = false;
+        return;
+    }
     if (s->garbage > 0 && !s->resting && (idle || s->groups >= PRUNE_EVERY_GROUPS)) {
         s->groups = 0;
         prune(s);
@@ -479,6 +516,8 @@ static void databases_close(struct sqlite *s) {
                                  s->point, s->unpoint, s->supersede, s->prune_log, s->prune_list};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         sqlite3_finalize(all[i]);
+    if (s->inode && is_lost(s)) /* the log would go into the wrong file, and then away */
+        sqlite3_db_config(s->writer, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_close(s->reader);
     sqlite3_close(s->writer); /* the last one: moves the write-ahead log into the database */
     close_fd(&s->lock_fd);
@@ -597,6 +636,8 @@ int store_open_sqlite(const char *path, void *loop, store_done *done, void *ctx,
             rc = count(s);
         if (rc != SQLITE_OK)
             r = sqlite_store_error(s->writer, rc, path, e);
+        else if (remember_file(s) < 0)
+            r = error_set(e, ERR_IO, "the store %s is gone: somebody else has removed it", path);
     }
     if (r < 0) {
         databases_close(s);

@@ -331,6 +331,18 @@ static int make_private(const char *path, struct error *e) {
     return 0;
 }
 
+/* SQLite begins anew with an empty file, and throws its write-ahead log away. */
+static int refuse_loss(const char *path, struct error *e) {
+    _cleanup_free_ char *wal = xasprintf("%s-wal", path);
+    struct stat st;
+    if ((stat(path, &st) == 0 && st.st_size > 0) || stat(wal, &st) < 0 || st.st_size == 0)
+        return 0;
+    return error_set(e, ERR_IO,
+                     "the store %s is empty or gone, but its log %s holds changes: keep both for inspection, and "
+                     "restore the newest backup in their place",
+                     path, wal);
+}
+
 static int settle(sqlite3 *db, const char *path, struct error *e) {
     int64_t version = 0;
     int rc = run(db, "PRAGMA page_size = 8192");
@@ -356,6 +368,8 @@ int sqlite_store_open(const char *path, int *ret_lock_fd, sqlite3 **ret_db, stru
     _cleanup_close_ int lock = -1;
     _cleanup_db_ sqlite3 *db = NULL;
     int r = lock_take(path, &lock, e);
+    if (r == 0)
+        r = refuse_loss(path, e);
     if (r == 0)
         r = make_private(path, e);
     if (r == 0)

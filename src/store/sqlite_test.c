@@ -243,6 +243,34 @@ static void test_damage(void **state) {
     assert_int_equal(open_it(f), 0);
 }
 
+/* Cut to nothing, or replaced, while it is in use: no commit succeeds, and the log is kept. */
+static void test_lost(void **state) {
+    struct fixture *f = *state;
+    char wal[128];
+    struct stat st;
+    snprintf(wal, sizeof wal, "%s-wal", f->path);
+    assert_int_equal(open_it(f), 0);
+    assert_int_equal(put_now(f, "vm/1", 100), 0);
+    assert_int_equal(truncate(f->path, 0), 0);
+    assert_int_equal(put_now(f, "vm/2", 100), -EIO);
+    store_reset_error(f->s);
+    assert_int_equal(put_now(f, "vm/3", 100), -EIO);
+    close_it(f);
+    assert_int_equal(stat(wal, &st), 0);
+    assert_true(st.st_size > 0);
+    refused(f, ERR_IO, "restore the newest backup");
+    assert_int_equal(unlink(f->path), 0);
+    refused(f, ERR_IO, "restore the newest backup");
+    assert_int_equal(stat(wal, &st), 0);
+    assert_true(st.st_size > 0);
+    assert_int_equal(unlink(wal), 0);
+    assert_int_equal(open_it(f), 0);
+    assert_int_equal(put_now(f, "vm/1", 100), 0);
+    write_whole(f->path, "another", 7); /* a new file under the old name */
+    assert_int_equal(put_now(f, "vm/2", 100), -EIO);
+    close_it(f);
+}
+
 static void test_foreign_and_newer(void **state) {
     struct fixture *f = *state;
     sql(f->path, "CREATE TABLE bookmarks(url TEXT)");
@@ -525,6 +553,7 @@ int main(void) {
         T(test_prune),
         T(test_second_process),
         T(test_damage),
+        T(test_lost),
         T(test_foreign_and_newer),
         T(test_migration),
         T(test_migration_interrupted),
