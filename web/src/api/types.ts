@@ -551,7 +551,7 @@ export interface User {
 export interface UserChange {
   full_name?: string | null
   role?: Role | null
-  /** Stored as an Argon2id hash only */
+  /** Stored as an Argon2id hash only. Changing it ends the user's sessions; their tokens of kind api go on until they expire or are revoked (DELETE /tokens/{token}) */
   password?: string
 }
 
@@ -561,7 +561,7 @@ export interface UserCreate {
   name: string
   full_name?: string
   role?: Role
-  /** Stored as an Argon2id hash only */
+  /** Stored as an Argon2id hash only. Changing it ends the user's sessions; their tokens of kind api go on until they expire or are revoked (DELETE /tokens/{token}) */
   password: string
 }
 
