@@ -70,7 +70,8 @@ static void on_tick(uv_timer_t *timer) {
     agent_end(a);
 }
 
-/* Effects that end at once (a memory store, a call that fails) come back here through agent_end: the outer loop has them. */
+/* Effects that end at once (a memory store, a call that fails) come back here through agent_end: the outer loop has
+   them. */
 void agent_end(struct agent *a) {
     if (a->draining || a->closing)
         return;
@@ -190,7 +191,8 @@ static int open_store(struct agent *a, struct error *e) {
     }
     if (r < 0)
         return r;
-    struct host_config config = {.version = TARN_VERSION, .seed = {random_u64(), random_u64(), random_u64(), random_u64()}};
+    struct host_config config = {.version = TARN_VERSION,
+                                 .seed = {random_u64(), random_u64(), random_u64(), random_u64()}};
     a->host = host_new(&config);
     agent_begin(a);
     void *ctx[] = {a, e};
