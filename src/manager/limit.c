@@ -86,4 +86,10 @@ bool limiter_take(struct limiter *l, const char *client, int64_t now_ms, int *re
     return true;
 }
 
+void limiter_give(struct limiter *l, const char *client) {
+    struct bucket *b = map_get(&l->buckets, client);
+    if (b)
+        b->tokens = fmin(l->burst, b->tokens + 1);
+}
+
 size_t limiter_count(const struct limiter *l) { return map_count(&l->buckets); }

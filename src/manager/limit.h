@@ -13,6 +13,8 @@ struct limiter *limiter_new(double rate, double burst, size_t cap);
 void limiter_free(struct limiter *l);
 /* Takes one token of the client's. False: none is there; *ret_wait (may be NULL): seconds until one is. */
 bool limiter_take(struct limiter *l, const char *client, int64_t now_ms, int *ret_wait);
-/* The same without taking it. */
+/* Gives back what was taken for something that turned out well. */
+void limiter_give(struct limiter *l, const char *client);
+/* The same as taking without taking it. */
 bool limiter_peek(struct limiter *l, const char *client, int64_t now_ms, int *ret_wait);
 size_t limiter_count(const struct limiter *l);

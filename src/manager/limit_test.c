@@ -39,6 +39,21 @@ static void test_slow_rate(void **state) {
     limiter_free(l);
 }
 
+static void test_given_back(void **state) {
+    struct limiter *l = limiter_new(10 / 60.0, 10, 100);
+    limiter_give(l, "nobody"); /* who has no bucket has a full one */
+    assert_int_equal(limiter_count(l), 0);
+    for (int i = 0; i < 100; i++) { /* success costs nothing */
+        assert_true(limiter_take(l, "a", 0, NULL));
+        limiter_give(l, "a");
+    }
+    limiter_give(l, "a"); /* and earns nothing */
+    for (int i = 0; i < 10; i++)
+        assert_true(limiter_take(l, "a", 0, NULL));
+    assert_false(limiter_take(l, "a", 0, NULL));
+    limiter_free(l);
+}
+
 static void test_cap(void **state) {
     struct limiter *l = limiter_new(1, 2, 1000);
     char name[32];
@@ -60,9 +75,8 @@ static void test_clock_that_goes_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_burst_and_refill),
-        cmocka_unit_test(test_slow_rate),
-        cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_burst_and_refill),     cmocka_unit_test(test_slow_rate),
+        cmocka_unit_test(test_given_back),           cmocka_unit_test(test_cap),
         cmocka_unit_test(test_clock_that_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,12 +116,12 @@ static void on_verified(void *ctx, bool good) {
     /* The name was kept in who.user; it may have been deleted while the password was being checked. */
     const struct api_user *u = good ? core_user(m->core, x->who.user) : NULL;
     if (!u) {
-        _cleanup_free_ char *key = sign_in_key(x, x->who.user);
-        limiter_take(m->sign_ins, key, manager_now(m), NULL);
         note_refused(x);
         exchange_fail(x, ERR_UNAUTHENTICATED, "the name or the password is wrong");
         return;
     }
+    _cleanup_free_ char *key = sign_in_key(x, x->who.user);
+    limiter_give(m->sign_ins, key);
     x->who.role = u->role;
     snprintf(x->who.user_id, sizeof x->who.user_id, "%s", u->id);
     struct api_token t;
@@ -152,10 +152,12 @@ void session_create(struct exchange *x) {
     bool exists = u && strcmp(u->name, s.name) == 0;
     str_set(&x->who.user, s.name);
     x->who.known = false;
-    if (!limiter_peek(m->sign_ins, key, manager_now(m), &wait)) {
+    /* Taken before the answer is known: a flood of guesses at once counts like one after another. */
+    if (!limiter_take(m->sign_ins, key, manager_now(m), &wait)) {
         buf_addf(&x->extra, "Retry-After: %d\r\n", wait);
         exchange_fail(x, ERR_RATE, "too many failed sign-ins for this name; wait %d s", wait);
     } else if (passwords_verify(m->passwords, s.password, exists ? u->password_hash : NULL, on_verified, x) < 0) {
+        limiter_give(m->sign_ins, key); /* nothing was tried */
         buf_adds(&x->extra, "Retry-After: 5\r\n");
         exchange_fail(x, ERR_RATE, "too many sign-ins just now; try again in a few seconds");
     }
