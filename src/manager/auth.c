@@ -68,9 +68,14 @@ int auth_identify(struct exchange *x, struct error *e) {
     return r;
 }
 
-bool auth_still_valid(struct manager *m, const char *hash) {
+enum auth_change auth_still_valid(struct manager *m, const char *hash, enum api_op_id op, enum api_role *ret_role) {
     const struct api_token *t = core_token_by_hash(m->core, hash);
-    return token_check(m, t, NULL) == 0 && core_user(m->core, t->user);
+    const struct api_user *u = token_check(m, t, NULL) == 0 ? core_user(m->core, t->user) : NULL;
+    if (!u)
+        return AUTH_ENDED;
+    if (ret_role)
+        *ret_role = u->role;
+    return api_ops[op].roles & 1u << u->role ? AUTH_GOOD : AUTH_DENIED;
 }
 
 int auth_check_csrf(struct exchange *x, struct error *e) {

@@ -67,7 +67,10 @@ static bool is_stuck(struct ws *w, int64_t now) { return w && ws_queued(w) > 0 &
 
 static void on_tick(void *ctx, int64_t now) {
     struct console *c = ctx;
-    if (!auth_still_valid(c->m, c->token))
+    enum auth_change now_may = auth_still_valid(c->m, c->token, API_OP_VM_CONSOLE, NULL);
+    if (now_may == AUTH_DENIED)
+        end_both(c, 4403, "the user's role has changed and has no consoles");
+    else if (now_may == AUTH_ENDED)
         end_both(c, 4401, "the session or token has ended; sign in again");
     else if (is_stuck(c->client, now) || is_stuck(channel_ws(c->channel), now))
         end_both(c, CHANNEL_STUCK, "the other end has not read for 60 s");

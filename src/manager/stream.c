@@ -19,6 +19,7 @@ struct client {
     bool resync, synced;
     char *kinds;  /* as in the query; NULL: all */
     unsigned may; /* bits of the kinds that the role may list */
+    enum api_role role;
     char token[65];
 };
 
@@ -115,27 +116,50 @@ static void on_pull(struct ws *w, void *ctx) {
 
 static void on_closed(struct ws *w, void *ctx, int code, const char *reason) { client_free(ctx); }
 
+/* Whether the client may go on; otherwise it is gone. */
+static bool client_check(struct client *c) {
+    enum api_role role = API_ROLE_VIEWER;
+    enum auth_change now_may = auth_still_valid(c->m, c->token, API_OP_STREAM, &role);
+    if (now_may != AUTH_GOOD) {
+        if (now_may == AUTH_DENIED)
+            ws_close(c->ws, 4403, "the user's role has changed and has no stream");
+        else
+            ws_close(c->ws, 4401, "the session or token has ended; sign in again");
+        client_free(c);
+        return false;
+    }
+    if (role == c->role)
+        return true;
+    unsigned may = kinds_of_role(role), more = may & ~c->may;
+    c->role = role;
+    c->may = may;
+    if (more) { /* it has never seen those objects */
+        c->resync = true;
+        ws_kick(c->ws);
+    }
+    return true;
+}
+
 void stream_publish(struct manager *m, int64_t revision, const char *kind, char *text) {
     ring_add(&m->stream->ring, revision, kind, text, strncmp(text, PROGRESS, sizeof PROGRESS - 1) == 0);
     m->stream->dirty = true;
 }
 
 void stream_flush(struct manager *m) {
-    struct client *c;
+    struct client *c, *tmp;
     if (!m->stream->dirty)
         return;
     m->stream->dirty = false;
-    list_for_each(c, &m->stream->clients, link) { ws_kick(c->ws); }
+    /* The change may be one of a role: what comes behind it is for the new one. */
+    list_for_each_safe(c, tmp, &m->stream->clients, link) {
+        if (client_check(c))
+            ws_kick(c->ws);
+    }
 }
 
 void stream_tick(struct manager *m) {
     struct client *c, *tmp;
-    list_for_each_safe(c, tmp, &m->stream->clients, link) {
-        if (auth_still_valid(m, c->token))
-            continue;
-        ws_close(c->ws, 4401, "the session or token has ended; sign in again");
-        client_free(c);
-    }
+    list_for_each_safe(c, tmp, &m->stream->clients, link) { client_check(c); }
 }
 
 bool stream_upgrade(struct exchange *x) {
@@ -155,7 +179,8 @@ bool stream_upgrade(struct exchange *x) {
     struct client *c = xcalloc(1, sizeof *c);
     c->m = m;
     c->kinds = TAKE_PTR(kinds);
-    c->may = kinds_of_role(x->who.role);
+    c->role = x->who.role;
+    c->may = kinds_of_role(c->role);
     c->position = c->live = m->stream->ring.next;
     if (text)
         c->resync =

@@ -4,7 +4,8 @@
  * what it missed, then {"type":"synced"}; if that is no longer in the ring it gets {"type":"resync"} and lists again.
  * Objects that the client's role may not list are left out.
  *
- * Close codes: 4008 fell too far behind (come back with since), 4401 the session or token has ended.
+ * Close codes: 4008 fell too far behind (come back with since), 4401 the session or token has ended, 4403 the user's
+ * role has changed and watches nothing. A role that may list more than before is told so by another resync.
  */
 #pragma once
 

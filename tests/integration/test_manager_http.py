@@ -73,6 +73,26 @@ class Raw:
 class Http(cluster.ClusterCase):
     AGENTS, REPOSITORY, TEMPLATE = 0, False, False
 
+    def test_guesses_at_once_count_like_one_after_another(self):
+        self.api.post("/users", {"name": "guessed", "password": "longenough"})
+        results = []
+
+        def guess(number):
+            results.append(self.api.copy().raw("POST", "/sessions", {"name": "guessed", "password": f"wrong{number:05}"}).status)
+        threads = [threading.Thread(target=guess, args=(number,)) for number in range(60)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(60)
+        self.assertEqual(len(results), 60)
+        self.assertLessEqual(results.count(401), 15)  # ten, and one more for each 6 s that this takes
+        self.assertEqual(results.count(401) + results.count(429), 60)
+        self.api.delete("/users/guessed")
+        self.api.post("/users", {"name": "known", "password": "longenough"})
+        for _ in range(15):  # who knows the password is not counted
+            self.api.copy().sign_in("known", "longenough")
+        self.api.delete("/users/known")
+
     def test_keep_alive_and_pipelining(self):
         with Raw(self) as c:
             for _ in range(3):
@@ -501,6 +521,21 @@ class Channels(cluster.ClusterCase):
                 return 0
         with open(f"/proc/{self.cluster.manager.pid}/statm") as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def test_a_console_ends_with_the_role(self):
+        self.api.post("/users", {"name": "op1", "password": "longenough", "role": "operator"})
+        demoted = self.api.copy().sign_in("op1", "longenough")
+        with demoted.socket("/vms/guest/console") as console:
+            agent = self.agent.dial("/agent/v1/channel/" + self.agent.channel()["channel"])
+            console.send(b"still may")
+            self.assertEqual(agent.receive(), b"still may")
+            self.api.patch("/users/op1", {"role": "viewer"})
+            with self.assertRaises(ws.Closed) as closed:
+                console.receive(10)
+            self.assertEqual(closed.exception.code, 4403)
+            with self.assertRaises(ws.Closed):
+                agent.receive()
+        self.api.delete("/users/op1")
 
     def test_the_client_goes(self):
         console = self.open_console()

@@ -42,6 +42,24 @@ class Stream(cluster.ClusterCase):
             self.assertEqual(revisions, sorted(revisions))
             self.assertNotIn("password_hash", json.dumps(seen))
 
+    def test_a_change_of_role_changes_what_is_seen(self):
+        self.api.post("/users", {"name": "moved", "password": "longenough", "role": "administrator"})
+        with self.open(client=self.api.copy().sign_in("moved", "longenough")) as socket:
+            made = [self.api.post("/tokens", {"name": "seen"})["token"]["id"]]
+            self.messages(socket, self.named("token", "seen"))
+            self.api.patch("/users/moved", {"role": "viewer"})
+            made.append(self.api.post("/tokens", {"name": "unseen"})["token"]["id"])
+            self.api.post("/users", {"name": "public", "password": "longenough"})
+            seen = self.messages(socket, self.named("user", "public"))
+            self.assertEqual([m for m in seen if m.get("kind") == "token"], [])
+            self.api.patch("/users/moved", {"role": "administrator"})
+            self.messages(socket, lambda m: m["type"] == "resync")  # there is more to list now
+            for key in made:
+                self.api.delete("/tokens/" + key)
+            self.messages(socket, lambda m: m["type"] == "delete" and m["kind"] == "token" and m["id"] == made[1])
+        for name in ("public", "moved"):
+            self.api.delete("/users/" + name)
+
     def test_resume_misses_nothing_and_repeats_nothing(self):
         with self.open(kinds="user") as socket:
             self.api.post("/users", {"name": "first", "password": "longenough"})
