@@ -129,6 +129,7 @@ void channel_free(struct channel *c) {
     ws_free(c->ws);
     api_channel_open_done(&c->args);
     free(c->refusal);
+    free(c->refused_error);
     free(c->unsent);
     free(c);
 }
@@ -136,7 +137,9 @@ void channel_free(struct channel *c) {
 static void on_open(void *ctx, struct ws_client *ws) {
     struct channel *c = ctx;
     c->open = true;
-    if (c->refusal)
+    if (c->refused_error) /* an upload's client is told the code too; the manager closes when it has read it */
+        ws_send_text(ws, c->refused_error, strlen(c->refused_error));
+    else if (c->refusal)
         channel_end(c, CHANNEL_REFUSED, c->refusal);
     else if (!c->upload)
         console_open(c);
@@ -181,8 +184,11 @@ static void prepare(struct channel *c) {
         upload_open(c, &e);
     else
         c->fd = a->config.driver->console(a->hypervisor, c->args.vm, str_eq(c->args.type, "vnc") ? CONSOLE_VNC : CONSOLE_SERIAL, &e);
-    if (e.code != ERR_OK)
-        c->refusal = xstrndup(str_or(e.message, error_code_text(e.code)), 120); /* a close frame has 123 bytes for it */
+    if (e.code == ERR_OK)
+        return;
+    c->refusal = xstrndup(str_or(e.message, error_code_text(e.code)), 120); /* a close frame has 123 bytes for it */
+    if (str_eq(c->args.type, "upload"))
+        c->refused_error = upload_error(&e);
 }
 
 void channel_open(struct agent *a, const json_t *args) {

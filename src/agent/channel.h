@@ -19,6 +19,7 @@ struct channel {
     struct ws_client *ws;
     struct api_channel_open args;
     char *refusal; /* it is dialled only to say why it is refused */
+    char *refused_error; /* the same as an upload's error frame, or NULL */
     bool open;     /* the WebSocket is */
     struct upload *upload; /* or NULL */
 
@@ -37,6 +38,7 @@ void channel_free(struct channel *c);
 
 /* upload.c */
 int upload_open(struct channel *c, struct error *e);
+char *upload_error(const struct error *e); /* the frame that says so */
 void upload_data(struct channel *c, const void *data, size_t len);
 void upload_text(struct channel *c, const char *data, size_t len);
 /* The channel is gone: what has come is made durable and told, then the upload is freed. */

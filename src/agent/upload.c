@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PIECE_BYTES (1U << 20)   /* collected before a write; above it the manager is not read from */
@@ -18,7 +19,7 @@
 struct upload {
     struct channel *channel; /* NULL: gone */
     struct agent *a;
-    char *id;
+    char *repository, *id;
     int fd; /* -1: simulated */
     int64_t size, written, durable, told;
     struct buf fill, busy; /* being collected; being written, of which n_done bytes are */
@@ -31,10 +32,13 @@ struct upload {
 static void go_on(struct upload *u);
 
 static void upload_free(struct upload *u) {
-    if (u->fd >= 0)
+    if (u->fd >= 0 && u->a->closing) /* the storage may be gone */
         close(u->fd);
+    else if (u->fd >= 0)
+        storage_upload_done(u->a->storage, u->repository, u->id, u->fd);
     buf_done(&u->fill);
     buf_done(&u->busy);
+    free(u->repository);
     free(u->id);
     free(u);
 }
@@ -61,12 +65,13 @@ int upload_open(struct channel *c, struct error *e) {
         if (fd < 0)
             return fd;
         if (c->args.offset > received) {
-            close(fd);
+            storage_upload_done(a->storage, c->args.repository, c->args.upload, fd);
             return error_set(e, ERR_INVALID, "only %lld bytes have arrived until now: go on from there", (long long)received);
         }
     }
     struct upload *u = xcalloc(1, sizeof(*u));
     *u = (struct upload){.channel = c, .a = a, .id = xstrdup(c->args.upload), .fd = fd, .size = c->args.size};
+    u->repository = xstrdup(c->args.repository);
     u->written = u->durable = u->told = c->args.offset;
     c->upload = u;
     return 0;
@@ -74,10 +79,14 @@ int upload_open(struct channel *c, struct error *e) {
 
 /* ---- telling ---- */
 
+/* What has arrived is the file's length: who overwrites an earlier part takes nothing away. */
 static void tell_event(struct upload *u) {
+    struct stat st;
     if (u->a->closing)
         return;
     struct api_upload_report r = {.upload = u->id, .received = u->durable};
+    if (u->fd >= 0 && fstat(u->fd, &st) == 0 && st.st_size > r.received)
+        r.received = st.st_size < u->size ? st.st_size : u->size;
     agent_begin(u->a);
     host_upload_received(u->a->host, &r);
     agent_end(u->a);
@@ -91,14 +100,17 @@ static void tell_channel(struct upload *u) {
     ws_send_text(u->channel->ws, text, strlen(text));
 }
 
+char *upload_error(const struct error *e) {
+    _cleanup_json_ json_t *frame = json_object();
+    json_object_set_new(frame, "error", error_print(e));
+    return json_text(frame);
+}
+
 static void fail(struct upload *u, enum error_code code, const char *message) {
     if (!u->channel)
         return;
     struct error e = {.code = code, .message = (char *)message};
-    json_t *frame = json_object();
-    json_object_set_new(frame, "error", error_print(&e));
-    _cleanup_free_ char *text = json_text(frame);
-    json_decref(frame);
+    _cleanup_free_ char *text = upload_error(&e);
     ws_send_text(u->channel->ws, text, strlen(text));
     channel_end(u->channel, CHANNEL_DONE, "");
 }

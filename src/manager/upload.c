@@ -157,6 +157,10 @@ static int check_upload(struct exchange *x, const struct api_upload *u, int64_t 
     if (x->who.role != API_ROLE_ADMINISTRATOR && strcmp(u->owner, x->who.user) != 0 &&
         strcmp(u->owner, x->who.user_id) != 0)
         return error_set(e, ERR_FORBIDDEN, "this upload belongs to %s", u->owner);
+    if (x->content_length > 0 && u->state == API_UPLOAD_STATE_COMPLETE)
+        return error_set(e, ERR_CONFLICT, "the upload is complete and is not written again; make another one");
+    if (core_locked(x->m->core, u->id))
+        return error_set(e, ERR_CONFLICT, "a job is using the upload; it cannot be written to now");
     if (offset > u->received)
         return error_set_field(e, ERR_INVALID, "offset", "only %lld bytes have arrived; go on from there",
                                (long long)u->received);

@@ -67,6 +67,27 @@ class Uploads(cluster.ClusterCase):
         self.assertEqual(self.put(key, b"x" * 10, 500).status, 400, "a hole is refused")
         self.refused(400, "invalid", "PUT", f"/uploads/{key}/data?offset=-1", b"x")
 
+    def test_received_never_goes_down(self):
+        key = self.api.post("/uploads", {"name": "back", "size": 1000})["id"]
+        self.assertEqual(self.put(key, b"0123456789").status, 200)
+        self.assertEqual(self.put(key, b"abcde", 1).json["received"], 10)
+        self.assertEqual(self.api.get("/uploads/" + key)["received"], 10)
+        self.assertEqual(self.stored(key), b"0abcde6789")
+
+    def test_only_one_writes(self):
+        key = self.api.post("/uploads", {"name": "two", "size": 4096})["id"]
+        first = self.broken(key, 4096, b"x" * 100)
+        cluster.wait_until(lambda: self.put(key, b"y" * 10).status == 409, 10, "the first one holds it")
+        answer = self.put(key, b"y" * 10)
+        self.assertEqual((answer.status, answer.json["code"]), (409, "conflict"), answer.data)
+        first.close()
+
+    def test_a_whole_one_is_not_written_again(self):
+        key = self.api.upload("whole", b"just text\n" * 1000)
+        answer = self.put(key, b"x" * 10000)
+        self.assertEqual((answer.status, answer.json["code"]), (409, "conflict"))
+        self.assertEqual(self.stored(key), b"just text\n" * 1000)
+
     def test_incomplete_cannot_be_imported(self):
         key = self.api.post("/uploads", {"name": "half", "size": 4096})["id"]
         self.put(key, b"x" * 1024)

@@ -9,6 +9,7 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int user_find(const char *name, uid_t *ret_uid, gid_t *ret_gid) {
@@ -35,6 +36,38 @@ int file_allocated(int fd, int64_t *ret_size, int64_t *ret_allocated) {
         *ret_size = st.st_size;
     *ret_allocated = st.st_blocks * 512;
     return 0;
+}
+
+#define TICK_MS 50 /* several of the kernel's: two writes in one tick give a file the same time */
+
+static int state_read(int fd, struct file_state *ret) {
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    *ret = (struct file_state){st.st_dev, st.st_ino, st.st_size, st.st_mtim, st.st_ctim};
+    return 0;
+}
+
+int file_state_take(int fd, struct file_state *ret) {
+    struct timespec now, pause = {.tv_nsec = TICK_MS * 1000000L};
+    struct file_state s = {0};
+    int r = state_read(fd, &s);
+    if (r < 0)
+        return r;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t age = (int64_t)(now.tv_sec - s.changed.tv_sec) * 1000 + (now.tv_nsec - s.changed.tv_nsec) / 1000000;
+    if (age < TICK_MS)
+        nanosleep(&pause, NULL);
+    *ret = s; /* what was written during the pause counts as a change */
+    return 0;
+}
+
+static bool same_time(struct timespec a, struct timespec b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
+
+bool file_state_holds(int fd, const struct file_state *s) {
+    struct file_state is = {0};
+    return state_read(fd, &is) == 0 && is.dev == s->dev && is.ino == s->ino && is.size == s->size &&
+           same_time(is.modified, s->modified) && same_time(is.changed, s->changed);
 }
 
 int make_dir_durably(int dirfd, const char *parent, const char *name) {

@@ -53,6 +53,9 @@ void storage_cancel(struct storage *s, uint64_t call);
 void storage_guest_open(struct storage *s, const struct api_guest_start *a,
                         void (*ready)(void *ctx, const struct error *e, struct guest_files *files), void *ctx);
 
-/* A descriptor for writing an upload at any offset up to its size, and how much it holds now. */
+/* A descriptor for writing an upload at any offset up to its size, and how much it holds now. Refused (ERR_CONFLICT)
+   while the upload is imported or deleted, as an import is while somebody writes: each descriptor goes back to
+   storage_upload_done, which closes it. */
 int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received,
                       struct error *e);
+void storage_upload_done(struct storage *s, const char *repository, const char *upload, int fd);

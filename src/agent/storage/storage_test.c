@@ -342,16 +342,24 @@ static void test_upload(void **state) {
     assert_ok();
     assert_int_equal(json_int(f.result, "received", -1), 1 << 20);
     call_make(TEMPLATE, (struct source){.upload = UPLOAD});
+    assert_error(ERR_CONFLICT, "still being written");
+    storage_upload_done(f.s, REPO, UPLOAD, fd);
+    call_make(TEMPLATE, (struct source){.upload = UPLOAD});
+    assert_true(storage_upload_fd(f.s, REPO, UPLOAD, &received, &e) < 0 && e.code == ERR_CONFLICT);
     assert_error(ERR_BAD_IMAGE, "truncated");
+    fd = storage_upload_fd(f.s, REPO, UPLOAD, &received, &e);
+    assert_true(fd >= 0 && received == 1 << 20);
     assert_int_equal(pwrite(fd, data, 8 << 20, 0), 8 << 20);
     free(data);
-    close(fd);
+    storage_upload_done(f.s, REPO, UPLOAD, fd);
     close(from);
     call_make(TEMPLATE, (struct source){.upload = UPLOAD});
+    assert_true(storage_upload_fd(f.s, REPO, UPLOAD, &received, &e) < 0 && e.code == ERR_CONFLICT);
     assert_ok();
     struct api_upload_op a = {.repository = (char *)REPO, .upload = (char *)UPLOAD};
     for (int i = 0; i < 2; i++) {
         storage_upload_delete(f.s, ++f.last, &a);
+        assert_true(storage_upload_fd(f.s, REPO, UPLOAD, &received, &e) < 0 && e.code == ERR_CONFLICT);
         assert_ok();
     }
     assert_int_equal(storage_upload_fd(f.s, REPO, UPLOAD, &received, &e), -ENOENT);
@@ -360,6 +368,22 @@ static void test_upload(void **state) {
     call_upload(UPLOAD, INT64_C(1) << 46);
     assert_error(ERR_NO_SPACE, "the upload needs 64 TiB");
     assert_false(exists(in_scratch("repo/uploads/%s", UPLOAD)));
+}
+
+/* What was checked is what is converted: a source that changes meanwhile makes no template. */
+static void test_source_changes(void **state) {
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    make_raw(in_scratch("raw"), 512 << 20, 20 << 20);
+    f.change_at_progress = open(in_scratch("raw"), O_RDWR | O_CLOEXEC);
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw")});
+    assert_error(ERR_CONFLICT, "changed while it was imported");
+    assert_no_leftovers(in_scratch("repo"));
+    assert_false(exists(in_scratch("repo/templates/.%s/disk-0.qcow2", TEMPLATE)));
+    close(f.change_at_progress);
+    f.change_at_progress = 0;
+    call_make(TEMPLATE, (struct source){.path = in_scratch("raw")});
+    assert_ok();
 }
 
 static void test_golden(void **state) {
@@ -692,6 +716,7 @@ int main(void) {
         T(test_boot_files),
         T(test_refused),
         T(test_upload),
+        T(test_source_changes),
         T(test_golden),
         T(test_cancel),
         T(test_free_while_busy),

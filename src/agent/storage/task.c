@@ -19,6 +19,7 @@ static void task_free(struct task *t) {
     error_done(&t->error);
     json_decref(t->result);
     free(t->key);
+    free(t->upload);
     free(t->repository);
     free(t->place);
     free(t);
@@ -45,6 +46,14 @@ void task_key(struct task *t, const char *kind, const char *id) {
     if (!uuid_valid(str_or(id, "")) && t->error.code == ERR_OK)
         error_set_field(&t->error, ERR_INVALID, kind, "the id of the %s is no UUID", kind);
     str_take(&t->key, xasprintf("%s/%s/%s", t->repository, kind, str_or(id, "")));
+}
+
+void task_reads_upload(struct task *t, const char *id) {
+    if (str_empty(id))
+        return;
+    str_take(&t->upload, xasprintf("%s/upload/%s", t->repository, id));
+    if (map_get(&t->storage->writers, t->upload) && t->error.code == ERR_OK)
+        error_set(&t->error, ERR_CONFLICT, "the upload is still being written; try again when all of it has been sent");
 }
 
 bool task_cancelled(const struct task *t) { return __atomic_load_n(&t->cancel, __ATOMIC_RELAXED); }
@@ -111,6 +120,7 @@ static void storage_drain(struct storage *s) {
     if (!s->closing || s->handles > 0)
         return;
     map_done(&s->repositories);
+    map_done(&s->writers);
     free(s->guest_user);
     free(s);
 }

@@ -20,6 +20,8 @@
 #include "os/child.h"
 #include "os/file.h"
 
+#include <sys/stat.h>
+
 /* Moves a descriptor out of a variable with _cleanup_close_. */
 #define TAKE_FD(fd)                                                                                                    \
     ({                                                                                                                 \
@@ -53,6 +55,7 @@ struct task {
     struct storage *storage;
     uint64_t call;
     char *key;
+    char *upload;     /* the key of the upload that it reads, or NULL */
     char *repository; /* id; "" for none */
     bool needs_repository;
     char *place; /* the repository's path, for messages */
@@ -88,6 +91,7 @@ struct storage {
     struct list tasks;
     size_t heavy;
     struct map repositories; /* id -> struct repository */
+    struct map writers;      /* an upload's key -> how many have it open for writing (as a pointer) */
     uv_timer_t check;
     uv_async_t wake; /* a worker made progress */
     int handles;
@@ -97,6 +101,8 @@ struct storage {
 /* task.c */
 struct task *task_new(struct storage *s, const struct task_type *type, uint64_t call, const char *repository);
 void task_key(struct task *t, const char *kind, const char *id); /* ids are checked: an error if it is no UUID */
+/* The task reads this upload: nobody writes to it until the task has ended. An error if somebody does now. */
+void task_reads_upload(struct task *t, const char *id);
 void task_queue(struct task *t);
 bool task_cancelled(const struct task *t);
 void task_progress(struct task *t, int percent, const char *message); /* from a worker or the loop */
@@ -140,6 +146,16 @@ int storage_own(const struct storage *s, int fd); /* gives a file to the guest u
 int file_allocated(int fd, int64_t *ret_size, int64_t *ret_allocated);
 /* Opens parent/…, which is made if it is absent; then parent is flushed. */
 int make_dir_durably(int dirfd, const char *parent, const char *name);
+/* A foreign file as it was when it was looked at: what is checked and what is converted have to be the same bytes. */
+struct file_state {
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec modified, changed;
+};
+/* Waits until a later write is bound to give the file another time. */
+int file_state_take(int fd, struct file_state *ret);
+bool file_state_holds(int fd, const struct file_state *s);
 int open_regular(int dirfd, const char *name, int flags); /* beneath; -EINVAL if it is no regular file */
 /* Opens a qcow2 of ours and checks that its backing file is `backing`. */
 int open_own_disk(struct task *t, int dirfd, const char *name, int flags, const char *backing, int64_t *ret_size);

@@ -25,6 +25,8 @@ struct make_task {
     struct api_template_make a;
     enum role role;
     struct convert convert;
+    bool foreign; /* convert.chain[0] is somebody else's file: `source`, as it was when it was checked */
+    struct file_state source;
     int dir; /* templates/.ID */
     char name[32], temporary[40];
 };
@@ -81,6 +83,14 @@ static bool guest_may_read(const struct storage *s, int fd) {
     return st.st_mode & S_IROTH;
 }
 
+/* A file that changed after it was checked may name other files by now: nothing that was read from it counts. */
+static int check_unchanged(struct make_task *m, int fd) {
+    if (file_state_holds(fd, &m->source))
+        return 0;
+    return error_set(&m->t.error, ERR_CONFLICT,
+                     "the file was changed while it was imported; try again when nothing writes to it");
+}
+
 /* Files that only root may read are copied (by reflink where the file system can) rather than opened up. */
 static int make_readable(struct make_task *m, int *fd) {
     struct stat st;
@@ -96,7 +106,7 @@ static int make_readable(struct make_task *m, int *fd) {
     int r = storage_own(m->t.storage, copy);
     if (r == 0)
         r = file_copy(&m->t, *fd, copy, st.st_size, "copying the image");
-    if (r < 0)
+    if (r < 0 || (r = check_unchanged(m, *fd)) < 0 || (r = file_state_take(copy, &m->source)) < 0)
         return r;
     close_fd(fd);
     *fd = TAKE_FD(copy);
@@ -111,8 +121,8 @@ static int open_image(struct make_task *m) {
     struct image_source s;
     struct image_info info;
     enum image_format want = IMAGE_AUTO;
-    int r = image_source_from_fd(&f, &s);
-    if (r < 0)
+    int r = file_state_take(fd, &m->source);
+    if (r < 0 || (r = image_source_from_fd(&f, &s)) < 0)
         return r;
     image_format_from_text(api_image_format_text(m->a.file.format), &want);
     task_progress(&m->t, 0, "checking the image");
@@ -120,6 +130,7 @@ static int open_image(struct make_task *m) {
         return r;
     if ((r = make_readable(m, &fd)) < 0)
         return r;
+    m->foreign = true;
     m->convert.chain[0] = TAKE_FD(fd);
     m->convert.n = 1;
     m->convert.driver = image_format_driver(info.format);
@@ -190,15 +201,15 @@ static int make_boot_file(struct make_task *m) {
     struct image_fd f = {.fd = fd, .cancel = &m->t.cancel};
     struct image_source s;
     int64_t allocated;
-    int r = image_source_from_fd(&f, &s);
-    if (r < 0 || (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
+    int r = file_state_take(fd, &m->source);
+    if (r < 0 || (r = image_source_from_fd(&f, &s)) < 0 || (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
         return r;
     if (unlinkat(m->dir, m->temporary, 0) < 0 && errno != ENOENT)
         return -errno;
     _cleanup_close_ int to = open_beneath(m->dir, m->temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (to < 0)
         return to;
-    if ((r = file_copy(&m->t, fd, to, (int64_t)s.length, "copying")) < 0)
+    if ((r = file_copy(&m->t, fd, to, (int64_t)s.length, "copying")) < 0 || (r = check_unchanged(m, fd)) < 0)
         return r;
     if (fsync(to) < 0 || renameat(m->dir, m->temporary, m->dir, m->name) < 0 || fsync(m->dir) < 0)
         return -errno;
@@ -272,6 +283,9 @@ static int make_spawn(struct task *t) { return convert_spawn(t, &container_of(t,
 
 static int make_finish(struct task *t) {
     struct make_task *m = container_of(t, struct make_task, t);
+    int r = m->foreign ? check_unchanged(m, m->convert.chain[0]) : 0;
+    if (r < 0)
+        return r;
     if (unlinkat(m->dir, SOURCE_COPY, 0) < 0 && errno != ENOENT)
         return -errno;
     return convert_seal(t, &m->convert, m->dir, m->temporary, m->name, true);
@@ -281,6 +295,8 @@ static void make_rollback(struct task *t) {
     struct make_task *m = container_of(t, struct make_task, t);
     if (m->dir < 0)
         return;
+    if (m->foreign && t->error.code == ERR_BAD_IMAGE) /* nor is it told what qemu-img met in a file that changed */
+        check_unchanged(m, m->convert.chain[0]);
     unlinkat(m->dir, m->temporary, 0);
     unlinkat(m->dir, SOURCE_COPY, 0);
 }
@@ -301,6 +317,8 @@ void storage_template_make(struct storage *s, uint64_t call, const struct api_te
     convert_init(&m->convert);
     m->dir = -1;
     task_key(&m->t, "template", a->template);
+    if (a->has_file)
+        task_reads_upload(&m->t, a->file.upload);
     task_queue(&m->t);
 }
 

@@ -33,6 +33,7 @@ static struct {
     json_t *result;
     int percent, progress_calls;
     uint64_t cancel_at_progress; /* cancel this call as soon as it makes progress */
+    int change_at_progress; /* a descriptor of a file that is changed at the same moment; 0: none */
     unsigned ended;
     bool usable, told;
     char reason[512];
@@ -53,6 +54,8 @@ __attribute__((unused)) static void on_progress(void *ctx, uint64_t call, int pe
     f.progress_calls++;
     if (f.cancel_at_progress == call && strcmp(message, "converting") == 0)
         storage_cancel(f.s, call);
+    if (f.change_at_progress && strcmp(message, "converting") == 0)
+        assert_int_equal(pwrite(f.change_at_progress, "x", 1, 0), 1);
 }
 
 __attribute__((unused)) static void on_repository(void *ctx, const struct api_repository_report *r) {

@@ -108,6 +108,23 @@ void storage_upload_delete(struct storage *s, uint64_t call, const struct api_up
     task_queue(&upload_new(s, &type, call, a->repository, a->upload)->t);
 }
 
+/* By its op, or by an import that reads it. */
+static bool upload_taken(struct storage *s, const char *key) {
+    struct task *t;
+    list_for_each(t, &s->tasks, link)
+        if (str_eq(t->key, key) || str_eq(t->upload, key))
+            return true;
+    return false;
+}
+
+static void count_writer(struct storage *s, const char *key, int by) {
+    uintptr_t n = (uintptr_t)map_get(&s->writers, key) + (uintptr_t)by;
+    if (n)
+        map_put(&s->writers, key, (void *)n);
+    else
+        map_remove(&s->writers, key);
+}
+
 int storage_upload_fd(struct storage *s, const char *repository, const char *upload, int64_t *ret_received,
                       struct error *e) {
     const struct repository *r = repository_find(s, repository);
@@ -116,12 +133,21 @@ int storage_upload_fd(struct storage *s, const char *repository, const char *upl
                          r ? r->reason : "it is not open");
     if (!uuid_valid(upload))
         return error_set(e, ERR_INVALID, "the id of the upload is no UUID");
-    _cleanup_free_ char *name = xasprintf("uploads/%s", upload);
+    _cleanup_free_ char *name = xasprintf("uploads/%s", upload), *key = xasprintf("%s/upload/%s", repository, upload);
+    if (upload_taken(s, key))
+        return error_set(e, ERR_CONFLICT, "the upload is being imported or deleted: it cannot be written to now");
     _cleanup_close_ int fd = open_regular(r->dirfd, name, O_RDWR);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_set(e, fd == -ENOENT ? ERR_NOT_FOUND : ERR_IO, "opening the upload in %s failed: %s", r->path,
                          strerror(fd < 0 ? -fd : errno));
     *ret_received = st.st_size;
+    count_writer(s, key, 1);
     return TAKE_FD(fd);
+}
+
+void storage_upload_done(struct storage *s, const char *repository, const char *upload, int fd) {
+    _cleanup_free_ char *key = xasprintf("%s/upload/%s", repository, upload);
+    close(fd);
+    count_writer(s, key, -1);
 }
