@@ -402,15 +402,15 @@ void driver_life(struct sim *s, int i) {
         v->repositories_lost = false;
     list_for_each_safe(g, next, &v->guests, link) {
         memcpy(vm, g->vm, sizeof vm);
-        if (g->over || !g->running)
+        if (g->over)
             continue;
-        if (g->asked && sim_random(s, 3)) {
+        if (g->running && g->asked && sim_random(s, 3)) {
             g->asked = false;
             g->over = true;
             guest_tells(s, i, vm, GUEST_POWEROFF, "shut down as asked");
             return;
         }
-        if (sim_fault(s, FAULT_GUEST_OFF)) {
+        if (g->running && sim_fault(s, FAULT_GUEST_OFF)) {
             g->over = true;
             guest_tells(s, i, vm, GUEST_POWEROFF, "powered itself off");
             return;
@@ -420,7 +420,7 @@ void driver_life(struct sim *s, int i) {
             guest_tells(s, i, vm, GUEST_DIED, "killed from outside");
             return;
         }
-        if (sim_fault(s, FAULT_GUEST_RESETS)) {
+        if (g->running && sim_fault(s, FAULT_GUEST_RESETS)) {
             guest_tells(s, i, vm, GUEST_RESET, "reset");
             return;
         }

@@ -243,7 +243,7 @@ int main(int argc, char **argv) {
     if (show_cover)
         cover_print(cover);
     else
-        printf("coverage: %zu operations or steps were not reached\n", cover_missing(cover));
+        printf("coverage: %zu operations, steps or transitions were not reached\n", cover_missing(cover));
     cover_free(cover);
     return t.failed ? 1 : 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The simulator: the real core and the real host brains, in one process, on a simulated clock, network, stores, disks and
- * hypervisors, all drawn from one seed. A schedule is: servers join, clients ask for a random mix of every operation in the
- * API's description while faults are injected; then the faults stop, everything comes to rest, and the world is compared
- * with the inventory. After every event the invariants of check.c hold.
+ * The simulator: the real core and the real host brains, in one process, on a simulated clock, network, stores,
+ * disks and hypervisors, all drawn from one seed. A schedule is: servers join, clients ask for a random mix of
+ * every operation in the API's description while faults are injected; then the faults stop, everything comes to
+ * rest, and the world is compared with the inventory. After every event the invariants of check.c hold.
  *
  *     world.c     clock, events, randomness, trace
  *     disk.c      a process's durable store: latency, failures, what a crash leaves
