@@ -99,9 +99,16 @@ static void console_open(struct channel *c) {
     watch(c);
 }
 
+#define UNSENT_MAX (4 << 20)
+
 static void console_take(struct channel *c, const void *data, size_t len) {
     if (c->fd < 0)
         return;
+    /* Reading stops soon after the guest does; who sends this much meanwhile is not typing. */
+    if (c->n_unsent + len > UNSENT_MAX) {
+        console_ended(c);
+        return;
+    }
     c->unsent = xreallocarray(c->unsent, c->n_unsent + len + 1, 1);
     memcpy(c->unsent + c->n_unsent, data, len);
     c->n_unsent += len;

@@ -78,7 +78,7 @@ struct ws_client {
     char *host_header;
     struct list queue;
     size_t queued;
-    bool above, want_ping, paused;
+    bool above, want_ping, paused, stopped; /* paused: as asked; stopped: what libwebsockets has been told */
     struct buf text;
     uint64_t heard; /* ms of the loop: when the peer last said anything */
     int code;
@@ -143,6 +143,10 @@ static int send_next(struct ws_client *c, struct lws *wsi) {
 }
 
 static int on_writable(struct ws_client *c, struct lws *wsi) {
+    if (c->paused && !c->stopped) {
+        c->stopped = true;
+        lws_rx_flow_control(wsi, 0);
+    }
     unsigned char ping[LWS_PRE + 1];
     if (c->want_ping) {
         c->want_ping = false;
@@ -270,9 +274,7 @@ static void on_established(struct ws_client *c, struct lws *wsi) {
         uv_timer_start(&c->timer, on_timer, (uint64_t)c->config.ping_ms, (uint64_t)c->config.ping_ms);
     else
         uv_timer_stop(&c->timer);
-    if (c->paused)
-        lws_rx_flow_control(wsi, 0);
-    if (!list_empty(&c->queue))
+    if (c->paused || !list_empty(&c->queue))
         lws_callback_on_writable(wsi);
     if (c->config.on_open)
         c->config.on_open(c->config.ctx, c);
@@ -525,8 +527,18 @@ void ws_pause_reading(struct ws_client *c, bool pause) {
         return;
     c->paused = pause;
     c->heard = now_ms(c);
-    if (c->wsi && (c->state == OPEN || c->state == CLOSING))
-        lws_rx_flow_control(c->wsi, !pause);
+    if (!c->wsi || (c->state != OPEN && c->state != CLOSING))
+        return;
+    /*
+     * Reading is stopped from the writable callback, never from a receive callback: what libwebsockets has read and not yet
+     * handed over would stay in its buffer, and it then serves that buffer for ever without getting anywhere.
+     */
+    if (pause) {
+        lws_callback_on_writable(c->wsi);
+    } else if (c->stopped) {
+        c->stopped = false;
+        lws_rx_flow_control(c->wsi, 1);
+    }
 }
 
 void ws_close(struct ws_client *c, int code, const char *reason) {
@@ -599,7 +611,7 @@ int ws_context_new(uv_loop_t *loop, struct ws_context **ret) {
     struct lws_context_creation_info info = lws_info();
     info.foreign_loops = (void *[]){loop};
     info.fd_limit_per_thread = fd_limit();
-    info.pt_serv_buf_size = 8192;
+    info.pt_serv_buf_size = 16384 + 1024; /* more than a TLS record: nothing stays behind in OpenSSL when reading stops */
     w->lws = lws_create_context(&info);
     if (!w->lws) {
         free(w);
