@@ -2,10 +2,10 @@
 /*
  * tarn-agent: the shell round the host brain (src/guest).
  *
- * A struct agent is one server: its identity, its brain, the brain's store, its connection to the manager, one hypervisor
- * driver and its storage. The real agent has one; with --sim a process has hundreds, on one loop. agent.c feeds events to
- * the brain and carries its effects out; connect.c keeps the connection, dispatch.c hands calls to the drivers, channel.c and
- * upload.c move bulk bytes, stats.c samples, facts.c describes the machine.
+ * A struct agent is one server: its identity, its brain, the brain's store, its connection to the manager, one
+ * hypervisor driver and its storage. The real agent has one; with --sim a process has hundreds, on one loop.
+ * agent.c feeds events to the brain and carries its effects out; connect.c keeps the connection, dispatch.c hands
+ * calls to the drivers, channel.c and upload.c move bulk bytes, stats.c samples, facts.c describes the machine.
  *
  * Guests are never touched by our end: the drivers' close() leaves them running.
  */
@@ -34,7 +34,8 @@ struct identity {
     char *ca_path, *certificate_path, *key_path;
 };
 int identity_load(const char *state_dir, struct identity *ret, struct error *e);
-int identity_save(const char *state_dir, const char *manager_url, const char *name, const char *server, const char *key_pem,
+int identity_save(const char *state_dir, const char *manager_url, const char *name, const char *server,
+                  const char *key_pem,
                   const char *certificate_pem, const char *ca_pem, struct error *e);
 void identity_done(struct identity *i);
 /* https://HOST[:PORT], PORT 8443 if it is left out. */

@@ -530,8 +530,8 @@ void ws_pause_reading(struct ws_client *c, bool pause) {
     if (!c->wsi || (c->state != OPEN && c->state != CLOSING))
         return;
     /*
-     * Reading is stopped from the writable callback, never from a receive callback: what libwebsockets has read and not yet
-     * handed over would stay in its buffer, and it then serves that buffer for ever without getting anywhere.
+     * Reading is stopped from the writable callback, never from a receive callback: what libwebsockets has read and
+     * not yet handed over would stay in its buffer, and it then serves that buffer for ever without getting anywhere.
      */
     if (pause) {
         lws_callback_on_writable(c->wsi);
@@ -611,7 +611,8 @@ int ws_context_new(uv_loop_t *loop, struct ws_context **ret) {
     struct lws_context_creation_info info = lws_info();
     info.foreign_loops = (void *[]){loop};
     info.fd_limit_per_thread = fd_limit();
-    info.pt_serv_buf_size = 16384 + 1024; /* more than a TLS record: nothing stays behind in OpenSSL when reading stops */
+    /* More than a TLS record: nothing stays behind in OpenSSL when reading stops. */
+    info.pt_serv_buf_size = 16384 + 1024;
     w->lws = lws_create_context(&info);
     if (!w->lws) {
         free(w);

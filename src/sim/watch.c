@@ -79,7 +79,8 @@ static void two_running_jobs_never_hold_one_object(struct sim *s, const json_t *
     json_array_foreach(json_object_get(job, "shared_locks"), i, lock) {
         const char *object = json_str(lock, "id"), *holder = map_get(&w->holders, object);
         if (holds && holder && !str_eq(holder, id))
-            sim_broken(s, "two running jobs never hold one object", "%s: %s, and %s shares it", str_or(object, ""), holder, id);
+            sim_broken(s, "two running jobs never hold one object", "%s: %s, and %s shares it", str_or(object, ""),
+                       holder, id);
     }
 }
 
