@@ -190,8 +190,8 @@ static void prepare(struct channel *c) {
     else if (str_eq(c->args.type, "upload"))
         upload_open(c, &e);
     else
-        enum console_type type = str_eq(c->args.type, "vnc") ? CONSOLE_VNC : CONSOLE_SERIAL;
-        c->fd = a->config.driver->console(a->hypervisor, c->args.vm, type, &e);
+        c->fd = a->config.driver->console(a->hypervisor, c->args.vm,
+                                          str_eq(c->args.type, "vnc") ? CONSOLE_VNC : CONSOLE_SERIAL, &e);
     if (e.code == ERR_OK)
         return;
     c->refusal = xstrndup(str_or(e.message, error_code_text(e.code)), 120); /* a close frame has 123 bytes for it */
