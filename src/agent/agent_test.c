@@ -6,10 +6,10 @@
 
 #include "os/file.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,9 +24,17 @@ static void urls(void **state) {
         {"https://manager.example:1/", "manager.example", 1}, {"https://[::1]:8443", "::1", 8443},
         {"https://[2001:db8::1]", "2001:db8::1", 8443},
     };
-    static const char *const bad[] = {"", "manager.example", "http://x", "https://", "https://:80", "https://x:",
+    static const char *const bad[] = {"",
+                                      "manager.example",
+                                      "http://x",
+                                      "https://",
+                                      "https://:80",
+                                      "https://x:",
                                       "https://x:0",
-                                      "https://x:65536", "https://x:8443/api", "https://[::1", "https://x:12ab"};
+                                      "https://x:65536",
+                                      "https://x:8443/api",
+                                      "https://[::1",
+                                      "https://x:12ab"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         char *host;
         int port;
@@ -71,8 +79,8 @@ static void sim_options(void **state) {
     int n = 0;
     assert_int_equal(sim_parse("servers=100", &n, NULL), 0);
     assert_int_equal(n, 100);
-    static const char *const bad[] = {"", "servers", "servers=", "servers=0", "servers=-1", "servers=1001", "servers=5x",
-                                      "vms=5"};
+    static const char *const bad[] = {"",           "servers",      "servers=",   "servers=0",
+                                      "servers=-1", "servers=1001", "servers=5x", "vms=5"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_true(sim_parse(bad[i], &n, NULL) < 0);
 }
