@@ -4,15 +4,16 @@
 
 #include "os/log.h"
 
-#define DIAL_MIN_MS 200
-#define DIAL_MAX_MS 5000
-#define DIAL_SLOWLY_MS 60000
+#define DIAL_MIN_MS        200
+#define DIAL_MAX_MS        5000
+#define DIAL_SLOWLY_MS     60000
 #define CONNECT_TIMEOUT_MS 10000
-#define PING_MS 5000
-#define TRIM_SAMPLES 3
-#define MESSAGE_MAX (4U << 20)
+#define PING_MS            5000
+#define TRIM_SAMPLES       3
+#define MESSAGE_MAX        (4U << 20)
 
-/* HTTP_REFUSED: the certificate is not the authority's, or nobody's; a manager restored from a copy may know it again. */
+/* HTTP_REFUSED: the certificate is not the authority's, or nobody's; a manager restored from a copy may know it again.
+ */
 enum { HTTP_REFUSED = 401, CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REPLACED = 4003 };
 
 static void dial(struct agent *a);
@@ -86,12 +87,14 @@ static void log_lost(struct agent *a, int code, const char *reason) {
         log_error("the manager at %s refuses version %s of this agent: %s; trying again each minute", a->identity.host,
                   TARN_VERSION, reason);
     else if (code == CLOSE_UNKNOWN || (code == HTTP_REFUSED && first))
-        log_error("the manager at %s does not know this server (%s): if it was removed, join it again with tarn-agent join "
-                  "--force; its guests go on",
-                  a->identity.host, name);
+        log_error(
+            "the manager at %s does not know this server (%s): if it was removed, join it again with tarn-agent join "
+            "--force; its guests go on",
+            a->identity.host, name);
     else if (code == CLOSE_REPLACED)
-        log_error("another tarn-agent has connected as %s: this one stays away. Does a second one run with a copy of %s?", name,
-                  a->state_dir);
+        log_error(
+            "another tarn-agent has connected as %s: this one stays away. Does a second one run with a copy of %s?",
+            name, a->state_dir);
     else if (first)
         log_warning("no connection to the manager at %s:%d: %s; dialling again, guests go on", a->identity.host,
                     a->identity.port, str_or(reason, "closed"));

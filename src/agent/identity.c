@@ -58,7 +58,8 @@ static int read_identity(const char *state_dir, json_t **ret, struct error *e) {
     int r = dir < 0 ? dir : read_file_at(dir, "agent.json", FILE_MAX, &text, &len);
     if (r == -ENOENT)
         return error_set(e, ERR_NOT_FOUND,
-                         "%s holds no identity: join this server first (tarn-agent join --manager URL --token TOKEN)", state_dir);
+                         "%s holds no identity: join this server first (tarn-agent join --manager URL --token TOKEN)",
+                         state_dir);
     if (r < 0)
         return error_set(e, ERR_IO, "cannot read %s/agent.json: %s", state_dir, strerror(-r));
     return json_parse(text, len, ret, e);
@@ -82,8 +83,8 @@ int identity_load(const char *state_dir, struct identity *ret, struct error *e) 
     return 0;
 }
 
-int identity_save(const char *state_dir, const char *manager_url, const char *name, const char *server, const char *key_pem,
-                  const char *certificate_pem, const char *ca_pem, struct error *e) {
+int identity_save(const char *state_dir, const char *manager_url, const char *name, const char *server,
+                  const char *key_pem, const char *certificate_pem, const char *ca_pem, struct error *e) {
     _cleanup_json_ json_t *j = json_object();
     json_set_str(j, "manager", manager_url);
     json_set_str(j, "name", name);
@@ -95,7 +96,10 @@ int identity_save(const char *state_dir, const char *manager_url, const char *na
     const struct {
         const char *name, *data;
         mode_t mode;
-    } files[] = {{"agent.key", key_pem, 0600}, {"agent.crt", certificate_pem, 0644}, {"ca.crt", ca_pem, 0644}, {"agent.json", text, 0644}};
+    } files[] = {{"agent.key", key_pem, 0600},
+                 {"agent.crt", certificate_pem, 0644},
+                 {"ca.crt", ca_pem, 0644},
+                 {"agent.json", text, 0644}};
     r = dir < 0 ? dir : 0;
     for (size_t i = 0; i < ARRAY_LEN(files) && r == 0; i++)
         r = write_file_at(dir, files[i].name, files[i].data, strlen(files[i].data), files[i].mode);

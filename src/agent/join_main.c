@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define ANSWER_MAX 65536
+#define ANSWER_MAX      65536
 #define FINGERPRINT_LEN 64
 
 struct join {
@@ -40,7 +40,8 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx) {
 static CURL *request(const char *manager, const char *path, struct buf *answer, char *problem) {
     CURL *c = curl_easy_init();
     size_t len = strlen(manager);
-    _cleanup_free_ char *url = xasprintf("%.*s/api/v1%s", (int)(manager[len - 1] == '/' ? len - 1 : len), manager, path);
+    _cleanup_free_ char *url =
+        xasprintf("%.*s/api/v1%s", (int)(manager[len - 1] == '/' ? len - 1 : len), manager, path);
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -69,8 +70,8 @@ static char *pick_certificate(CURL *c, const char *fingerprint) {
         for (const struct curl_slist *s = info->certinfo[i]; s; s = s->next) {
             static const char key[] = "Cert:";
             char has[FINGERPRINT_LEN + 1];
-            if (strncmp(s->data, key, sizeof(key) - 1) == 0 && x509_fingerprint(s->data + sizeof(key) - 1, has, NULL) == 0 &&
-                str_eq(has, fingerprint))
+            if (strncmp(s->data, key, sizeof(key) - 1) == 0 &&
+                x509_fingerprint(s->data + sizeof(key) - 1, has, NULL) == 0 && str_eq(has, fingerprint))
                 return xstrdup(s->data + sizeof(key) - 1);
         }
     }
@@ -93,10 +94,11 @@ static int fetch_ca(const struct join *j, char **ret, struct error *e) {
     }
     if (r != CURLE_OK)
         return unreachable(j, r, problem, e);
-    return error_set(e, ERR_UNAUTHENTICATED,
-                     "the manager at %s does not present an authority with the fingerprint %s: either the token is another "
-                     "manager's, or somebody stands in between",
-                     j->manager, j->fingerprint);
+    return error_set(
+        e, ERR_UNAUTHENTICATED,
+        "the manager at %s does not present an authority with the fingerprint %s: either the token is another "
+        "manager's, or somebody stands in between",
+        j->manager, j->fingerprint);
 }
 
 static int read_ca(const struct join *j, char **ret, struct error *e) {
@@ -118,7 +120,8 @@ static int read_ca(const struct join *j, char **ret, struct error *e) {
 /* ---- the join itself ---- */
 
 static char *join_body(const struct join *j, const char *csr) {
-    struct api_join body = {.token = j->token, .csr = (char *)csr, .name = (char *)j->name, .version = (char *)TARN_VERSION};
+    struct api_join body = {
+        .token = j->token, .csr = (char *)csr, .name = (char *)j->name, .version = (char *)TARN_VERSION};
     _cleanup_json_ json_t *print = api_join_print(&body, API_PRIVATE);
     return json_text(print);
 }
@@ -140,7 +143,8 @@ static int post(const struct join *j, const char *ca, const char *csr, struct ap
     _cleanup_buf_ struct buf answer = {0};
     _cleanup_free_ char *body = join_body(j, csr);
     struct curl_blob blob = {.data = (void *)ca, .len = strlen(ca), .flags = CURL_BLOB_COPY};
-    struct curl_slist *headers = curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
+    struct curl_slist *headers =
+        curl_slist_append(curl_slist_append(NULL, "Content-Type: application/json"), "Expect:");
     CURL *c = request(j->manager, "/join", &answer, problem);
     curl_easy_setopt(c, CURLOPT_CAINFO_BLOB, &blob);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
@@ -152,9 +156,10 @@ static int post(const struct join *j, const char *ca, const char *csr, struct ap
     curl_easy_cleanup(c);
     curl_slist_free_all(headers);
     if (r == CURLE_PEER_FAILED_VERIFICATION)
-        return error_set(e, ERR_UNAUTHENTICATED,
-                         "the manager's certificate does not fit %s: %s. Use a name or address that the manager was started with",
-                         j->manager, problem);
+        return error_set(
+            e, ERR_UNAUTHENTICATED,
+            "the manager's certificate does not fit %s: %s. Use a name or address that the manager was started with",
+            j->manager, problem);
     if (r != CURLE_OK)
         return unreachable(j, r, problem, e);
     return take_answer(&answer, status, ret, e);
@@ -164,7 +169,8 @@ static int check_absent(const struct join *j, struct error *e) {
     _cleanup_free_ char *path = xasprintf("%s/agent.json", j->state);
     if (j->force || access(path, F_OK) != 0)
         return 0;
-    return error_set(e, ERR_EXISTS, "this server has joined already (%s); --force joins it again, with a new identity", path);
+    return error_set(e, ERR_EXISTS, "this server has joined already (%s); --force joins it again, with a new identity",
+                     path);
 }
 
 static int join(struct join *j, struct error *e) {
@@ -199,7 +205,8 @@ static char *default_state(void) {
     if (geteuid() == 0)
         return xstrdup("/var/lib/tarn/agent");
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    return !str_empty(state) ? xasprintf("%s/tarn/agent", state) : xasprintf("%s/.local/state/tarn/agent", str_or(home, "/"));
+    return !str_empty(state) ? xasprintf("%s/tarn/agent", state)
+                             : xasprintf("%s/.local/state/tarn/agent", str_or(home, "/"));
 }
 
 static bool is_fingerprint(const char *s) {
@@ -218,12 +225,14 @@ static void split_token(struct join *j) {
 
 static int check_options(struct join *j, struct error *e) {
     if (!j->manager || !j->token)
-        return error_set(e, ERR_INVALID, "give --manager https://HOST:PORT and --token TOKEN (from: tarn server token NAME)");
+        return error_set(e, ERR_INVALID,
+                         "give --manager https://HOST:PORT and --token TOKEN (from: tarn server token NAME)");
     split_token(j);
     if (!j->fingerprint && !j->ca_file)
-        return error_set(e, ERR_INVALID,
-                         "the token carries no fingerprint of the manager's authority: give it with --ca-fingerprint, or the "
-                         "authority's certificate with --ca FILE");
+        return error_set(
+            e, ERR_INVALID,
+            "the token carries no fingerprint of the manager's authority: give it with --ca-fingerprint, or the "
+            "authority's certificate with --ca FILE");
     if (j->fingerprint && !is_fingerprint(j->fingerprint))
         return error_set(e, ERR_INVALID, "--ca-fingerprint takes 64 lower-case hex digits (SHA-256)");
     return 0;
@@ -251,11 +260,17 @@ static char *read_token(const char *path) {
 
 static int parse(int argc, char **argv, struct join *j) {
     static const struct option longs[] = {
-        {"manager", required_argument, NULL, 'm'}, {"token", required_argument, NULL, 't'},
-        {"name", required_argument, NULL, 'n'},    {"state-dir", required_argument, NULL, 's'},
-        {"ca", required_argument, NULL, 'c'},      {"ca-fingerprint", required_argument, NULL, 'f'},
-        {"quiet", no_argument, NULL, 'q'},         {"force", no_argument, NULL, 'F'},
-        {"token-file", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'}, {0},
+        {"manager", required_argument, NULL, 'm'},
+        {"token", required_argument, NULL, 't'},
+        {"name", required_argument, NULL, 'n'},
+        {"state-dir", required_argument, NULL, 's'},
+        {"ca", required_argument, NULL, 'c'},
+        {"ca-fingerprint", required_argument, NULL, 'f'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"force", no_argument, NULL, 'F'},
+        {"token-file", required_argument, NULL, 'T'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "h", longs, NULL)) >= 0) {

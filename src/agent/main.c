@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tarn-agent: options, the loop, signals. Joining is a program of its own (join_main.c): what it needs is not kept loaded. */
+/* tarn-agent: options, the loop, signals. Joining is a program of its own (join_main.c): what it needs is not kept
+ * loaded. */
 #include "agent/agent.h"
 #include "agent/hypervisor/sim.h"
 #include "agent/sim.h"
@@ -208,11 +209,16 @@ int main(int argc, char **argv) {
         return sim_exec_join(argc - 1, argv + 1);
     bool word = argc > 1 && str_eq(argv[1], "run");
     static const struct option longs[] = {
-        {"state-dir", required_argument, NULL, 's'},       {"guest-user", required_argument, NULL, 'u'},
-        {"sim", required_argument, NULL, 'S'},         {"sim-latency", required_argument, NULL, 'L'},
-        {"manager", required_argument, NULL, 'm'},     {"token", required_argument, NULL, 't'},
-        {"log-level", required_argument, NULL, 'l'},   {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},              {0},
+        {"state-dir", required_argument, NULL, 's'},
+        {"guest-user", required_argument, NULL, 'u'},
+        {"sim", required_argument, NULL, 'S'},
+        {"sim-latency", required_argument, NULL, 'L'},
+        {"manager", required_argument, NULL, 'm'},
+        {"token", required_argument, NULL, 't'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     struct options o = {.sim_latency = 20};
     int c, level;

@@ -51,7 +51,8 @@ int sim_join(const char *state_dir, const char *name, const char *manager, const
     if (!manager || !token)
         return error_set(e, ERR_INVALID, "%s has not joined: give --manager and --token", name);
     _cleanup_free_ char *program = join_program();
-    const char *argv[] = {"tarn-agent-join", "--manager", manager, "--name", name, "--state-dir", state_dir, "--quiet", NULL};
+    const char *argv[] = {"tarn-agent-join", "--manager", manager,   "--name", name,
+                          "--state-dir",     state_dir,   "--quiet", NULL};
     setenv("TARN_JOIN_TOKEN", token, 1); /* not on a command line, which others can read */
     pid_t pid;
     int status = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The storage of a simulated server: every call succeeds after the latency, with sizes as a real one would have them. */
+/* The storage of a simulated server: every call succeeds after the latency, with sizes as a real one would have them.
+ */
 #include "agent/agent.h"
 #include "agent/delay.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gives back what only the start needed: most of the agent's resident memory is code of libcrypto and others that read
- * configuration, negotiated TLS or opened the store, once. Code and constants are mapped from files and never written, so
- * their pages can be dropped; what is needed again is mapped again from the page cache.
+ * configuration, negotiated TLS or opened the store, once. Code and constants are mapped from files and never written,
+ * so their pages can be dropped; what is needed again is mapped again from the page cache.
  */
 #include "agent/agent.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An upload's bytes: collected into pieces, written and flushed one after the other in libuv's thread pool, so that a slow
- * disk never stops the loop. What is told as received has been flushed.
+ * An upload's bytes: collected into pieces, written and flushed one after the other in libuv's thread pool, so that a
+ * slow disk never stops the loop. What is told as received has been flushed.
  */
 #include "agent/channel.h"
 
@@ -66,7 +66,8 @@ int upload_open(struct channel *c, struct error *e) {
             return fd;
         if (c->args.offset > received) {
             storage_upload_done(a->storage, c->args.repository, c->args.upload, fd);
-            return error_set(e, ERR_INVALID, "only %lld bytes have arrived until now: go on from there", (long long)received);
+            return error_set(e, ERR_INVALID, "only %lld bytes have arrived until now: go on from there",
+                             (long long)received);
         }
     }
     struct upload *u = xcalloc(1, sizeof(*u));

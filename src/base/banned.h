@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Included in front of every translation unit by the build. Functions that know no length, or that hand a string to a shell,
- * become compile errors that say what to use. The headers that declare them come first, so that only uses are hit.
+ * Included in front of every translation unit by the build. Functions that know no length, or that hand a string to a
+ * shell, become compile errors that say what to use. The headers that declare them come first, so that only uses are
+ * hit.
  */
 #pragma once
 
@@ -27,18 +28,18 @@
 #undef popen
 #undef alloca
 
-#define strcpy(...) BANNED(strcpy, use_snprintf_or_xstrdup)
-#define strcat(...) BANNED(strcat, use_buf)
-#define strncpy(...) BANNED(strncpy, use_snprintf) /* leaves no NUL behind */
-#define strncat(...) BANNED(strncat, use_buf)
-#define sprintf(...) BANNED(sprintf, use_snprintf_or_xasprintf)
+#define strcpy(...)   BANNED(strcpy, use_snprintf_or_xstrdup)
+#define strcat(...)   BANNED(strcat, use_buf)
+#define strncpy(...)  BANNED(strncpy, use_snprintf) /* leaves no NUL behind */
+#define strncat(...)  BANNED(strncat, use_buf)
+#define sprintf(...)  BANNED(sprintf, use_snprintf_or_xasprintf)
 #define vsprintf(...) BANNED(vsprintf, use_vsnprintf_or_xvasprintf)
-#define gets(...) BANNED(gets, use_fgets)
-#define strtok(...) BANNED(strtok, use_strtok_r)
-#define tmpnam(...) BANNED(tmpnam, use_mkstemp)
-#define mktemp(...) BANNED(mktemp, use_mkstemp)
-#define system(...) BANNED(system, use_child_spawn)
-#define popen(...) BANNED(popen, use_child_spawn)
-#define alloca(...) BANNED(alloca, use_xmalloc)
+#define gets(...)     BANNED(gets, use_fgets)
+#define strtok(...)   BANNED(strtok, use_strtok_r)
+#define tmpnam(...)   BANNED(tmpnam, use_mkstemp)
+#define mktemp(...)   BANNED(mktemp, use_mkstemp)
+#define system(...)   BANNED(system, use_child_spawn)
+#define popen(...)    BANNED(popen, use_child_spawn)
+#define alloca(...)   BANNED(alloca, use_xmalloc)
 
 #endif

@@ -22,8 +22,8 @@ bool uuid_valid(const char *s); /* lower-case canonical form */
 #define NAME_MAX_BYTES 128
 /*
  * A name: 1 to 128 bytes of valid UTF-8, letters of any script, digits, and . _ - and single spaces inside; begins and
- * ends with a letter or digit; no control characters, no / \ < > & quotes, no "..", not the form of a UUID. NULL if it is
- * good, else what is wrong, as the rest of a sentence ("is longer than 128 bytes").
+ * ends with a letter or digit; no control characters, no / \ < > & quotes, no "..", not the form of a UUID. NULL if it
+ * is good, else what is wrong, as the rest of a sentence ("is longer than 128 bytes").
  */
 const char *name_problem(const char *s);
 /* An absolute path without "." or ".." components or control characters; NULL if it is good. */

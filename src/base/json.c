@@ -31,7 +31,8 @@ int json_parse(const char *text, size_t len, json_t **ret, struct error *e) {
     json_error_t je;
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
     if (!j)
-        return error_set(e, ERR_INVALID, "this is not valid JSON: %s (line %d, column %d)", je.text, je.line, je.column);
+        return error_set(e, ERR_INVALID, "this is not valid JSON: %s (line %d, column %d)", je.text, je.line,
+                         je.column);
     *ret = j;
     return 0;
 }

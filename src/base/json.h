@@ -15,8 +15,9 @@ static inline void json_unrefp(json_t **j) { json_decref(*j); }
 #define _cleanup_json_ __attribute__((cleanup(json_unrefp)))
 
 /*
- * Parses len bytes of UTF-8. Refuses, with an error that says where: trailing bytes, duplicate keys, nesting deeper than
- * JSON_MAX_DEPTH (found before jansson recurses), NUL in strings, numbers out of range. The result is the caller's.
+ * Parses len bytes of UTF-8. Refuses, with an error that says where: trailing bytes, duplicate keys, nesting deeper
+ * than JSON_MAX_DEPTH (found before jansson recurses), NUL in strings, numbers out of range. The result is the
+ * caller's.
  */
 int json_parse(const char *text, size_t len, json_t **ret, struct error *e);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Servers' connections and what their agents say. An agent is ready once its report has been taken in: only then are the
- * calls of running jobs sent (again), so that a call never overtakes what the server has to say of the world.
+ * Servers' connections and what their agents say. An agent is ready once its report has been taken in: only then are
+ * the calls of running jobs sent (again), so that a call never overtakes what the server has to say of the world.
  */
 #include "core/core_int.h"
 
@@ -57,8 +57,10 @@ int core_need_agent(struct core *c, const char *server, struct error *e) {
     if (!s)
         return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
     if (!core_agent_is_connected(c, s->id))
-        return error_set(e, ERR_UNAVAILABLE, "server \"%s\" is not connected: check that tarn-agent runs there and reaches "
-                                             "the manager", s->name);
+        return error_set(e, ERR_UNAVAILABLE,
+                         "server \"%s\" is not connected: check that tarn-agent runs there and reaches "
+                         "the manager",
+                         s->name);
     return 0;
 }
 
@@ -79,8 +81,8 @@ static void vms_unknown(struct core *c, const struct api_server *s) {
         const struct api_vm *vm = t->sorted[i]->v->data;
         if (!str_eq(vm->server, s->id) || jobs_hold(c, vm->id))
             continue;
-        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED || vm->state == API_VM_STATE_STARTING ||
-            vm->state == API_VM_STATE_STOPPING)
+        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+            vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING)
             core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, reason);
     }
 }
@@ -176,8 +178,10 @@ void core_agents_tick(struct core *c) {
 /* ---- what agents say ---- */
 
 static const char *const state_words[] = {
-    [API_VM_STATE_STOPPED] = "stopped",     [API_VM_STATE_RUNNING] = "runs",
-    [API_VM_STATE_SUSPENDED] = "is suspended", [API_VM_STATE_CRASHED] = "crashed",
+    [API_VM_STATE_STOPPED] = "stopped",
+    [API_VM_STATE_RUNNING] = "runs",
+    [API_VM_STATE_SUSPENDED] = "is suspended",
+    [API_VM_STATE_CRASHED] = "crashed",
 };
 
 static void hold_report(struct core *c, const struct api_guest_report *g) {
@@ -214,11 +218,12 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
         str_set(&v->started, g->started);
     if (old->state != g->state || restarted) {
         const char *word = g->state < ARRAY_LEN(state_words) && state_words[g->state] ? state_words[g->state]
-                                                                                     : api_vm_state_text(g->state);
-        _cleanup_free_ char *actor = xasprintf("server:%s", s->name), *code = xasprintf("vm.%s", api_vm_state_text(g->state));
-        core_event(c, g->state == API_VM_STATE_CRASHED ? API_SEVERITY_ERROR : API_SEVERITY_INFO, actor, code, API_KIND_VM,
-                   v->id, v->name, NULL, "Virtual machine %s %s%s%s", v->name, word, str_empty(g->reason) ? "" : ": ",
-                   g->reason);
+                                                                                      : api_vm_state_text(g->state);
+        _cleanup_free_ char *actor = xasprintf("server:%s", s->name),
+                            *code = xasprintf("vm.%s", api_vm_state_text(g->state));
+        core_event(c, g->state == API_VM_STATE_CRASHED ? API_SEVERITY_ERROR : API_SEVERITY_INFO, actor, code,
+                   API_KIND_VM, v->id, v->name, NULL, "Virtual machine %s %s%s%s", v->name, word,
+                   str_empty(g->reason) ? "" : ": ", g->reason);
     }
     core_put(c, API_KIND_VM, v);
 }
@@ -237,7 +242,9 @@ static void apply_repository(struct core *c, const char *server, const struct ap
     if (!old || !str_eq(old->server, server))
         return;
     bool settled = old->state == API_OBJECT_STATE_READY || old->state == API_OBJECT_STATE_UNAVAILABLE;
-    enum api_object_state state = !settled ? old->state : r->usable ? API_OBJECT_STATE_READY : API_OBJECT_STATE_UNAVAILABLE;
+    enum api_object_state state = !settled    ? old->state
+                                  : r->usable ? API_OBJECT_STATE_READY
+                                              : API_OBJECT_STATE_UNAVAILABLE;
     if (state == old->state && r->capacity == old->capacity && r->free == old->free)
         return;
     struct api_repository *n = CORE_COPY(repository, REPOSITORY, old);
@@ -248,9 +255,10 @@ static void apply_repository(struct core *c, const char *server, const struct ap
         core_put_volatile(c, API_KIND_REPOSITORY, n);
         return;
     }
-    core_event(c, r->usable ? API_SEVERITY_INFO : API_SEVERITY_ERROR, "tarn", r->usable ? "repository.ready" : "repository.unavailable",
-               API_KIND_REPOSITORY, n->id, n->name, NULL, "Storage repository %s is %s%s%s", n->name,
-               r->usable ? "usable again" : "not usable", str_empty(r->reason) ? "" : ": ", r->reason);
+    core_event(c, r->usable ? API_SEVERITY_INFO : API_SEVERITY_ERROR, "tarn",
+               r->usable ? "repository.ready" : "repository.unavailable", API_KIND_REPOSITORY, n->id, n->name, NULL,
+               "Storage repository %s is %s%s%s", n->name, r->usable ? "usable again" : "not usable",
+               str_empty(r->reason) ? "" : ": ", r->reason);
     core_put(c, API_KIND_REPOSITORY, n);
 }
 
@@ -301,8 +309,9 @@ static void stop_unreported(struct core *c, const char *server, const struct api
         const struct api_vm *vm = t->sorted[i]->v->data;
         if (!str_eq(vm->server, server) || map_get(&known, vm->id) || jobs_hold(c, vm->id))
             continue;
-        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED || vm->state == API_VM_STATE_UNKNOWN ||
-            vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING) {
+        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+            vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||
+            vm->state == API_VM_STATE_STOPPING) {
             core_event(c, API_SEVERITY_WARNING, "tarn", "vm.stopped", API_KIND_VM, vm->id, vm->name, NULL,
                        "Virtual machine %s does not run: its server does not know it", vm->name);
             core_set_vm_state(c, vm->id, API_VM_STATE_STOPPED, "its server did not know it");
@@ -314,7 +323,8 @@ static void stop_unreported(struct core *c, const char *server, const struct api
 static void forget_answers(struct core *c, const char *server, const char *op_id) {
     _cleanup_free_ char *job = xstrndup(op_id, strcspn(op_id, "/"));
     if (!jobs_active(c, job)) {
-        json_t *m = json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", job), "op", "op.forget", "args", "job", job);
+        json_t *m = json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", job), "op", "op.forget", "args",
+                              "job", job);
         core_send(c, server, m);
     }
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transactions. Everything that one event changes becomes one batch; what tells others about it waits in the transaction
- * until that batch, and all before it, is durable. Until then every change remembers the version that it replaced, so that
- * a failed commit takes the inventory back to exactly what the store has.
+ * Transactions. Everything that one event changes becomes one batch; what tells others about it waits in the
+ * transaction until that batch, and all before it, is durable. Until then every change remembers the version that it
+ * replaced, so that a failed commit takes the inventory back to exactly what the store has.
  *
- * After a failure the core is read-only: changes are refused, agents' messages dropped (they will say it again), and a tick
- * tries a small commit each second. When it succeeds, agents are made to reconnect and report, and jobs go on as after a
- * restart: recovery from a full disk and recovery from a crash are one path.
+ * After a failure the core is read-only: changes are refused, agents' messages dropped (they will say it again), and a
+ * tick tries a small commit each second. When it succeeds, agents are made to reconnect and report, and jobs go on as
+ * after a restart: recovery from a full disk and recovery from a crash are one path.
  */
 #include "core/core_int.h"
 
@@ -46,7 +46,8 @@ struct core_effect *core_next_effect(struct core *c) {
 
 const char *core_now(const struct core *c, char buf[static TIME_TEXT_MAX]) { return time_format(c->wall_ms, buf); }
 
-/* UUIDv7 with a counter in rand_a (RFC 9562, 6.2 method 1): ids of one manager sort in the order in which they were made. */
+/* UUIDv7 with a counter in rand_a (RFC 9562, 6.2 method 1): ids of one manager sort in the order in which they were
+ * made. */
 void core_new_id(struct core *c, char ret[static UUID_LEN + 1]) {
     if (c->wall_ms > c->last_id_ms) {
         c->last_id_ms = c->wall_ms;
@@ -86,8 +87,8 @@ static void move_effects(struct list *from, struct list *to) {
 }
 
 /*
- * Effects of a transaction without changes: what tells of something not yet durable waits with it, the rest goes at once.
- * What is sent to an agent waits for everything under way: a call that is sent again may not be durable yet.
+ * Effects of a transaction without changes: what tells of something not yet durable waits with it, the rest goes at
+ * once. What is sent to an agent waits for everything under way: a call that is sent again may not be durable yet.
  */
 static void release_unchanged(struct core *c, struct txn *t) {
     struct core_effect *e, *tmp;
@@ -208,7 +209,8 @@ void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
         free(data);
         return;
     }
-    /* A version that a pending transaction would go back to is in its undo list, not here: replacing this one is safe. */
+    /* A version that a pending transaction would go back to is in its undo list, not here: replacing this one is safe.
+     */
     version_free(kind, object_swap(c, o, version_new(kind, data), o->revision));
     core_publish(c, "put", kind, o->id, o->v->text, o->revision);
     /* What else this version tells may not be durable yet. */
@@ -267,7 +269,8 @@ void core_drop(struct core *c, const char *server) {
     list_append(&c->effects, &e->link);
 }
 
-void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text, int64_t revision) {
+void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text,
+                  int64_t revision) {
     struct core_effect *e = effect_new(CORE_PUBLISH);
     struct buf b = {0};
     buf_addf(&b, "{\"type\":\"%s\",\"revision\":%lld,\"kind\":\"%s\",\"id\":\"%s\"", type, (long long)revision,
@@ -317,11 +320,14 @@ static void withdraw_commits(struct core *c) {
 static void all_failed(struct core *c, int result) {
     _cleanup_error_ struct error error = ERROR_INIT;
     if (result == -ENOSPC)
-        error_set(&error, ERR_NO_SPACE, "the manager's store is on a full disk; nothing was changed. Free some space there, "
-                                        "Tarn goes on by itself");
+        error_set(&error, ERR_NO_SPACE,
+                  "the manager's store is on a full disk; nothing was changed. Free some space there, "
+                  "Tarn goes on by itself");
     else
-        error_set(&error, ERR_READ_ONLY, "the manager's store cannot be written (%s); nothing was changed. Tarn tries again "
-                                         "each second", result == -EROFS ? "it is read-only" : "input/output error");
+        error_set(&error, ERR_READ_ONLY,
+                  "the manager's store cannot be written (%s); nothing was changed. Tarn tries again "
+                  "each second",
+                  result == -EROFS ? "it is read-only" : "input/output error");
     struct txn *t, *tmp, **all = NULL;
     size_t n = 0;
     for (t = list_entry(c->pending.prev, struct txn, link); &t->link != &c->pending;

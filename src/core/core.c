@@ -44,8 +44,11 @@ int core_load(struct core *c, const char *key, const char *value, size_t len, st
     _cleanup_free_ char *word = xstrndup(key, slash ? (size_t)(slash - key) : strlen(key));
     int kind = api_kind_from_text(word);
     if (kind < 0)
-        return str_eq(word, "meta") ? 0 : error_set(e, ERR_VERSION, "the store holds \"%s\", which this version does not know; "
-                                                    "it was written by a newer Tarn: upgrade tarn-manager", key);
+        return str_eq(word, "meta") ? 0
+                                    : error_set(e, ERR_VERSION,
+                                                "the store holds \"%s\", which this version does not know; "
+                                                "it was written by a newer Tarn: upgrade tarn-manager",
+                                                key);
     _cleanup_json_ json_t *j = NULL;
     int r = json_parse(value, len, &j, e);
     if (r < 0)
@@ -130,8 +133,9 @@ void core_request(struct core *c, const struct core_request *r) {
     else if (!c->handlers[r->op])
         result = error_set(&e, ERR_INTERNAL, "the operation %s is not the core's", op->name);
     else if (c->read_only && !is_read(op))
-        result = error_set(&e, ERR_READ_ONLY, "the manager's store takes no changes now; Tarn tries again each second. See "
-                                              "the manager's log for the reason");
+        result = error_set(&e, ERR_READ_ONLY,
+                           "the manager's store takes no changes now; Tarn tries again each second. See "
+                           "the manager's log for the reason");
     if (result < 0) {
         core_reply_error(c, r->id, &e);
         return;
@@ -159,15 +163,18 @@ int core_check_if_match(const struct core_request *r, const struct object *o, st
     char *end;
     long long want = strtoll(r->if_match, &end, 10);
     if (*end || want != o->revision)
-        return error_set(e, ERR_STALE, "\"%s\" has been changed meanwhile (its revision is %lld): read it again and repeat the "
-                                       "change", object_name(o), (long long)o->revision);
+        return error_set(e, ERR_STALE,
+                         "\"%s\" has been changed meanwhile (its revision is %lld): read it again and repeat the "
+                         "change",
+                         object_name(o), (long long)o->revision);
     return 0;
 }
 
 int core_check_name_free(struct core *c, enum api_kind kind, const char *name, const char *except_id, struct error *e) {
     const struct object *o = core_find(c, kind, name);
     if (o && !str_eq(o->id, except_id))
-        return error_set_field(e, ERR_EXISTS, "name", "there is a %s with the name \"%s\" already", kind_word(kind), name);
+        return error_set_field(e, ERR_EXISTS, "name", "there is a %s with the name \"%s\" already", kind_word(kind),
+                               name);
     return 0;
 }
 
@@ -181,7 +188,8 @@ static int resolve_ref(void *ctx, const char *kind, char **value, const char *fi
     int k = api_kind_from_text(kind);
     const struct object *o = k >= 0 ? core_find(x->c, (enum api_kind)k, *value) : NULL;
     if (!o)
-        return error_set_field(x->e, ERR_NOT_FOUND, field, "there is no %s \"%.*s\"", kind_word((enum api_kind)k), 128, *value);
+        return error_set_field(x->e, ERR_NOT_FOUND, field, "there is no %s \"%.*s\"", kind_word((enum api_kind)k), 128,
+                               *value);
     str_set(value, o->id);
     return 0;
 }
@@ -215,7 +223,8 @@ struct api_repository *core_pick_repository(struct core *c, const char *id_or_na
         only = r;
     }
     if (!only)
-        error_set_field(e, ERR_CONFLICT, "repository", "there is no storage repository that is ready: create one first");
+        error_set_field(e, ERR_CONFLICT, "repository",
+                        "there is no storage repository that is ready: create one first");
     return only;
 }
 

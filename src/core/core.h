@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The manager's decisions. Pure: no system call, no clock, no randomness. The shell (src/manager, src/sim) feeds events in
- * and carries effects out:
+ * The manager's decisions. Pure: no system call, no clock, no randomness. The shell (src/manager, src/sim) feeds events
+ * in and carries effects out:
  *
  *     events in                                   effects out (core_next_effect)
  *     core_load*, core_start                      COMMIT   make this batch durable, then call core_stored(seq)
@@ -12,11 +12,12 @@
  *                                                 DROP     close that server's connection
  *
  * Write ahead: the inventory in memory changes at once, but an effect that tells anybody about a change (REPLY, SEND,
- * PUBLISH) comes out only when the batch that records it, and every batch before it, is durable. When a commit fails the
- * inventory goes back to what is durable, the requests waiting for it are refused with read-only, and core_tick() tries
- * again until the store takes changes; running jobs then go on exactly as after a restart.
+ * PUBLISH) comes out only when the batch that records it, and every batch before it, is durable. When a commit fails
+ * the inventory goes back to what is durable, the requests waiting for it are refused with read-only, and core_tick()
+ * tries again until the store takes changes; running jobs then go on exactly as after a restart.
  *
- * One core is used by one thread. core_set_time() is called before every event. Strings given in are borrowed for the call.
+ * One core is used by one thread. core_set_time() is called before every event. Strings given in are borrowed for the
+ * call.
  */
 #pragma once
 
@@ -64,11 +65,12 @@ struct core_request {
 /* Exactly one REPLY (or HISTORY) follows, at once or when the change is durable. The permission is checked here. */
 void core_request(struct core *c, const struct core_request *r);
 
-/* Tokens and joins: the shell makes the secret, hashes it, and wraps the REPLY, whose body is the Token or the Server. */
+/* Tokens and joins: the shell makes the secret, hashes it, and wraps the REPLY, whose body is the Token or the Server.
+ */
 void core_token_add(struct core *c, uint64_t request, const char *actor, const struct api_token *t);
 void core_token_remove(struct core *c, uint64_t request, const char *actor, const char *id);
-/* Consumes one use of the join token whose hash is given, and adds the server (or gives a known name a new certificate if
-   the server is offline and the token was made for it). */
+/* Consumes one use of the join token whose hash is given, and adds the server (or gives a known name a new certificate
+   if the server is offline and the token was made for it). */
 void core_server_join(struct core *c, uint64_t request, const char *token_hash, const char *name, const char *version,
                       const char *certificate_sha256);
 
@@ -78,8 +80,8 @@ void core_agent_disconnected(struct core *c, const char *server, const char *why
 /* One text frame, parsed, other than stats (which never come here). Anything malformed is dropped and counted. */
 void core_agent_message(struct core *c, const char *server, const json_t *message);
 
-/* The commit numbered seq, in order, is durable (0) or failed (negative errno). After a failure every later commit that was
-   already handed out must be reported failed too, without being tried. */
+/* The commit numbered seq, in order, is durable (0) or failed (negative errno). After a failure every later commit that
+   was already handed out must be reported failed too, without being tried. */
 void core_stored(struct core *c, uint64_t seq, int result);
 
 /* Writes an event for something that happened in the shell (a refused sign-in, say). */
@@ -95,26 +97,27 @@ enum core_effect_kind { CORE_COMMIT, CORE_REPLY, CORE_SEND, CORE_PUBLISH, CORE_H
 struct core_effect {
     struct list link;
     enum core_effect_kind kind;
-    uint64_t seq;        /* COMMIT */
-    struct batch *batch; /* COMMIT; TAKE_PTR it or it is freed with the effect */
-    uint64_t request;    /* REPLY, HISTORY */
-    int status;          /* REPLY: HTTP status */
-    int64_t revision;    /* REPLY: the ETag, 0 for none; PUBLISH */
-    char *text;          /* REPLY: body (JSON) or NULL; SEND: frame; PUBLISH: the StreamMessage as JSON */
-    char *server;        /* SEND, DROP */
+    uint64_t seq;            /* COMMIT */
+    struct batch *batch;     /* COMMIT; TAKE_PTR it or it is freed with the effect */
+    uint64_t request;        /* REPLY, HISTORY */
+    int status;              /* REPLY: HTTP status */
+    int64_t revision;        /* REPLY: the ETag, 0 for none; PUBLISH */
+    char *text;              /* REPLY: body (JSON) or NULL; SEND: frame; PUBLISH: the StreamMessage as JSON */
+    char *server;            /* SEND, DROP */
     const char *object_kind; /* PUBLISH, HISTORY: "vm", …; static */
-    char *object_id;     /* PUBLISH; HISTORY: answer with just this object (or ERR_NOT_FOUND), not with a list */
-    char *before;        /* HISTORY: items with a key below KIND/before, or NULL for the newest */
-    char *filter;        /* HISTORY: as in the request; NULL if none */
-    int64_t limit;       /* HISTORY */
-    char *fields;        /* HISTORY */
-    char *items;         /* HISTORY: JSON array text of those from memory that go first; before starts after them */
+    char *object_id;         /* PUBLISH; HISTORY: answer with just this object (or ERR_NOT_FOUND), not with a list */
+    char *before;            /* HISTORY: items with a key below KIND/before, or NULL for the newest */
+    char *filter;            /* HISTORY: as in the request; NULL if none */
+    int64_t limit;           /* HISTORY */
+    char *fields;            /* HISTORY */
+    char *items;             /* HISTORY: JSON array text of those from memory that go first; before starts after them */
 };
 /* The next effect to carry out, in order, or NULL. The caller frees it. */
 struct core_effect *core_next_effect(struct core *c);
 void core_effect_free(struct core_effect *e);
 
-/* Whether a stored object's public JSON passes the filter text, and the public JSON with the fields chosen: for HISTORY. */
+/* Whether a stored object's public JSON passes the filter text, and the public JSON with the fields chosen: for
+ * HISTORY. */
 int core_filter_match(const char *filter, const json_t *object, struct error *e);
 json_t *core_select_fields(const char *fields, json_t *object /* stolen */);
 

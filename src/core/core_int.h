@@ -12,8 +12,8 @@
  *     op_*.c        the operations of the API
  *     core.c        construction, requests, ticks
  *
- * All changes of the inventory go through core_put() and core_remove() inside the transaction of the event that is being
- * handled. An object's data is immutable: to change it, copy the struct, change the copy, put it.
+ * All changes of the inventory go through core_put() and core_remove() inside the transaction of the event that is
+ * being handled. An object's data is immutable: to change it, copy the struct, change the copy, put it.
  */
 #pragma once
 
@@ -36,17 +36,17 @@ struct object {
     char *id;          /* owned */
     struct version *v; /* NULL: deleted, kept only until the commit is durable */
     int64_t revision;
-    uint64_t dirty;    /* the last commit that touched it */
-    bool doomed;       /* never became durable; about to be freed */
+    uint64_t dirty; /* the last commit that touched it */
+    bool doomed;    /* never became durable; about to be freed */
 };
 
 struct table {
-    struct map by_id;        /* struct object * */
-    struct map by_name;      /* struct object *; kinds with unique names */
-    struct object **sorted;  /* by name, or by id for kinds without one */
+    struct map by_id;       /* struct object * */
+    struct map by_name;     /* struct object *; kinds with unique names */
+    struct object **sorted; /* by name, or by id for kinds without one */
     size_t n, cap;
-    bool unsorted;           /* while loading */
-    uint64_t dirty;          /* the last commit that touched any of them */
+    bool unsorted;  /* while loading */
+    uint64_t dirty; /* the last commit that touched any of them */
 };
 
 struct undo {
@@ -75,10 +75,10 @@ struct agent {
 /* What is known of a job beyond its record. */
 struct job_run {
     char *id;
-    struct list link;   /* core.jobs, in order of creation */
-    uint64_t request;   /* answered when it ends; 0: none */
-    int64_t retry_at;   /* mono_ms; 0: none */
-    int percent;        /* of the step under way */
+    struct list link; /* core.jobs, in order of creation */
+    uint64_t request; /* answered when it ends; 0: none */
+    int64_t retry_at; /* mono_ms; 0: none */
+    int percent;      /* of the step under way */
 };
 
 typedef int core_handler(struct core *c, const struct core_request *r, struct error *e);
@@ -115,8 +115,8 @@ struct core {
 /* ---- inventory.c ---- */
 
 struct object *core_find(const struct core *c, enum api_kind kind, const char *id_or_name); /* live ones only */
-void *core_data(const struct core *c, enum api_kind kind, const char *id_or_name);           /* its data or NULL */
-const char *object_name(const struct object *o);                                             /* its id if it has no name */
+void *core_data(const struct core *c, enum api_kind kind, const char *id_or_name);          /* its data or NULL */
+const char *object_name(const struct object *o); /* its id if it has no name */
 void table_insert(struct core *c, struct object *o);
 void table_sort(struct table *t, enum api_kind kind);
 size_t table_lower_bound(const struct table *t, enum api_kind kind, const char *key);
@@ -149,10 +149,12 @@ void core_new_id(struct core *c, char ret[static UUID_LEN + 1]);
 const char *core_now(const struct core *c, char buf[static TIME_TEXT_MAX]);
 
 /* Effects of the open transaction. after: the reply also waits for that commit (what it read was not durable yet). */
-void core_reply(struct core *c, uint64_t request, int status, char *text /* stolen */, int64_t revision, uint64_t after);
+void core_reply(struct core *c, uint64_t request, int status, char *text /* stolen */, int64_t revision,
+                uint64_t after);
 void core_reply_error(struct core *c, uint64_t request, const struct error *e);
 void core_send(struct core *c, const char *server, json_t *message /* stolen */);
-void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text, int64_t revision);
+void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text,
+                  int64_t revision);
 void core_drop(struct core *c, const char *server);
 struct core_effect *effect_new(enum core_effect_kind kind);
 void core_commit_tick(struct core *c);
@@ -188,7 +190,7 @@ void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, 
 
 /* ---- lock.c ---- */
 
-void locks_add(struct core *c, const struct api_job *j);    /* at the end of the queues */
+void locks_add(struct core *c, const struct api_job *j); /* at the end of the queues */
 void locks_remove(struct core *c, const struct api_job *j);
 bool locks_held(const struct core *c, const struct api_job *j, char ***ret_waiting, size_t *ret_n); /* may it run? */
 const char *locks_holder(const struct core *c, const char *object);
@@ -198,11 +200,11 @@ void locks_done(struct core *c);
 
 struct job_ctx {
     struct core *c;
-    struct api_job *job;   /* the copy being changed; put by the engine */
+    struct api_job *job; /* the copy being changed; put by the engine */
     struct job_run *run;
-    int64_t param;         /* of the step */
+    int64_t param; /* of the step */
     bool undo;
-    bool called;           /* a call was made */
+    bool called; /* a call was made */
 };
 
 enum { STEP_DONE = 0, STEP_WAIT = 1 };
@@ -211,10 +213,11 @@ struct job_step_def {
     const char *name;
     unsigned weight;
     bool forward; /* past the point of no return: retried until it succeeds, not undone */
-    int (*run)(struct job_ctx *x, struct error *e);                          /* STEP_DONE, STEP_WAIT or an error */
-    int (*done)(struct job_ctx *x, const json_t *result, struct error *e);   /* the call's answer; NULL: nothing to do */
-    int (*undo)(struct job_ctx *x, struct error *e);                         /* NULL: nothing to undo */
-    int (*undone)(struct job_ctx *x, const json_t *result, struct error *e); /* the undo's answer; NULL: nothing to do */
+    int (*run)(struct job_ctx *x, struct error *e);                        /* STEP_DONE, STEP_WAIT or an error */
+    int (*done)(struct job_ctx *x, const json_t *result, struct error *e); /* the call's answer; NULL: nothing to do */
+    int (*undo)(struct job_ctx *x, struct error *e);                       /* NULL: nothing to undo */
+    int (*undone)(struct job_ctx *x, const json_t *result,
+                  struct error *e); /* the undo's answer; NULL: nothing to do */
     bool moot; /* an undo refused with ERR_CONFLICT is done: what it would take back is no longer so */
 };
 
@@ -252,7 +255,7 @@ void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const ch
                  const char *detail);
 const struct job_kind *job_kind_by_name(const char *name);
 
-void jobs_start(struct core *c);    /* after loading, and after the store's recovery: rebuild, go on */
+void jobs_start(struct core *c); /* after loading, and after the store's recovery: rebuild, go on */
 void jobs_resend(struct core *c, const char *server);
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
@@ -266,8 +269,8 @@ void jobs_done(struct core *c);
 /* ---- kinds of jobs ---- */
 
 extern const struct job_kind job_repository_create, job_repository_delete, job_upload_create, job_upload_delete,
-    job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete, job_vm_start,
-    job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy;
+    job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
+    job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy;
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The core in a small world: a store that is a map, and one agent that does ops at once and remembers its answers, as real
- * ones do. Every kind of job is run whole, then again with the manager crashing after its 1st, 2nd, … commit, with the
- * store failing there, with the agent's connection cut there, and aborted there: it must end all or nothing.
+ * The core in a small world: a store that is a map, and one agent that does ops at once and remembers its answers, as
+ * real ones do. Every kind of job is run whole, then again with the manager crashing after its 1st, 2nd, … commit, with
+ * the store failing there, with the agent's connection cut there, and aborted there: it must end all or nothing.
  */
 #include "core/core_int.h"
 
@@ -71,12 +71,15 @@ static void connect_agent(struct world *w) {
     void *v;
     while (map_next(&w->things, &pos, &key, &v)) {
         if (strncmp(key, "guest/", 6) == 0)
-            json_array_append_new(guests, json_pack("{s:s, s:s, s:s, s:i}", "vm", key + 6, "name", "g", "state", v, "sequence", 1));
+            json_array_append_new(
+                guests, json_pack("{s:s, s:s, s:s, s:i}", "vm", key + 6, "name", "g", "state", v, "sequence", 1));
         if (strncmp(key, "repository/", 11) == 0)
-            json_array_append_new(repositories, json_pack("{s:s, s:b, s:I, s:I}", "repository", key + 11, "usable", 1, "capacity",
-                                                          (json_int_t)1 << 40, "free", (json_int_t)1 << 39));
+            json_array_append_new(repositories,
+                                  json_pack("{s:s, s:b, s:I, s:I}", "repository", key + 11, "usable", 1, "capacity",
+                                            (json_int_t)1 << 40, "free", (json_int_t)1 << 39));
     }
-    _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:o, s:o}}", "event", "report", "args", "guests", guests, "repositories", repositories);
+    _cleanup_json_ json_t *m =
+        json_pack("{s:s, s:{s:o, s:o}}", "event", "report", "args", "guests", guests, "repositories", repositories);
     w->connected = true;
     core_agent_message(w->c, w->server, m);
 }
@@ -85,11 +88,12 @@ static void connect_agent(struct world *w) {
 static json_t *agent_do(struct world *w, const char *op, const json_t *args) {
     char key[128];
     json_t *result = json_object();
-    const char *vm = json_is_object(json_object_get(args, "vm")) ? json_str(json_object_get(args, "vm"), "id") : json_str(args, "vm");
+    const char *vm = json_is_object(json_object_get(args, "vm")) ? json_str(json_object_get(args, "vm"), "id")
+                                                                 : json_str(args, "vm");
     if (strncmp(op, "guest.", 6) == 0) {
         const char *state = str_eq(op, "guest.start") || str_eq(op, "guest.resume") ? "running"
-                            : str_eq(op, "guest.suspend")                            ? "suspended"
-                                                                                     : "stopped";
+                            : str_eq(op, "guest.suspend")                           ? "suspended"
+                                                                                    : "stopped";
         snprintf(key, sizeof key, "guest/%s", vm);
         if (str_eq(op, "guest.forget"))
             free(map_remove(&w->things, key));
@@ -188,7 +192,8 @@ static bool commit(struct world *w, struct core_effect *e) {
         w->lose_answers = true;
     if (fire && w->fault == ABORT && running_job(w)) {
         _cleanup_free_ char *id = xstrdup(running_job(w));
-        struct core_request r = {.id = 999999, .op = API_OP_JOB_ABORT, .actor = "admin", .role = API_ROLE_ADMINISTRATOR, .params = {id}};
+        struct core_request r = {
+            .id = 999999, .op = API_OP_JOB_ABORT, .actor = "admin", .role = API_ROLE_ADMINISTRATOR, .params = {id}};
         core_request(w->c, &r);
     }
     return false;
@@ -248,8 +253,13 @@ static int ask(struct world *w, enum api_op_id op, const char *param, const char
         fail_msg("%s: %s", body, e.message);
     w->status = 0;
     str_set(&w->reply, NULL);
-    struct core_request r = {.id = ++w->request, .op = op, .actor = "admin", .user_id = "u", .role = API_ROLE_ADMINISTRATOR,
-                             .params = {param}, .body = j};
+    struct core_request r = {.id = ++w->request,
+                             .op = op,
+                             .actor = "admin",
+                             .user_id = "u",
+                             .role = API_ROLE_ADMINISTRATOR,
+                             .params = {param},
+                             .body = j};
     w->ms++;
     core_set_time(w->c, w->ms, w->ms);
     core_request(w->c, &r);
@@ -291,8 +301,8 @@ static void complete_upload(struct world *w, const char **ret_id) {
     const struct table *t = &w->c->tables[API_KIND_UPLOAD];
     const struct api_upload *u = t->sorted[t->n - 1]->v->data;
     *ret_id = t->sorted[t->n - 1]->id;
-    _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:s, s:I}}", "event", "upload.received", "args", "upload", u->id, "received",
-                                         (json_int_t)u->size);
+    _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:s, s:I}}", "event", "upload.received", "args", "upload", u->id,
+                                         "received", (json_int_t)u->size);
     core_agent_message(w->c, w->server, m);
     pump(w);
 }
@@ -317,7 +327,8 @@ struct scenario {
 
 static void with_vm(struct world *w) {
     make_template(w);
-    assert_int_equal(ask(w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"template\":\"t\",\"disks\":[{\"size\":2097152}]}"), 202);
+    assert_int_equal(
+        ask(w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"template\":\"t\",\"disks\":[{\"size\":2097152}]}"), 202);
     assert_int_equal(core_vm(w->c, "v")->state, API_VM_STATE_STOPPED);
 }
 static void with_running(struct world *w) {
@@ -347,10 +358,12 @@ static const struct scenario scenarios[] = {
     {"upload.delete", none, API_OP_UPLOAD_DELETE, "UPLOAD", NULL},
     {"disk.create", none, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"},
     {"disk.delete", with_disk, API_OP_DISK_DELETE, "d", NULL},
-    {"template.create", none, API_OP_TEMPLATE_CREATE, NULL, "{\"name\":\"t\",\"kernel_image\":{\"upload\":\"UPLOAD\"},\"initrd_image\":{\"path\":\"/i\"}}"},
+    {"template.create", none, API_OP_TEMPLATE_CREATE, NULL,
+     "{\"name\":\"t\",\"kernel_image\":{\"upload\":\"UPLOAD\"},\"initrd_image\":{\"path\":\"/i\"}}"},
     {"template.create", with_vm, API_OP_TEMPLATE_CREATE, NULL, "{\"name\":\"gold\",\"from_vm\":\"v\"}"},
     {"template.delete", with_template, API_OP_TEMPLATE_DELETE, "t", NULL},
-    {"vm.create", with_template, API_OP_VM_CREATE, NULL, "{\"name\":\"n\",\"template\":\"t\",\"start\":true,\"disks\":[{\"size\":1048576}]}"},
+    {"vm.create", with_template, API_OP_VM_CREATE, NULL,
+     "{\"name\":\"n\",\"template\":\"t\",\"start\":true,\"disks\":[{\"size\":1048576}]}"},
     {"vm.delete", with_vm, API_OP_VM_DELETE, "v", NULL},
     {"vm.start", with_vm, API_OP_VM_START, "v", NULL},
     {"vm.stop", with_running, API_OP_VM_STOP, "v", "{\"timeout\":5}"},
@@ -377,7 +390,8 @@ static void check_world(struct world *w, const struct scenario *s) {
             void *d = t->sorted[i]->v->data;
             snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
             assert_non_null(map_get(&w->store, key));
-            if (kind == API_KIND_DISK || kind == API_KIND_TEMPLATE || kind == API_KIND_REPOSITORY || kind == API_KIND_UPLOAD) {
+            if (kind == API_KIND_DISK || kind == API_KIND_TEMPLATE || kind == API_KIND_REPOSITORY ||
+                kind == API_KIND_UPLOAD) {
                 expected++;
                 if (!map_get(&w->things, key))
                     fail_msg("%s: the inventory has %s, the agent has not", s->kind, key);
@@ -391,7 +405,8 @@ static void check_world(struct world *w, const struct scenario *s) {
                 snprintf(key, sizeof key, "guest/%s", vm->id);
                 const char *real = map_get(&w->things, key);
                 if (!str_eq(real ? real : "stopped", api_vm_state_text(vm->state)))
-                    fail_msg("%s: %s is %s in the inventory and %s in truth", s->kind, vm->name, api_vm_state_text(vm->state), real);
+                    fail_msg("%s: %s is %s in the inventory and %s in truth", s->kind, vm->name,
+                             api_vm_state_text(vm->state), real);
             }
         }
     }
@@ -486,14 +501,18 @@ static size_t each_commit(enum fault fault) {
 
 static void test_crash_at_each_commit(void **state) { print_message("%zu points\n", each_commit(CRASH)); }
 static void test_crash_before_each_commit(void **state) { print_message("%zu points\n", each_commit(CRASH_BEFORE)); }
-static void test_store_fails_after_each_commit(void **state) { print_message("%zu points\n", each_commit(STORE_FAILS)); }
+static void test_store_fails_after_each_commit(void **state) {
+    print_message("%zu points\n", each_commit(STORE_FAILS));
+}
 static void test_connection_cut_after_each_commit(void **state) { print_message("%zu points\n", each_commit(CUT)); }
 static void test_abort_after_each_commit(void **state) { print_message("%zu points\n", each_commit(ABORT)); }
 
 static void test_failing_op_is_undone(void **state) {
     struct world w;
-    run_scenario(&w, &(struct scenario){"vm.create", with_template, API_OP_VM_CREATE, NULL,
-                                        "{\"name\":\"n\",\"template\":\"t\",\"start\":true}"}, NO_FAULT, 0, "guest.start");
+    run_scenario(&w,
+                 &(struct scenario){"vm.create", with_template, API_OP_VM_CREATE, NULL,
+                                    "{\"name\":\"n\",\"template\":\"t\",\"start\":true}"},
+                 NO_FAULT, 0, "guest.start");
     const struct api_job *j = last_job(&w, "vm.create");
     assert_int_equal(j->state, API_JOB_STATE_FAILED);
     assert_string_equal(j->error, "it broke");
@@ -506,12 +525,17 @@ static void test_failing_op_is_undone(void **state) {
 static void test_write_ahead(void **state) {
     struct world w;
     world_up(&w);
-    struct core_request r = {.id = ++w.request, .op = API_OP_USER_DELETE, .actor = "a", .role = API_ROLE_ADMINISTRATOR, .params = {"nobody"}};
+    struct core_request r = {.id = ++w.request,
+                             .op = API_OP_USER_DELETE,
+                             .actor = "a",
+                             .role = API_ROLE_ADMINISTRATOR,
+                             .params = {"nobody"}};
     core_request(w.c, &r);
     pump(&w);
     assert_int_equal(w.status, 404);
     _cleanup_json_ json_t *body = json_pack("{s:s, s:i}", "name", "d", "size", 1 << 20);
-    r = (struct core_request){.id = ++w.request, .op = API_OP_DISK_CREATE, .actor = "a", .role = API_ROLE_ADMINISTRATOR, .body = body};
+    r = (struct core_request){
+        .id = ++w.request, .op = API_OP_DISK_CREATE, .actor = "a", .role = API_ROLE_ADMINISTRATOR, .body = body};
     core_request(w.c, &r);
     struct core_effect *e = core_next_effect(w.c);
     assert_int_equal(e->kind, CORE_COMMIT);
@@ -533,12 +557,14 @@ static void test_write_ahead(void **state) {
     world_down(&w);
 }
 
-/* A server's report takes a job's message back, in memory only: that must not tell of the job before the job is durable. */
+/* A server's report takes a job's message back, in memory only: that must not tell of the job before the job is
+ * durable. */
 static void test_what_is_not_stored_tells_of_nothing_not_durable(void **state) {
     struct world w;
     world_up(&w);
     _cleanup_json_ json_t *body = json_pack("{s:s, s:i}", "name", "d", "size", 1 << 20);
-    struct core_request r = {.id = ++w.request, .op = API_OP_DISK_CREATE, .actor = "a", .role = API_ROLE_ADMINISTRATOR, .body = body};
+    struct core_request r = {
+        .id = ++w.request, .op = API_OP_DISK_CREATE, .actor = "a", .role = API_ROLE_ADMINISTRATOR, .body = body};
     core_request(w.c, &r);
     struct core_effect *e = core_next_effect(w.c);
     const struct api_job *job = NULL;
@@ -587,7 +613,8 @@ static void test_names_and_refusals(void **state) {
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"w\",\"template\":\"nope\"}"), 404);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"w\",\"memory\":17179869184}"), 507);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"w\",\"disks\":[{\"bus\":\"sata\"}]}"), 400);
-    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"w\",\"disks\":[{\"size\":1048576},{\"disk\":\"v-1\"}]}"), 409);
+    assert_int_equal(
+        ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"w\",\"disks\":[{\"size\":1048576},{\"disk\":\"v-1\"}]}"), 409);
     assert_int_equal(w.c->tables[API_KIND_DISK].n, 2); /* what the refused request had made is taken back */
     assert_int_equal(ask(&w, API_OP_TEMPLATE_DELETE, "t", NULL), 409);
     assert_non_null(strstr(w.reply, "\\\"v\\\""));
@@ -597,7 +624,8 @@ static void test_names_and_refusals(void **state) {
     assert_int_equal(ask(&w, API_OP_VM_CHANGE, "v2", "{\"cpus\":1}"), 409);
     assert_int_equal(ask(&w, API_OP_VM_DELETE, "v2", NULL), 409);
     assert_int_equal(ask(&w, API_OP_REPOSITORY_DELETE, "local", NULL), 409);
-    struct core_request r = {.id = ++w.request, .op = API_OP_VM_START, .actor = "x", .role = API_ROLE_VIEWER, .params = {"v2"}};
+    struct core_request r = {
+        .id = ++w.request, .op = API_OP_VM_START, .actor = "x", .role = API_ROLE_VIEWER, .params = {"v2"}};
     core_request(w.c, &r);
     pump(&w);
     assert_int_equal(w.status, 403);
@@ -608,7 +636,8 @@ static void test_lists(void **state) {
     struct world w;
     world_up(&w);
     for (int i = 0; i < 25; i++) {
-        _cleanup_free_ char *body = xasprintf("{\"name\":\"vm%02d\",\"cpus\":%d,\"tags\":[\"%s\"]}", i, 1 + i % 3, i % 2 ? "odd" : "even");
+        _cleanup_free_ char *body =
+            xasprintf("{\"name\":\"vm%02d\",\"cpus\":%d,\"tags\":[\"%s\"]}", i, 1 + i % 3, i % 2 ? "odd" : "even");
         assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, body), 202);
     }
     size_t seen = 0;
@@ -618,8 +647,13 @@ static void test_lists(void **state) {
         seen = 0;
         str_set(&after, NULL);
         do {
-            struct core_request r = {.id = ++w.request, .op = API_OP_VM_LIST, .actor = "a", .role = API_ROLE_VIEWER,
-                                     .query = {.filter = "tags=odd,cpus!=3", .sort = sorts[k], .limit = 4, .after = after, .fields = "name,cpus"}};
+            struct core_request r = {
+                .id = ++w.request,
+                .op = API_OP_VM_LIST,
+                .actor = "a",
+                .role = API_ROLE_VIEWER,
+                .query = {
+                    .filter = "tags=odd,cpus!=3", .sort = sorts[k], .limit = 4, .after = after, .fields = "name,cpus"}};
             core_request(w.c, &r);
             pump(&w);
             assert_int_equal(w.status, 200);
@@ -630,11 +664,16 @@ static void test_lists(void **state) {
         } while (after);
         assert_int_equal(seen, 8);
     }
-    struct core_request r = {.id = ++w.request, .op = API_OP_VM_LIST, .actor = "a", .role = API_ROLE_VIEWER, .query = {.filter = "nope=1"}};
+    struct core_request r = {
+        .id = ++w.request, .op = API_OP_VM_LIST, .actor = "a", .role = API_ROLE_VIEWER, .query = {.filter = "nope=1"}};
     core_request(w.c, &r);
     pump(&w);
     assert_int_equal(w.status, 400);
-    r = (struct core_request){.id = ++w.request, .op = API_OP_VM_LIST, .actor = "a", .role = API_ROLE_VIEWER, .query = {.filter = "server=s1", .limit = 1000}};
+    r = (struct core_request){.id = ++w.request,
+                              .op = API_OP_VM_LIST,
+                              .actor = "a",
+                              .role = API_ROLE_VIEWER,
+                              .query = {.filter = "server=s1", .limit = 1000}};
     core_request(w.c, &r);
     pump(&w);
     _cleanup_json_ json_t *j = json_loads(w.reply, 0, NULL);
@@ -645,9 +684,16 @@ static void test_lists(void **state) {
 static void test_agent_nonsense(void **state) {
     struct world w;
     world_up(&w);
-    static const char *const messages[] = {"{}", "{\"event\":1}", "{\"event\":\"report\"}", "{\"event\":\"guest.state\",\"args\":[]}",
-        "{\"id\":\"\"}", "{\"id\":\"x/y/z\",\"ok\":true}", "{\"event\":\"op.progress\",\"args\":{\"op\":\"////\",\"percent\":1e9}}",
-        "{\"event\":\"report\",\"args\":{\"guests\":[{\"vm\":5}]}}", "{\"event\":\"upload.received\",\"args\":{\"upload\":\"\",\"received\":-1}}"};
+    static const char *const messages[] = {
+        "{}",
+        "{\"event\":1}",
+        "{\"event\":\"report\"}",
+        "{\"event\":\"guest.state\",\"args\":[]}",
+        "{\"id\":\"\"}",
+        "{\"id\":\"x/y/z\",\"ok\":true}",
+        "{\"event\":\"op.progress\",\"args\":{\"op\":\"////\",\"percent\":1e9}}",
+        "{\"event\":\"report\",\"args\":{\"guests\":[{\"vm\":5}]}}",
+        "{\"event\":\"upload.received\",\"args\":{\"upload\":\"\",\"received\":-1}}"};
     for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
         _cleanup_json_ json_t *m = json_loads(messages[i], 0, NULL);
         core_agent_message(w.c, w.server, m);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The log of events: everything that changed something, with who did it. Kept in the store; the newest in memory too. */
+/* The log of events: everything that changed something, with who did it. Kept in the store; the newest in memory too.
+ */
 #include "core/core_int.h"
 
 void core_event(struct core *c, enum api_severity severity, const char *actor, const char *code, enum api_kind kind,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The job engine. A job is a row of steps; each step may make one call to an agent. The record says all that is needed to
- * go on after a crash: the step under way, in which direction, and the call that was made for it, word for word.
+ * The job engine. A job is a row of steps; each step may make one call to an agent. The record says all that is needed
+ * to go on after a crash: the step under way, in which direction, and the call that was made for it, word for word.
  *
  *     queued ──▶ running ──▶ done
  *       │           │
@@ -9,8 +9,8 @@
  *       └─(abort)───┴──────────────────────────────────────────▶ aborted
  *
  * A call's id is JOB/STEP/do|undo[/ATTEMPT]. It is durable before it is sent and sent again whenever its server has
- * reported; the agent does it once. Steps marked forward, and all undo steps, are tried again (with a new attempt, so a new
- * id) until they succeed: 1, 2, 4 … 60 s apart. An abort is refused once the current step is a forward one.
+ * reported; the agent does it once. Steps marked forward, and all undo steps, are tried again (with a new attempt, so a
+ * new id) until they succeed: 1, 2, 4 … 60 s apart. An abort is refused once the current step is a forward one.
  */
 #include "core/core_int.h"
 
@@ -18,9 +18,9 @@
 #include <stdio.h>
 
 static const struct job_kind *const kinds[] = {
-    &job_repository_create, &job_repository_delete, &job_upload_create, &job_upload_delete, &job_disk_create,
-    &job_disk_delete,       &job_template_create,   &job_template_delete, &job_vm_create,   &job_vm_delete,
-    &job_vm_start,          &job_vm_stop,           &job_vm_kill,       &job_vm_restart,    &job_vm_suspend,
+    &job_repository_create, &job_repository_delete, &job_upload_create,   &job_upload_delete, &job_disk_create,
+    &job_disk_delete,       &job_template_create,   &job_template_delete, &job_vm_create,     &job_vm_delete,
+    &job_vm_start,          &job_vm_stop,           &job_vm_kill,         &job_vm_restart,    &job_vm_suspend,
     &job_vm_resume,         &job_vm_policy,
 };
 
@@ -168,9 +168,10 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
     char attempt[24] = "";
     if (step->attempts)
         snprintf(attempt, sizeof attempt, "/%lld", (long long)step->attempts);
-    json_t *call = json_pack("{s:o, s:s, s:o}", "id",
-                             json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt),
-                             "op", api_agent_ops[op].name, "args", args);
+    json_t *call =
+        json_pack("{s:o, s:s, s:o}", "id",
+                  json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt), "op",
+                  api_agent_ops[op].name, "args", args);
     str_set(&step->server, s->id);
     json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));
     x->run->percent = 0;
@@ -185,7 +186,9 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
     return STEP_WAIT;
 }
 
-static int64_t backoff_ms(int64_t attempts) { return attempts > 6 ? 60000 : (int64_t)1000 << (attempts ? attempts - 1 : 0); }
+static int64_t backoff_ms(int64_t attempts) {
+    return attempts > 6 ? 60000 : (int64_t)1000 << (attempts ? attempts - 1 : 0);
+}
 
 static void step_retry(struct job_ctx *x, const struct error *e) {
     struct api_job_step *s = &x->job->steps[x->job->current];
@@ -262,8 +265,9 @@ static void forget_calls(struct job_ctx *x) {
         for (size_t k = 0; k < i && !again; k++)
             again = str_eq(x->job->steps[k].server, server);
         if (!again)
-            core_send(x->c, server, json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", x->job->id), "op",
-                                              "op.forget", "args", "job", x->job->id));
+            core_send(x->c, server,
+                      json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", x->job->id), "op", "op.forget",
+                                "args", "job", x->job->id));
     }
 }
 
@@ -273,7 +277,9 @@ static void job_end(struct job_ctx *x) {
     const struct job_kind *k = job_kind_by_name(j->kind);
     char now[TIME_TEXT_MAX];
     bool undone = j->state == API_JOB_STATE_UNDOING || j->state == API_JOB_STATE_QUEUED;
-    j->state = !undone ? API_JOB_STATE_DONE : str_empty(j->error) && j->abort_requested ? API_JOB_STATE_ABORTED : API_JOB_STATE_FAILED;
+    j->state = !undone                                     ? API_JOB_STATE_DONE
+               : str_empty(j->error) && j->abort_requested ? API_JOB_STATE_ABORTED
+                                                           : API_JOB_STATE_FAILED;
     str_set(&j->ended, core_now(c, now));
     str_set(&j->message, "");
     if (j->state == API_JOB_STATE_DONE)
@@ -287,7 +293,8 @@ static void job_end(struct job_ctx *x) {
     if (k && k->ended)
         k->ended(x);
     forget_calls(x);
-    static const char *const words[] = {[API_JOB_STATE_DONE] = "done", [API_JOB_STATE_FAILED] = "failed", [API_JOB_STATE_ABORTED] = "aborted"};
+    static const char *const words[] = {
+        [API_JOB_STATE_DONE] = "done", [API_JOB_STATE_FAILED] = "failed", [API_JOB_STATE_ABORTED] = "aborted"};
     _cleanup_free_ char *code = xasprintf("%s.%s", j->kind, words[j->state]);
     int kind = api_kind_from_text(j->object.kind);
     core_event(c, j->state == API_JOB_STATE_FAILED ? API_SEVERITY_ERROR : API_SEVERITY_INFO, j->actor, code,
@@ -356,7 +363,8 @@ static int check_objects(const struct job_ctx *x, struct error *e) {
         const struct api_object_ref *r = i < j->n_locks ? &j->locks[i] : &j->shared_locks[i - j->n_locks];
         int kind = api_kind_from_text(r->kind);
         if (kind < 0 || !core_find(x->c, (enum api_kind)kind, r->id))
-            return error_set(e, ERR_NOT_FOUND, "the %s \"%s\" is gone", kind < 0 ? "object" : kind_word((enum api_kind)kind), r->name);
+            return error_set(e, ERR_NOT_FOUND, "the %s \"%s\" is gone",
+                             kind < 0 ? "object" : kind_word((enum api_kind)kind), r->name);
     }
     return 0;
 }
@@ -436,8 +444,8 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
         run->request = q->request;
     bool ended = false;
     if (q->request && !q->reply_at_end)
-        core_event(c, API_SEVERITY_INFO, j->actor, j->kind, (enum api_kind)q->object_kind, j->object.id, j->object.name, id,
-                   "%s asked: %s", j->actor, j->title);
+        core_event(c, API_SEVERITY_INFO, j->actor, j->kind, (enum api_kind)q->object_kind, j->object.id, j->object.name,
+                   id, "%s asked: %s", j->actor, j->title);
     if (free_to_run)
         ended = job_begin(&x, true);
     else
@@ -458,7 +466,8 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
     struct job_run *run = run_of(c, job);
     const struct api_job *old = run ? CORE_GET(c, job, JOB, job) : NULL;
     const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
-    if (!call || !str_eq(json_str(call, "server"), server) || !str_eq(json_str(json_object_get(call, "message"), "id"), id))
+    if (!call || !str_eq(json_str(call, "server"), server) ||
+        !str_eq(json_str(json_object_get(call, "message"), "id"), id))
         return; /* an answer that was taken already, or of a job that has ended */
     _cleanup_error_ struct error e = ERROR_INIT;
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
@@ -490,7 +499,8 @@ void jobs_progress(struct core *c, const char *server, const char *op, int perce
     struct job_run *run = run_of(c, job);
     const struct api_job *old = run ? CORE_GET(c, job, JOB, job) : NULL;
     const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
-    if (!call || !str_eq(json_str(call, "server"), server) || !str_eq(json_str(json_object_get(call, "message"), "id"), op))
+    if (!call || !str_eq(json_str(call, "server"), server) ||
+        !str_eq(json_str(json_object_get(call, "message"), "id"), op))
         return;
     if (percent < 0 || percent > 100 || (percent == run->percent && str_eq(message, old->message)))
         return;
@@ -511,8 +521,9 @@ void jobs_resend(struct core *c, const char *server) {
             continue;
         core_send(c, server, json_incref(json_object_get(call, "message")));
         if (j->abort_requested && j->state == API_JOB_STATE_RUNNING)
-            core_send(c, server, json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
-                                           "args", "op", json_object_get(json_object_get(call, "message"), "id")));
+            core_send(c, server,
+                      json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
+                                "args", "op", json_object_get(json_object_get(call, "message"), "id")));
         if (!str_empty(j->message)) {
             struct api_job *put = CORE_COPY(job, JOB, j);
             str_set(&put->message, "");
@@ -545,8 +556,9 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
         const char *server = json_str(call, "server");
         str_set(&j->message, "aborting");
         if (core_agent_ready(c, server))
-            core_send(c, server, json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
-                                           "args", "op", json_object_get(json_object_get(call, "message"), "id")));
+            core_send(c, server,
+                      json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
+                                "args", "op", json_object_get(json_object_get(call, "message"), "id")));
     }
     job_put(&x);
     if (ended)

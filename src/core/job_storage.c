@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Jobs on repositories, uploads, virtual disks and templates. An object is in the inventory, as creating, from the moment
- * its job is accepted, which reserves its name; if the job does not end well the object goes with it. Deletions mark first
- * and then only go forward.
+ * Jobs on repositories, uploads, virtual disks and templates. An object is in the inventory, as creating, from the
+ * moment its job is accepted, which reserves its name; if the job does not end well the object goes with it. Deletions
+ * mark first and then only go forward.
  */
 #include "core/core_int.h"
 
@@ -17,7 +17,8 @@ static void drop_if_undone(struct job_ctx *x, enum api_kind kind) {
 /* ---- repository ---- */
 
 static json_t *repository_args(const struct api_repository *r) {
-    return json_pack("{s:s, s:s, s:s}", "repository", r->id, "driver", api_repository_driver_text(r->driver), "path", r->path);
+    return json_pack("{s:s, s:s, s:s}", "repository", r->id, "driver", api_repository_driver_text(r->driver), "path",
+                     r->path);
 }
 
 static int repository_call(struct job_ctx *x, enum api_agent_op op, struct error *e) {
@@ -33,7 +34,8 @@ static int repository_close(struct job_ctx *x, struct error *e) {
 }
 
 static int repository_opened(struct job_ctx *x, const json_t *result, struct error *e) {
-    struct api_repository *r = CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
+    struct api_repository *r =
+        CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
     r->state = API_OBJECT_STATE_READY;
     r->capacity = json_int(result, "capacity", 0);
     r->free = json_int(result, "free", 0);
@@ -65,7 +67,8 @@ static int repository_check_empty(struct job_ctx *x, struct error *e) {
 }
 
 static int repository_mark(struct job_ctx *x, struct error *e) {
-    struct api_repository *r = CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
+    struct api_repository *r =
+        CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
     r->state = API_OBJECT_STATE_DELETING;
     core_put(x->c, API_KIND_REPOSITORY, r);
     return STEP_DONE;
@@ -111,7 +114,8 @@ static int upload_undo(struct job_ctx *x, struct error *e) {
 static void upload_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_UPLOAD); }
 static int upload_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_UPLOAD); }
 
-static const struct job_step_def upload_create_steps[] = {{"open", 1, false, upload_open, NULL, upload_undo, NULL, false}};
+static const struct job_step_def upload_create_steps[] = {
+    {"open", 1, false, upload_open, NULL, upload_undo, NULL, false}};
 const struct job_kind job_upload_create = {
     .name = "upload.create", .steps = upload_create_steps, .n_steps = 1, .ended = upload_create_ended};
 
@@ -142,7 +146,8 @@ static int disk_delete(struct job_ctx *x, struct error *e) {
     const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
     if (!r)
         return STEP_DONE;
-    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id), e);
+    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id),
+                    e);
 }
 static void disk_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_DISK); }
 
@@ -152,7 +157,8 @@ static int disk_check_free(struct job_ctx *x, struct error *e) {
         return error_set(e, ERR_NOT_FOUND, "the virtual disk is gone");
     if (!str_empty(d->vm)) {
         const struct api_vm *vm = CORE_GET(x->c, vm, VM, d->vm);
-        return error_set(e, ERR_IN_USE, "virtual machine \"%s\" has the disk; take it away there first", vm ? vm->name : d->vm);
+        return error_set(e, ERR_IN_USE, "virtual machine \"%s\" has the disk; take it away there first",
+                         vm ? vm->name : d->vm);
     }
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
     return r ? core_need_agent(x->c, r->server, e) : 0;
@@ -166,7 +172,8 @@ static int disk_mark(struct job_ctx *x, struct error *e) {
 }
 static int disk_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_DISK); }
 
-static const struct job_step_def disk_create_steps[] = {{"create", 1, false, disk_create, disk_created, disk_delete, NULL, false}};
+static const struct job_step_def disk_create_steps[] = {
+    {"create", 1, false, disk_create, disk_created, disk_delete, NULL, false}};
 const struct job_kind job_disk_create = {
     .name = "disk.create", .steps = disk_create_steps, .n_steps = 1, .ended = disk_create_ended};
 
@@ -227,7 +234,9 @@ static int template_made(struct job_ctx *x, const json_t *result, struct error *
 static int template_undo(struct job_ctx *x, struct error *e) {
     return template_call(x, API_AGENT_OP_TEMPLATE_DELETE, NULL, e);
 }
-static int template_seal(struct job_ctx *x, struct error *e) { return template_call(x, API_AGENT_OP_TEMPLATE_SEAL, NULL, e); }
+static int template_seal(struct job_ctx *x, struct error *e) {
+    return template_call(x, API_AGENT_OP_TEMPLATE_SEAL, NULL, e);
+}
 
 static int template_publish(struct job_ctx *x, struct error *e) {
     struct api_template *t = CORE_COPY(template, TEMPLATE, CORE_GET(x->c, template, TEMPLATE, object_id_of(x)));
@@ -255,15 +264,16 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
         if (*upload && !u)
             return error_set(e, ERR_NOT_FOUND, "the upload is gone");
         if (u && u->state != API_UPLOAD_STATE_COMPLETE)
-            return error_set(e, ERR_CONFLICT, "the upload \"%s\" is not complete: %lld of %lld bytes have arrived", u->name,
-                             (long long)u->received, (long long)u->size);
+            return error_set(e, ERR_CONFLICT, "the upload \"%s\" is not complete: %lld of %lld bytes have arrived",
+                             u->name, (long long)u->received, (long long)u->size);
     }
     const char *from_vm = json_str(x->job->args, "from_vm");
     const struct api_vm *vm = CORE_GET(x->c, vm, VM, from_vm);
     if (*from_vm && !vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
     if (vm && vm->state != API_VM_STATE_STOPPED)
-        return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s; stop it first", vm->name, api_vm_state_text(vm->state));
+        return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s; stop it first", vm->name,
+                         api_vm_state_text(vm->state));
     const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, object_id_of(x));
     const struct api_repository *r = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
     return r ? core_need_agent(x->c, r->server, e) : 0;
@@ -278,8 +288,11 @@ static const struct job_step_def template_create_steps[] = {
     {"tidy", 1, true, template_tidy, NULL, NULL, NULL, false},
     {"forget upload", 1, true, template_tidied, NULL, NULL, NULL, false},
 };
-const struct job_kind job_template_create = {.name = "template.create", .steps = template_create_steps,
-    .n_steps = ARRAY_LEN(template_create_steps), .check = template_create_check, .ended = template_create_ended};
+const struct job_kind job_template_create = {.name = "template.create",
+                                             .steps = template_create_steps,
+                                             .n_steps = ARRAY_LEN(template_create_steps),
+                                             .check = template_create_check,
+                                             .ended = template_create_ended};
 
 static int template_check_unused(struct job_ctx *x, struct error *e) {
     const char *id = object_id_of(x);

@@ -57,8 +57,9 @@ static json_t *guest_disk(struct core *c, const struct api_vm_disk *vd) {
     const struct api_disk *d = CORE_GET(c, disk, DISK, vd->disk);
     if (!d)
         return NULL;
-    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:b}", "disk", d->id, "repository", d->repository, "template", d->template,
-                     "template_disk", (json_int_t)d->template_disk, "bus", api_disk_bus_text(vd->bus), "read_only", vd->read_only);
+    return json_pack("{s:s, s:s, s:s, s:I, s:s, s:b}", "disk", d->id, "repository", d->repository, "template",
+                     d->template, "template_disk", (json_int_t)d->template_disk, "bus", api_disk_bus_text(vd->bus),
+                     "read_only", vd->read_only);
 }
 
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm) {
@@ -69,9 +70,9 @@ json_t *vm_guest_start(struct core *c, const struct api_vm *vm) {
             json_array_append_new(disks, d);
     }
     const struct api_template *t = vm->direct_boot ? CORE_GET(c, template, TEMPLATE, vm->template) : NULL;
-    return json_pack("{s:o, s:s, s:o, s:s, s:s, s:b, s:s}", "vm", api_vm_print(vm, API_PRIVATE), "repository", vm->repository,
-                     "disks", disks, "kernel_template", t ? t->id : "", "kernel_repository", t ? t->repository : "",
-                     "has_initrd", t ? t->initrd : false, "hypervisor", vm->hypervisor);
+    return json_pack("{s:o, s:s, s:o, s:s, s:s, s:b, s:s}", "vm", api_vm_print(vm, API_PRIVATE), "repository",
+                     vm->repository, "disks", disks, "kernel_template", t ? t->id : "", "kernel_repository",
+                     t ? t->repository : "", "has_initrd", t ? t->initrd : false, "hypervisor", vm->hypervisor);
 }
 
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
@@ -90,7 +91,8 @@ int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
         why = str_or(s->hypervisors[i].reason, why);
     }
     if (!usable)
-        return error_set_field(e, ERR_NO_CAPACITY, "server", "server \"%s\" cannot run virtual machines: %s", s->name, why);
+        return error_set_field(e, ERR_NO_CAPACITY, "server", "server \"%s\" cannot run virtual machines: %s", s->name,
+                               why);
     return 0;
 }
 
@@ -181,7 +183,8 @@ static int guest_stop(struct job_ctx *x, struct error *e) {
     int64_t timeout = json_int(x->job->args, "timeout", 60);
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_STOP,
                      json_pack("{s:s, s:I, s:b}", "vm", vm->id, "timeout", (json_int_t)timeout, "force",
-                               json_bool(x->job->args, "force", false)), e);
+                               json_bool(x->job->args, "force", false)),
+                     e);
     if (r >= 0)
         set_state(x, API_VM_STATE_STOPPING);
     return r;
@@ -197,14 +200,18 @@ static int guest_forget(struct job_ctx *x, struct error *e) {
                     json_pack("{s:s, s:s}", "vm", vm->id, "repository", vm->repository), e);
 }
 
-static const struct job_step_def start_steps[] = {{"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report, false}};
-const struct job_kind job_vm_start = {.name = "vm.start", .steps = start_steps, .n_steps = 1, .check = start_check, .ended = vm_ended};
+static const struct job_step_def start_steps[] = {
+    {"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report, false}};
+const struct job_kind job_vm_start = {
+    .name = "vm.start", .steps = start_steps, .n_steps = 1, .check = start_check, .ended = vm_ended};
 
 static const struct job_step_def stop_steps[] = {{"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false}};
-const struct job_kind job_vm_stop = {.name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
+const struct job_kind job_vm_stop = {
+    .name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
 
 static const struct job_step_def kill_steps[] = {{"kill", 1, true, guest_kill, vm_take_report, NULL, NULL, false}};
-const struct job_kind job_vm_kill = {.name = "vm.kill", .steps = kill_steps, .n_steps = 1, .check = kill_check, .ended = vm_ended};
+const struct job_kind job_vm_kill = {
+    .name = "vm.kill", .steps = kill_steps, .n_steps = 1, .check = kill_check, .ended = vm_ended};
 
 static const struct job_step_def restart_steps[] = {
     {"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false},
@@ -213,11 +220,13 @@ static const struct job_step_def restart_steps[] = {
 const struct job_kind job_vm_restart = {
     .name = "vm.restart", .steps = restart_steps, .n_steps = 2, .check = running_check, .ended = vm_ended};
 
-static const struct job_step_def suspend_steps[] = {{"suspend", 1, false, guest_suspend, vm_take_report, guest_resume, vm_take_report, true}};
+static const struct job_step_def suspend_steps[] = {
+    {"suspend", 1, false, guest_suspend, vm_take_report, guest_resume, vm_take_report, true}};
 const struct job_kind job_vm_suspend = {
     .name = "vm.suspend", .steps = suspend_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
 
-static const struct job_step_def resume_steps[] = {{"resume", 1, false, guest_resume, vm_take_report, guest_suspend, vm_take_report, true}};
+static const struct job_step_def resume_steps[] = {
+    {"resume", 1, false, guest_resume, vm_take_report, guest_suspend, vm_take_report, true}};
 const struct job_kind job_vm_resume = {
     .name = "vm.resume", .steps = resume_steps, .n_steps = 1, .check = suspended_check, .ended = vm_ended};
 
@@ -227,7 +236,8 @@ static int guest_policy(struct job_ctx *x, struct error *e) {
         return STEP_DONE;
     return job_call(x, vm->server, API_AGENT_OP_GUEST_POLICY,
                     json_pack("{s:s, s:s, s:s}", "vm", vm->id, "name", vm->name, "restart_policy",
-                              api_restart_policy_text(vm->restart_policy)), e);
+                              api_restart_policy_text(vm->restart_policy)),
+                    e);
 }
 static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false}};
 const struct job_kind job_vm_policy = {.name = "vm.policy", .steps = policy_steps, .n_steps = 1, .ended = vm_ended};
@@ -237,7 +247,8 @@ const struct job_kind job_vm_policy = {.name = "vm.policy", .steps = policy_step
 static int create_disk(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
     const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[x->param].disk);
-    json_t *args = json_pack("{s:s, s:s, s:I}", "repository", d->repository, "disk", d->id, "size", (json_int_t)d->size);
+    json_t *args =
+        json_pack("{s:s, s:s, s:I}", "repository", d->repository, "disk", d->id, "size", (json_int_t)d->size);
     const json_t *clone = json_object_get(json_object_get(x->job->args, "clones"), d->id);
     if (clone) {
         json_set_str(args, "template", vm->template);
@@ -261,11 +272,13 @@ static int created_disk(struct job_ctx *x, const json_t *result, struct error *e
 
 static int delete_disk(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
-    const struct api_disk *d = vm && (size_t)x->param < vm->n_disks ? CORE_GET(x->c, disk, DISK, vm->disks[x->param].disk) : NULL;
+    const struct api_disk *d =
+        vm && (size_t)x->param < vm->n_disks ? CORE_GET(x->c, disk, DISK, vm->disks[x->param].disk) : NULL;
     const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
     if (!r)
         return STEP_DONE;
-    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id), e);
+    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id),
+                    e);
 }
 
 static int create_finish(struct job_ctx *x, struct error *e) {
@@ -315,8 +328,11 @@ static const struct job_step_def create_steps[] = {
     {"prepare start", 1, false, nothing, NULL, guest_forget, NULL, false},
     {"start", 2, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
 };
-const struct job_kind job_vm_create = {.name = "vm.create", .steps = create_steps, .n_steps = ARRAY_LEN(create_steps),
-    .check = create_check, .ended = create_ended};
+const struct job_kind job_vm_create = {.name = "vm.create",
+                                       .steps = create_steps,
+                                       .n_steps = ARRAY_LEN(create_steps),
+                                       .check = create_check,
+                                       .ended = create_ended};
 
 /* ---- delete ---- */
 
@@ -364,5 +380,8 @@ static const struct job_step_def delete_steps[] = {
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
     {"remove", 1, true, delete_finish, NULL, NULL, NULL, false},
 };
-const struct job_kind job_vm_delete = {.name = "vm.delete", .steps = delete_steps, .n_steps = ARRAY_LEN(delete_steps),
-    .check = delete_check, .ended = vm_ended};
+const struct job_kind job_vm_delete = {.name = "vm.delete",
+                                       .steps = delete_steps,
+                                       .n_steps = ARRAY_LEN(delete_steps),
+                                       .check = delete_check,
+                                       .ended = vm_ended};

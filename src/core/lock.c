@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which job may change which object. Each object has a queue of the jobs that want it, in the order in which they were asked
- * for; a job may run when, in the queue of each of its objects, nothing before it excludes it: exclusive locks wait for all
- * before them, shared ones for exclusive ones.
+ * Which job may change which object. Each object has a queue of the jobs that want it, in the order in which they were
+ * asked for; a job may run when, in the queue of each of its objects, nothing before it excludes it: exclusive locks
+ * wait for all before them, shared ones for exclusive ones.
  */
 #include "core/core_int.h"
 
@@ -61,7 +61,8 @@ void locks_remove(struct core *c, const struct api_job *j) {
         entry_remove(c, j->shared_locks[i].id, j->id);
 }
 
-static void waits_for(const struct core *c, const char *object, const char *job, bool shared, char ***waiting, size_t *n) {
+static void waits_for(const struct core *c, const char *object, const char *job, bool shared, char ***waiting,
+                      size_t *n) {
     const struct lock *l = map_get(&c->locks, object);
     for (size_t i = 0; l && i < l->n && !str_eq(l->entries[i].job, job); i++) {
         if (shared && l->entries[i].shared)

@@ -12,12 +12,12 @@ static int show(struct core *c, const struct core_request *r, enum api_kind kind
     return 0;
 }
 
-#define LIST_AND_SHOW(lower, UPPER)                                                                          \
-    int op_##lower##_list(struct core *c, const struct core_request *r, struct error *e) {                   \
-        return core_list(c, r, API_KIND_##UPPER, NULL, NULL, e);                                             \
-    }                                                                                                        \
-    int op_##lower##_show(struct core *c, const struct core_request *r, struct error *e) {                   \
-        return show(c, r, API_KIND_##UPPER, e);                                                              \
+#define LIST_AND_SHOW(lower, UPPER)                                                                                    \
+    int op_##lower##_list(struct core *c, const struct core_request *r, struct error *e) {                             \
+        return core_list(c, r, API_KIND_##UPPER, NULL, NULL, e);                                                       \
+    }                                                                                                                  \
+    int op_##lower##_show(struct core *c, const struct core_request *r, struct error *e) {                             \
+        return show(c, r, API_KIND_##UPPER, e);                                                                        \
     }
 LIST_AND_SHOW(user, USER)
 LIST_AND_SHOW(server, SERVER)
@@ -50,7 +50,8 @@ static size_t administrators(const struct core *c) {
 int op_user_create(struct core *c, const struct core_request *r, struct error *e) {
     struct api_user in;
     _cleanup_json_ json_t *body = json_deep_copy(r->body);
-    /* The shell has hashed the password and taken it out; what stands in its place only satisfies the check for presence. */
+    /* The shell has hashed the password and taken it out; what stands in its place only satisfies the check for
+     * presence. */
     if (r->password_hash && json_is_object(body) && !json_object_get(body, "password"))
         json_object_set_new(body, "password", json_string("(taken out)"));
     int result = api_user_parse(body, API_CREATE, &in, e);
@@ -71,8 +72,8 @@ int op_user_create(struct core *c, const struct core_request *r, struct error *e
     str_set(&u->created, core_now(c, now));
     str_set(&u->password, "");
     str_set(&u->password_hash, r->password_hash);
-    core_event(c, API_SEVERITY_INFO, r->actor, "user.created", API_KIND_USER, u->id, u->name, NULL, "%s created user %s (%s)",
-               r->actor, u->name, api_role_text(u->role));
+    core_event(c, API_SEVERITY_INFO, r->actor, "user.created", API_KIND_USER, u->id, u->name, NULL,
+               "%s created user %s (%s)", r->actor, u->name, api_role_text(u->role));
     core_put(c, API_KIND_USER, u);
     core_reply_object(c, r->id, 201, core_find(c, API_KIND_USER, id), NULL);
     return 0;
@@ -94,8 +95,11 @@ static int check_may_change(const struct core_request *r, const struct object *o
     json_t *value;
     if (core_is_admin(r))
         return 0;
-    json_object_foreach((json_t *)r->body, key, value) if (!str_eq(key, "password") && !str_eq(key, "full_name"))
-        return error_set_field(e, ERR_FORBIDDEN, key, "may be changed by administrators only");
+    json_object_foreach(
+        (json_t *)r->body, key,
+        value) if (!str_eq(key, "password") &&
+                   !str_eq(key, "full_name")) return error_set_field(e, ERR_FORBIDDEN, key,
+                                                                     "may be changed by administrators only");
     return 0;
 }
 
@@ -115,7 +119,8 @@ int op_user_change(struct core *c, const struct core_request *r, struct error *e
         result = api_user_merge(old, r->body, &next, e);
     if (result < 0)
         return result;
-    bool last_admin = old->role == API_ROLE_ADMINISTRATOR && next.role != API_ROLE_ADMINISTRATOR && administrators(c) == 1;
+    bool last_admin =
+        old->role == API_ROLE_ADMINISTRATOR && next.role != API_ROLE_ADMINISTRATOR && administrators(c) == 1;
     if (last_admin) {
         api_user_done(&next);
         return error_set_field(e, ERR_CONFLICT, "role", "\"%s\" is the last administrator", old->name);
@@ -126,8 +131,8 @@ int op_user_change(struct core *c, const struct core_request *r, struct error *e
         str_set(&u->password_hash, r->password_hash);
         end_sessions(c, u->id, NULL, false);
     }
-    core_event(c, API_SEVERITY_INFO, r->actor, "user.changed", API_KIND_USER, u->id, u->name, NULL, "%s changed user %s%s",
-               r->actor, u->name, str_empty(r->password_hash) ? "" : " (password)");
+    core_event(c, API_SEVERITY_INFO, r->actor, "user.changed", API_KIND_USER, u->id, u->name, NULL,
+               "%s changed user %s%s", r->actor, u->name, str_empty(r->password_hash) ? "" : " (password)");
     core_put(c, API_KIND_USER, u);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
@@ -144,8 +149,8 @@ int op_user_delete(struct core *c, const struct core_request *r, struct error *e
     if (u->role == API_ROLE_ADMINISTRATOR && administrators(c) == 1)
         return error_set(e, ERR_CONFLICT, "\"%s\" is the last administrator", u->name);
     end_sessions(c, u->id, NULL, true);
-    core_event(c, API_SEVERITY_INFO, r->actor, "user.deleted", API_KIND_USER, u->id, u->name, NULL, "%s deleted user %s",
-               r->actor, u->name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "user.deleted", API_KIND_USER, u->id, u->name, NULL,
+               "%s deleted user %s", r->actor, u->name);
     core_remove(c, API_KIND_USER, u->id);
     core_reply(c, r->id, 204, NULL, 0, 0);
     return 0;
@@ -168,8 +173,8 @@ int op_token_delete(struct core *c, const struct core_request *r, struct error *
     const struct api_token *t = o ? o->v->data : NULL;
     if (!t || (!core_is_admin(r) && !str_eq(t->user, r->user_id)))
         return error_set(e, ERR_NOT_FOUND, "there is no token with the id \"%.*s\"", 128, r->params[0]);
-    core_event(c, API_SEVERITY_INFO, r->actor, "token.deleted", API_KIND_TOKEN, t->id, t->name, NULL, "%s revoked token %s",
-               r->actor, t->name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "token.deleted", API_KIND_TOKEN, t->id, t->name, NULL,
+               "%s revoked token %s", r->actor, t->name);
     core_remove(c, API_KIND_TOKEN, t->id);
     core_reply(c, r->id, 204, NULL, 0, 0);
     return 0;
@@ -196,8 +201,8 @@ void core_token_add(struct core *c, uint64_t request, const char *actor, const s
     if (str_empty(put->expires))
         str_set(&put->expires, time_format(c->wall_ms + put->lifetime * 1000, now));
     core_event(c, API_SEVERITY_INFO, actor, put->kind == API_TOKEN_KIND_SESSION ? "session.created" : "token.created",
-               API_KIND_TOKEN, id, put->name, NULL, put->kind == API_TOKEN_KIND_SESSION ? "%s signed in" : "%s created token %s",
-               actor, put->name);
+               API_KIND_TOKEN, id, put->name, NULL,
+               put->kind == API_TOKEN_KIND_SESSION ? "%s signed in" : "%s created token %s", actor, put->name);
     core_put(c, API_KIND_TOKEN, put);
     core_reply_object(c, request, 201, core_find(c, API_KIND_TOKEN, id), NULL);
     core_end(c);
@@ -209,7 +214,8 @@ void core_token_remove(struct core *c, uint64_t request, const char *actor, cons
     core_begin(c);
     const struct api_token *t = CORE_GET(c, token, TOKEN, id);
     if (t) {
-        core_event(c, API_SEVERITY_INFO, actor, "session.deleted", API_KIND_TOKEN, id, t->name, NULL, "%s signed out", actor);
+        core_event(c, API_SEVERITY_INFO, actor, "session.deleted", API_KIND_TOKEN, id, t->name, NULL, "%s signed out",
+                   actor);
         core_remove(c, API_KIND_TOKEN, id);
     }
     core_reply(c, request, 204, NULL, 0, 0);
@@ -218,21 +224,25 @@ void core_token_remove(struct core *c, uint64_t request, const char *actor, cons
 
 /* ---- servers ---- */
 
-static int join(struct core *c, uint64_t request, const char *hash, const char *name, const char *version, const char *cert,
-                struct error *e) {
+static int join(struct core *c, uint64_t request, const char *hash, const char *name, const char *version,
+                const char *cert, struct error *e) {
     const struct api_token *t = core_token_by_hash(c, hash);
     int64_t expires = 0;
     if (!t || t->kind != API_TOKEN_KIND_JOIN)
-        return error_set_field(e, ERR_UNAUTHENTICATED, "token", "is not a join token of this manager, or it has been used; "
-                                                                "make a new one with: tarn server token NAME");
+        return error_set_field(e, ERR_UNAUTHENTICATED, "token",
+                               "is not a join token of this manager, or it has been used; "
+                               "make a new one with: tarn server token NAME");
     if (time_parse(t->expires, &expires) < 0 || expires < c->wall_ms)
-        return error_set_field(e, ERR_UNAUTHENTICATED, "token", "expired at %s; make a new one with: tarn server token NAME", t->expires);
+        return error_set_field(e, ERR_UNAUTHENTICATED, "token",
+                               "expired at %s; make a new one with: tarn server token NAME", t->expires);
     const char *problem = name_problem(name);
     if (problem)
         return error_set_field(e, ERR_INVALID, "name", "%s", problem);
     if (core_find(c, API_KIND_SERVER, name))
-        return error_set_field(e, ERR_EXISTS, "name", "there is a server with the name \"%s\" already: remove it, or join under "
-                                                      "another name with --name", name);
+        return error_set_field(e, ERR_EXISTS, "name",
+                               "there is a server with the name \"%s\" already: remove it, or join under "
+                               "another name with --name",
+                               name);
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
     struct api_server *s = xcalloc(1, sizeof *s);
     api_server_init(s);
@@ -251,7 +261,8 @@ static int join(struct core *c, uint64_t request, const char *hash, const char *
         put->uses--;
         core_put(c, API_KIND_TOKEN, put);
     }
-    core_event(c, API_SEVERITY_INFO, "tarn", "server.joined", API_KIND_SERVER, id, name, NULL, "Server %s joined", name);
+    core_event(c, API_SEVERITY_INFO, "tarn", "server.joined", API_KIND_SERVER, id, name, NULL, "Server %s joined",
+               name);
     core_put(c, API_KIND_SERVER, s);
     core_reply_object(c, request, 201, core_find(c, API_KIND_SERVER, id), NULL);
     return 0;
@@ -283,8 +294,8 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
         api_server_done(&next);
         return result;
     }
-    core_event(c, API_SEVERITY_INFO, r->actor, "server.changed", API_KIND_SERVER, o->id, next.name, NULL, "%s changed server %s",
-               r->actor, next.name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "server.changed", API_KIND_SERVER, o->id, next.name, NULL,
+               "%s changed server %s", r->actor, next.name);
     core_put(c, API_KIND_SERVER, xmemdup(&next, sizeof next));
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
@@ -305,14 +316,15 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
         struct table *t = &c->tables[kinds[k]];
         for (size_t i = 0; i < t->n; i++) {
             void *data = t->sorted[i]->v->data;
-            const char *server = kinds[k] == API_KIND_VM ? ((struct api_vm *)data)->server : ((struct api_repository *)data)->server;
+            const char *server =
+                kinds[k] == API_KIND_VM ? ((struct api_vm *)data)->server : ((struct api_repository *)data)->server;
             if (str_eq(server, s->id))
                 return error_set(e, ERR_IN_USE, "server \"%s\" still has the %s \"%s\"", s->name, kind_word(kinds[k]),
                                  object_name(t->sorted[i]));
         }
     }
-    core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL, "%s removed server %s",
-               r->actor, s->name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL,
+               "%s removed server %s", r->actor, s->name);
     core_remove(c, API_KIND_SERVER, s->id);
     core_reply(c, r->id, 204, NULL, 0, 0);
     return 0;
@@ -353,8 +365,8 @@ int op_job_abort(struct core *c, const struct core_request *r, struct error *e) 
     if (result < 0)
         return result;
     const struct api_job *j = o->v->data;
-    core_event(c, API_SEVERITY_INFO, r->actor, "job.abort", API_KIND_JOB, j->id, j->title, j->id, "%s asked to abort: %s", r->actor,
-               j->title);
+    core_event(c, API_SEVERITY_INFO, r->actor, "job.abort", API_KIND_JOB, j->id, j->title, j->id,
+               "%s asked to abort: %s", r->actor, j->title);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

@@ -5,12 +5,12 @@
 #include <errno.h>
 
 /* Gives a new object its id, time and state. */
-#define FRESH(c, lower, o)                                                                                   \
-    ({                                                                                                       \
-        char fresh_id[UUID_LEN + 1], fresh_now[TIME_TEXT_MAX];                                               \
-        core_new_id(c, fresh_id);                                                                            \
-        str_set(&(o)->id, fresh_id);                                                                         \
-        str_set(&(o)->created, core_now(c, fresh_now));                                                      \
+#define FRESH(c, lower, o)                                                                                             \
+    ({                                                                                                                 \
+        char fresh_id[UUID_LEN + 1], fresh_now[TIME_TEXT_MAX];                                                         \
+        core_new_id(c, fresh_id);                                                                                      \
+        str_set(&(o)->id, fresh_id);                                                                                   \
+        str_set(&(o)->created, core_now(c, fresh_now));                                                                \
     })
 
 static void discard(enum api_kind kind, void *data) {
@@ -24,8 +24,13 @@ static int submit_delete(struct core *c, const struct core_request *r, const str
     int result = core_check_if_match(r, o, e);
     if (result < 0)
         return result;
-    struct job_request q = {.kind = kind, .actor = r->actor, .request = r->id, .object_kind = o->kind, .object_id = o->id,
-                            .object_name = object_name(o), .title = xasprintf("Delete %s %s", kind_word(o->kind), object_name(o))};
+    struct job_request q = {.kind = kind,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .object_kind = o->kind,
+                            .object_id = o->id,
+                            .object_name = object_name(o),
+                            .title = xasprintf("Delete %s %s", kind_word(o->kind), object_name(o))};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, o->kind, o->id, object_name(o), false);
     for (size_t i = 0; i < kind->n_steps; i++)
@@ -39,8 +44,8 @@ static int pick_server(struct core *c, char **server, struct error *e) {
     struct table *t = &c->tables[API_KIND_SERVER];
     if (str_empty(*server)) {
         if (t->n != 1)
-            return error_set_field(e, ERR_INVALID, "server", t->n ? "there are several servers: name one of them"
-                                                                  : "no server has joined yet");
+            return error_set_field(e, ERR_INVALID, "server",
+                                   t->n ? "there are several servers: name one of them" : "no server has joined yet");
         str_set(server, t->sorted[0]->id);
     }
     return core_need_agent(c, *server, e);
@@ -76,8 +81,13 @@ int op_repository_create(struct core *c, const struct core_request *r, struct er
     }
     FRESH(c, repository, n);
     n->state = API_OBJECT_STATE_CREATING;
-    struct job_request q = {.kind = &job_repository_create, .actor = r->actor, .request = r->id, .object_kind = API_KIND_REPOSITORY,
-                            .object_id = n->id, .object_name = n->name, .title = xasprintf("Create storage repository %s", n->name)};
+    struct job_request q = {.kind = &job_repository_create,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .object_kind = API_KIND_REPOSITORY,
+                            .object_id = n->id,
+                            .object_name = n->name,
+                            .title = xasprintf("Create storage repository %s", n->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_REPOSITORY, n->id, n->name, false);
     job_add_step(j, q.kind, "open", 0);
@@ -136,8 +146,13 @@ int op_upload_create(struct core *c, const struct core_request *r, struct error 
     str_set(&u->repository, rep->id);
     str_set(&u->owner, r->user_id);
     u->state = API_UPLOAD_STATE_OPEN;
-    struct job_request q = {.kind = &job_upload_create, .actor = r->actor, .request = r->id, .reply_at_end = true,
-                            .object_kind = API_KIND_UPLOAD, .object_id = u->id, .object_name = u->name,
+    struct job_request q = {.kind = &job_upload_create,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .reply_at_end = true,
+                            .object_kind = API_KIND_UPLOAD,
+                            .object_id = u->id,
+                            .object_name = u->name,
                             .title = xasprintf("Begin upload of %s", u->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_UPLOAD, u->id, u->name, false);
@@ -161,8 +176,12 @@ void core_upload_expire(struct core *c, const struct api_upload *u) {
     if (time_parse(u->created, &created) < 0 || created + UPLOAD_IDLE_MS > c->wall_ms || map_get(&c->locks, u->id))
         return;
     _cleanup_error_ struct error e = ERROR_INIT;
-    struct job_request q = {.kind = &job_upload_delete, .actor = "tarn", .object_kind = API_KIND_UPLOAD, .object_id = u->id,
-                            .object_name = u->name, .title = xasprintf("Throw away the unused upload %s", u->name)};
+    struct job_request q = {.kind = &job_upload_delete,
+                            .actor = "tarn",
+                            .object_kind = API_KIND_UPLOAD,
+                            .object_id = u->id,
+                            .object_name = u->name,
+                            .title = xasprintf("Throw away the unused upload %s", u->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_UPLOAD, u->id, u->name, false);
     for (size_t i = 0; i < q.kind->n_steps; i++)
@@ -190,8 +209,13 @@ int op_disk_create(struct core *c, const struct core_request *r, struct error *e
     FRESH(c, disk, d);
     str_set(&d->repository, rep->id);
     d->state = API_OBJECT_STATE_CREATING;
-    struct job_request q = {.kind = &job_disk_create, .actor = r->actor, .request = r->id, .object_kind = API_KIND_DISK,
-                            .object_id = d->id, .object_name = d->name, .title = xasprintf("Create virtual disk %s", d->name)};
+    struct job_request q = {.kind = &job_disk_create,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .object_kind = API_KIND_DISK,
+                            .object_id = d->id,
+                            .object_name = d->name,
+                            .title = xasprintf("Create virtual disk %s", d->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_DISK, d->id, d->name, false);
     job_lock(j, API_KIND_REPOSITORY, rep->id, rep->name, true);
@@ -215,8 +239,8 @@ int op_disk_change(struct core *c, const struct core_request *r, struct error *e
         api_disk_done(&next);
         return result;
     }
-    core_event(c, API_SEVERITY_INFO, r->actor, "disk.changed", API_KIND_DISK, o->id, next.name, NULL, "%s changed virtual disk %s",
-               r->actor, next.name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "disk.changed", API_KIND_DISK, o->id, next.name, NULL,
+               "%s changed virtual disk %s", r->actor, next.name);
     core_put(c, API_KIND_DISK, xmemdup(&next, sizeof next));
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
@@ -232,33 +256,41 @@ int op_disk_delete(struct core *c, const struct core_request *r, struct error *e
 /* Adds {role, index, upload | path, format} to files. */
 static int add_source(struct core *c, const struct core_request *r, const struct api_image_source *s, const char *role,
                       const char *repository, json_t *files, struct error *e) {
-    _cleanup_free_ char *field = xasprintf("%s", str_eq(role, "disk") ? "image" : str_eq(role, "kernel") ? "kernel_image" : "initrd_image");
+    _cleanup_free_ char *field = xasprintf("%s", str_eq(role, "disk")     ? "image"
+                                                 : str_eq(role, "kernel") ? "kernel_image"
+                                                                          : "initrd_image");
     if (str_empty(s->upload) == str_empty(s->path))
         return error_set_field(e, ERR_INVALID, field, "needs either an upload or a path on the server, one of the two");
     if (!str_empty(s->path) && !core_is_admin(r))
-        return error_set_field(e, ERR_FORBIDDEN, field, "a path on a server may be given by administrators only; upload the file");
+        return error_set_field(e, ERR_FORBIDDEN, field,
+                               "a path on a server may be given by administrators only; upload the file");
     const struct api_upload *u = CORE_GET(c, upload, UPLOAD, s->upload);
     if (!str_empty(s->upload) && !u)
         return error_set_field(e, ERR_NOT_FOUND, field, "there is no upload \"%.*s\"", 128, s->upload);
     if (u && !core_is_admin(r) && !str_eq(u->owner, r->user_id))
         return error_set_field(e, ERR_FORBIDDEN, field, "the upload is another user's");
     if (u && !str_eq(u->repository, repository))
-        return error_set_field(e, ERR_INVALID, field, "the upload is in another storage repository than the template is to be");
-    json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s, s:s}", "role", role, "index", 0, "upload", u ? u->id : "",
-                                           "path", s->path, "format", api_image_format_text(s->format)));
+        return error_set_field(e, ERR_INVALID, field,
+                               "the upload is in another storage repository than the template is to be");
+    json_array_append_new(files,
+                          json_pack("{s:s, s:i, s:s, s:s, s:s}", "role", role, "index", 0, "upload", u ? u->id : "",
+                                    "path", s->path, "format", api_image_format_text(s->format)));
     return 0;
 }
 
 /* A virtual machine that boots its template's kernel becomes a template with that kernel. */
-static int add_vm_kernel(struct core *c, const struct api_vm *vm, struct api_template *t, json_t *files, struct error *e) {
+static int add_vm_kernel(struct core *c, const struct api_vm *vm, struct api_template *t, json_t *files,
+                         struct error *e) {
     const struct api_template *from = CORE_GET(c, template, TEMPLATE, vm->template);
     if (!from)
         return 0;
     if (!str_eq(from->repository, t->repository))
-        return error_set_field(e, ERR_INVALID, "from_vm", "its kernel is in another storage repository than the template is to be");
+        return error_set_field(e, ERR_INVALID, "from_vm",
+                               "its kernel is in another storage repository than the template is to be");
     json_array_append_new(files, json_pack("{s:s, s:i, s:s}", "role", "kernel", "index", 0, "from_template", from->id));
     if (from->initrd)
-        json_array_append_new(files, json_pack("{s:s, s:i, s:s}", "role", "initrd", "index", 0, "from_template", from->id));
+        json_array_append_new(files,
+                              json_pack("{s:s, s:i, s:s}", "role", "initrd", "index", 0, "from_template", from->id));
     str_set(&t->cmdline, vm->cmdline);
     return 0;
 }
@@ -266,15 +298,17 @@ static int add_vm_kernel(struct core *c, const struct api_vm *vm, struct api_tem
 static int add_vm_disks(struct core *c, struct api_template *t, json_t *files, struct error *e) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, t->from_vm);
     if (!vm->n_disks)
-        return error_set_field(e, ERR_CONFLICT, "from_vm", "virtual machine \"%s\" has no disks to make a template from", vm->name);
+        return error_set_field(e, ERR_CONFLICT, "from_vm",
+                               "virtual machine \"%s\" has no disks to make a template from", vm->name);
     for (size_t i = 0; i < vm->n_disks; i++) {
         const struct api_disk *d = CORE_GET(c, disk, DISK, vm->disks[i].disk);
         if (!d)
             continue;
         if (!str_eq(d->repository, t->repository))
-            return error_set_field(e, ERR_INVALID, "from_vm", "its disks are in another storage repository than the template is to be");
-        json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s}", "role", "disk", "index", (int)i, "from_disk", d->id, "bus",
-                                               api_disk_bus_text(vm->disks[i].bus)));
+            return error_set_field(e, ERR_INVALID, "from_vm",
+                                   "its disks are in another storage repository than the template is to be");
+        json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s}", "role", "disk", "index", (int)i, "from_disk",
+                                               d->id, "bus", api_disk_bus_text(vm->disks[i].bus)));
     }
     int r = vm->direct_boot ? add_vm_kernel(c, vm, t, files, e) : 0;
     if (r < 0)
@@ -287,12 +321,14 @@ static int add_vm_disks(struct core *c, struct api_template *t, json_t *files, s
     return 0;
 }
 
-static int template_files(struct core *c, const struct core_request *r, struct api_template *t, json_t *files, struct error *e) {
+static int template_files(struct core *c, const struct core_request *r, struct api_template *t, json_t *files,
+                          struct error *e) {
     int result = 0;
     if (!str_empty(t->from_vm) && (t->has_image || t->has_kernel_image || t->has_initrd_image))
         return error_set_field(e, ERR_INVALID, "from_vm", "goes without image, kernel_image and initrd_image");
     if (str_empty(t->from_vm) && !t->has_image && !t->has_kernel_image)
-        return error_set_field(e, ERR_INVALID, "image", "is missing: give an image, a kernel_image (with an initrd_image), or from_vm");
+        return error_set_field(e, ERR_INVALID, "image",
+                               "is missing: give an image, a kernel_image (with an initrd_image), or from_vm");
     if (t->has_initrd_image && !t->has_kernel_image)
         return error_set_field(e, ERR_INVALID, "initrd_image", "goes with a kernel_image");
     if (!str_empty(t->from_vm))
@@ -362,8 +398,13 @@ int op_template_create(struct core *c, const struct core_request *r, struct erro
     }
     FRESH(c, template, t);
     t->state = API_OBJECT_STATE_CREATING;
-    struct job_request q = {.kind = &job_template_create, .actor = r->actor, .request = r->id, .object_kind = API_KIND_TEMPLATE,
-                            .object_id = t->id, .object_name = t->name, .title = xasprintf("Import template %s", t->name)};
+    struct job_request q = {.kind = &job_template_create,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .object_kind = API_KIND_TEMPLATE,
+                            .object_id = t->id,
+                            .object_name = t->name,
+                            .title = xasprintf("Import template %s", t->name)};
     q.args = json_pack("{s:o, s:s}", "files", files, "from_vm", t->from_vm);
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_TEMPLATE, t->id, t->name, false);
@@ -393,8 +434,8 @@ int op_template_change(struct core *c, const struct core_request *r, struct erro
         api_template_done(&next);
         return result;
     }
-    core_event(c, API_SEVERITY_INFO, r->actor, "template.changed", API_KIND_TEMPLATE, o->id, next.name, NULL, "%s changed template %s",
-               r->actor, next.name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "template.changed", API_KIND_TEMPLATE, o->id, next.name, NULL,
+               "%s changed template %s", r->actor, next.name);
     core_put(c, API_KIND_TEMPLATE, xmemdup(&next, sizeof next));
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;

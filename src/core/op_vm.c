@@ -54,7 +54,8 @@ static int check_shape(const struct api_vm *vm, struct error *e) {
     for (size_t i = 0; i < vm->n_boot_order; i++)
         for (size_t k = 0; k < i; k++)
             if (vm->boot_order[i] == vm->boot_order[k])
-                return error_set_field(e, ERR_INVALID, "boot_order", "names %s twice", api_boot_device_text(vm->boot_order[i]));
+                return error_set_field(e, ERR_INVALID, "boot_order", "names %s twice",
+                                       api_boot_device_text(vm->boot_order[i]));
     if (vm->display == API_DISPLAY_VNC && vm->machine == API_MACHINE_MICROVM)
         return 0; /* a microvm has no display device; it is simply not there */
     return 0;
@@ -75,8 +76,8 @@ static void give_macs(struct core *c, struct api_vm *vm) {
             continue;
         do {
             uint64_t n = idgen_next(&c->ids);
-            str_take(&vm->nics[i].mac, xasprintf("52:54:00:%02x:%02x:%02x", (unsigned)(n & 0xff), (unsigned)(n >> 8 & 0xff),
-                                                 (unsigned)(n >> 16 & 0xff)));
+            str_take(&vm->nics[i].mac, xasprintf("52:54:00:%02x:%02x:%02x", (unsigned)(n & 0xff),
+                                                 (unsigned)(n >> 8 & 0xff), (unsigned)(n >> 16 & 0xff)));
         } while (mac_taken(c, vm->nics[i].mac, vm->id));
     }
 }
@@ -135,7 +136,8 @@ static void clone_disks(struct creation *x) {
         d->template_disk = (int64_t)i;
         if (vm->clone == API_CLONE_MODE_LINKED)
             str_set(&d->template, x->template->id);
-        json_object_set_new(x->clones, d->id, json_pack("{s:i, s:s}", "index", (int)i, "mode", api_clone_mode_text(vm->clone)));
+        json_object_set_new(x->clones, d->id,
+                            json_pack("{s:i, s:s}", "index", (int)i, "mode", api_clone_mode_text(vm->clone)));
         core_put(x->c, API_KIND_DISK, d);
     }
 }
@@ -146,14 +148,18 @@ static int take_disk(struct core *c, const struct api_vm *vm, const char *id, co
     if (!d)
         return error_set_field(e, ERR_NOT_FOUND, field, "there is no virtual disk \"%.*s\"", 128, id);
     if (d->state != API_OBJECT_STATE_READY)
-        return error_set_field(e, ERR_CONFLICT, field, "virtual disk \"%s\" is %s", d->name, api_object_state_text(d->state));
+        return error_set_field(e, ERR_CONFLICT, field, "virtual disk \"%s\" is %s", d->name,
+                               api_object_state_text(d->state));
     if (!str_empty(d->vm) && !str_eq(d->vm, vm->id)) {
         const struct api_vm *other = CORE_GET(c, vm, VM, d->vm);
-        return error_set_field(e, ERR_IN_USE, field, "virtual machine \"%s\" has the disk \"%s\"", other ? other->name : d->vm, d->name);
+        return error_set_field(e, ERR_IN_USE, field, "virtual machine \"%s\" has the disk \"%s\"",
+                               other ? other->name : d->vm, d->name);
     }
     if (rep && !str_eq(rep->server, vm->server))
-        return error_set_field(e, ERR_CONFLICT, field, "virtual disk \"%s\" is in storage repository \"%s\", which the server of "
-                               "the virtual machine does not reach", d->name, rep->name);
+        return error_set_field(e, ERR_CONFLICT, field,
+                               "virtual disk \"%s\" is in storage repository \"%s\", which the server of "
+                               "the virtual machine does not reach",
+                               d->name, rep->name);
     if (str_eq(d->vm, vm->id))
         return 0;
     struct api_disk *put = CORE_COPY(disk, DISK, d);
@@ -169,7 +175,8 @@ static int own_disks(struct creation *x, size_t first, struct error *e) {
         char field[48];
         snprintf(field, sizeof field, "disks[%zu]", i - first);
         if (str_empty(vd->disk) == (vd->size == 0))
-            return error_set_field(e, ERR_INVALID, field, "needs either disk (an existing one) or size (a new one), one of the two");
+            return error_set_field(e, ERR_INVALID, field,
+                                   "needs either disk (an existing one) or size (a new one), one of the two");
         for (size_t k = 0; k < i; k++)
             if (!str_empty(vd->disk) && str_eq(vd->disk, vm->disks[k].disk))
                 return error_set_field(e, ERR_INVALID, field, "names the same disk twice");
@@ -210,8 +217,9 @@ static int place(struct creation *x, struct error *e) {
         return error_set_field(e, ERR_CONFLICT, "server", "server \"%s\" does not reach the storage repository \"%s\"",
                                s ? s->name : vm->server, x->repository->name);
     if (x->template && !str_eq(x->template->repository, vm->repository))
-        return error_set_field(e, ERR_CONFLICT, "repository", "the template is in another storage repository; clones are made "
-                                                              "where the template is");
+        return error_set_field(e, ERR_CONFLICT, "repository",
+                               "the template is in another storage repository; clones are made "
+                               "where the template is");
     int r = core_need_agent(x->c, vm->server, e);
     return r < 0 ? r : vm_check_server(x->c, vm, e);
 }
@@ -250,8 +258,12 @@ static void lock_disks(struct core *c, struct api_job *j, const struct api_vm *v
 static int submit_create(struct creation *x, struct error *e) {
     struct api_vm *vm = x->vm;
     bool start = vm->start;
-    struct job_request q = {.kind = &job_vm_create, .actor = x->r->actor, .request = x->r->id, .object_kind = API_KIND_VM,
-                            .object_id = vm->id, .object_name = vm->name,
+    struct job_request q = {.kind = &job_vm_create,
+                            .actor = x->r->actor,
+                            .request = x->r->id,
+                            .object_kind = API_KIND_VM,
+                            .object_id = vm->id,
+                            .object_name = vm->name,
                             .title = xasprintf("%s virtual machine %s", x->template ? "Deploy" : "Create", vm->name)};
     q.args = json_pack("{s:O, s:O, s:b}", "clones", x->clones, "made", x->made, "start", start);
     struct api_job *j = job_draft(x->c, &q);
@@ -315,7 +327,8 @@ static int change_disks(struct core *c, const struct api_vm *old, const struct a
         char field[48];
         snprintf(field, sizeof field, "disks[%zu]", i);
         if (str_empty(next->disks[i].disk))
-            return error_set_field(e, ERR_INVALID, field, "needs the id of an existing disk; create one first with: tarn disk create");
+            return error_set_field(e, ERR_INVALID, field,
+                                   "needs the id of an existing disk; create one first with: tarn disk create");
         for (size_t k = 0; k < i; k++)
             if (str_eq(next->disks[i].disk, next->disks[k].disk))
                 return error_set_field(e, ERR_INVALID, field, "names the same disk twice");
@@ -338,15 +351,18 @@ static int change_disks(struct core *c, const struct api_vm *old, const struct a
     return 0;
 }
 
-static int check_change(struct core *c, const struct core_request *r, struct object *o, struct api_vm *next, struct error *e) {
+static int check_change(struct core *c, const struct core_request *r, struct object *o, struct api_vm *next,
+                        struct error *e) {
     const struct api_vm *old = o->v->data;
     const char *field = NULL;
     if (!only_light_changes(r->body, &field)) {
         if (old->state != API_VM_STATE_STOPPED && old->state != API_VM_STATE_CRASHED)
-            return error_set_field(e, ERR_CONFLICT, field, "can be changed only while the virtual machine is stopped; it is %s",
+            return error_set_field(e, ERR_CONFLICT, field,
+                                   "can be changed only while the virtual machine is stopped; it is %s",
                                    api_vm_state_text(old->state));
         if (map_get(&c->locks, old->id))
-            return error_set_field(e, ERR_CONFLICT, field, "cannot be changed while a job works on the virtual machine");
+            return error_set_field(e, ERR_CONFLICT, field,
+                                   "cannot be changed while a job works on the virtual machine");
     }
     int result = core_check_name_free(c, API_KIND_VM, next->name, o->id, e);
     if (result == 0)
@@ -365,8 +381,12 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
 /* A guest that runs is told its new name and policy by a job of its own. */
 static void tell_policy(struct core *c, const struct core_request *r, const struct api_vm *vm) {
     _cleanup_error_ struct error ignored = ERROR_INIT;
-    struct job_request q = {.kind = &job_vm_policy, .actor = r->actor, .object_kind = API_KIND_VM, .object_id = vm->id,
-                            .object_name = vm->name, .title = xasprintf("Tell the server the changes of %s", vm->name)};
+    struct job_request q = {.kind = &job_vm_policy,
+                            .actor = r->actor,
+                            .object_kind = API_KIND_VM,
+                            .object_id = vm->id,
+                            .object_name = vm->name,
+                            .title = xasprintf("Tell the server the changes of %s", vm->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     job_add_step(j, q.kind, "tell", 0);
@@ -395,8 +415,8 @@ int op_vm_change(struct core *c, const struct core_request *r, struct error *e) 
     bool tell = (old->state == API_VM_STATE_RUNNING || old->state == API_VM_STATE_SUSPENDED) &&
                 (!str_eq(old->name, next->name) || old->restart_policy != next->restart_policy);
     give_macs(c, next);
-    core_event(c, API_SEVERITY_INFO, r->actor, "vm.changed", API_KIND_VM, o->id, next->name, NULL, "%s changed virtual machine %s",
-               r->actor, next->name);
+    core_event(c, API_SEVERITY_INFO, r->actor, "vm.changed", API_KIND_VM, o->id, next->name, NULL,
+               "%s changed virtual machine %s", r->actor, next->name);
     core_put(c, API_KIND_VM, next);
     if (tell)
         tell_policy(c, r, next);
@@ -414,8 +434,13 @@ int op_vm_delete(struct core *c, const struct core_request *r, struct error *e) 
     if (result < 0)
         return result;
     const struct api_vm *vm = o->v->data;
-    struct job_request q = {.kind = &job_vm_delete, .actor = r->actor, .request = r->id, .object_kind = API_KIND_VM,
-                            .object_id = vm->id, .object_name = vm->name, .title = xasprintf("Delete virtual machine %s", vm->name)};
+    struct job_request q = {.kind = &job_vm_delete,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .object_kind = API_KIND_VM,
+                            .object_id = vm->id,
+                            .object_name = vm->name,
+                            .title = xasprintf("Delete virtual machine %s", vm->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     lock_disks(c, j, vm);
@@ -432,8 +457,8 @@ int op_vm_delete(struct core *c, const struct core_request *r, struct error *e) 
 }
 
 /* A job on one virtual machine whose steps are all of its kind's. */
-static int simple(struct core *c, const struct core_request *r, const struct job_kind *kind, const char *verb, json_t *args,
-                  struct error *e) {
+static int simple(struct core *c, const struct core_request *r, const struct job_kind *kind, const char *verb,
+                  json_t *args, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_VM, e);
     int result = o ? core_check_if_match(r, o, e) : -ENOENT;
     if (result < 0) {
@@ -441,8 +466,14 @@ static int simple(struct core *c, const struct core_request *r, const struct job
         return result;
     }
     const struct api_vm *vm = o->v->data;
-    struct job_request q = {.kind = kind, .actor = r->actor, .request = r->id, .args = args, .object_kind = API_KIND_VM,
-                            .object_id = vm->id, .object_name = vm->name, .title = xasprintf("%s virtual machine %s", verb, vm->name)};
+    struct job_request q = {.kind = kind,
+                            .actor = r->actor,
+                            .request = r->id,
+                            .args = args,
+                            .object_kind = API_KIND_VM,
+                            .object_id = vm->id,
+                            .object_name = vm->name,
+                            .title = xasprintf("%s virtual machine %s", verb, vm->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     for (size_t i = 0; i < kind->n_steps; i++)

@@ -11,8 +11,8 @@
 #include <strings.h>
 
 #define LIMIT_DEFAULT 100
-#define PATH_DEPTH 4
-#define TERMS_MAX 16
+#define PATH_DEPTH    4
+#define TERMS_MAX     16
 
 /* "hardware.memory", "disks.0.size" */
 struct path {
@@ -48,7 +48,8 @@ static int path_parse(const struct api_schema *schema, const char *text, size_t 
             n = len - at;
         const struct api_field *f = s && p->n < PATH_DEPTH ? field_find(s, text + at, n) : NULL;
         if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT))
-            return error_set(e, ERR_INVALID, "%s has no field \"%.*s\"", schema->name, (int)(len > 80 ? 80 : len), text);
+            return error_set(e, ERR_INVALID, "%s has no field \"%.*s\"", schema->name, (int)(len > 80 ? 80 : len),
+                             text);
         p->fields[p->n] = f;
         p->index[p->n] = -1;
         at += n + 1;
@@ -325,8 +326,8 @@ struct page {
     void *ctx;
     int64_t limit;
     struct buf out;
-    size_t n;    /* objects in out */
-    char *next;  /* cursor, once the page is full */
+    size_t n;   /* objects in out */
+    char *next; /* cursor, once the page is full */
 };
 
 static bool page_wants(const struct page *p, const struct object *o) {
@@ -446,8 +447,8 @@ static void page_history(struct page *p) {
     list_append(&p->c->txn->effects, &e->link);
 }
 
-int core_list(struct core *c, const struct core_request *r, enum api_kind kind, bool (*visible)(void *ctx, const void *data),
-              void *ctx, struct error *e) {
+int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
+              bool (*visible)(void *ctx, const void *data), void *ctx, struct error *e) {
     const struct api_schema *schema = api_kinds[kind].schema;
     bool history = kind == API_KIND_JOB || kind == API_KIND_EVENT;
     const char *sort = r->query.sort;

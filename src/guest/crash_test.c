@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent is killed after the 1st, 2nd, … effect of each scenario until the scenario has no more: after each it comes up
- * again from what was durable, the manager sends again what it has no answer to, and the end must be the same. A call that
- * changes something must not come again once its op's answer was durable.
+ * The agent is killed after the 1st, 2nd, … effect of each scenario until the scenario has no more: after each it comes
+ * up again from what was durable, the manager sends again what it has no answer to, and the end must be the same. A
+ * call that changes something must not come again once its op's answer was durable.
  */
 #include "guest/test_world.h"
 
@@ -16,11 +16,11 @@ struct scenario {
     void (*prepare)(struct world *w);
     const char *op;
     json_t *(*args)(void);
-    enum process end;       /* of VM1 */
-    const char *state;      /* of VM1 in the last report; "" if it is not to be in it */
-    bool disk;              /* DISK1 exists in the end */
-    const char *code;       /* of the answer; NULL for ok */
-    int call;               /* must not come after the answer was durable */
+    enum process end;  /* of VM1 */
+    const char *state; /* of VM1 in the last report; "" if it is not to be in it */
+    bool disk;         /* DISK1 exists in the end */
+    const char *code;  /* of the answer; NULL for ok */
+    int call;          /* must not come after the answer was durable */
 };
 
 static json_t *start_never(void) { return start_args(VM1, "never"); }
@@ -56,7 +56,8 @@ static void start_fails(struct world *w) {
 static const struct scenario scenarios[] = {
     {"start", nothing, "guest.start", start_never, RUNS, "running", false, NULL, API_AGENT_OP_GUEST_START},
     {"start again", running, "guest.start", start_never, RUNS, "running", false, NULL, API_AGENT_OP_GUEST_START},
-    {"start that fails", start_fails, "guest.start", start_never, ABSENT, "stopped", false, "guest", API_AGENT_OP_GUEST_START},
+    {"start that fails", start_fails, "guest.start", start_never, ABSENT, "stopped", false, "guest",
+     API_AGENT_OP_GUEST_START},
     {"stop", running, "guest.stop", stop_plain, ABSENT, "stopped", false, NULL, HOST_CALL_GUEST_SHUTDOWN},
     {"stop by force", deaf, "guest.stop", stop_force, ABSENT, "stopped", false, NULL, API_AGENT_OP_GUEST_KILL},
     {"stop in vain", deaf, "guest.stop", stop_plain, RUNS, "running", false, "timeout", HOST_CALL_GUEST_SHUTDOWN},

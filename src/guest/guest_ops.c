@@ -2,15 +2,15 @@
 /*
  * What ops, the results of calls, events and time do to a guest.
  *
- * However a guest ends, guest.kill is called last: it ends a process that was kept only to tell how it ended, and frees what
- * it held. Where an op waits for the end (guest.stop, guest.kill), the new state and the op's answer are one commit, made
- * when that call is done; where the guest ends by itself, its state is recorded first and told at once.
+ * However a guest ends, guest.kill is called last: it ends a process that was kept only to tell how it ended, and frees
+ * what it held. Where an op waits for the end (guest.stop, guest.kill), the new state and the op's answer are one
+ * commit, made when that call is done; where the guest ends by itself, its state is recorded first and told at once.
  */
 #include "guest/internal.h"
 
-#define ASK_AGAIN_MS 10000
+#define ASK_AGAIN_MS   10000
 #define CLEAN_AGAIN_MS 1000
-#define RESET_TELL_MS 1000
+#define RESET_TELL_MS  1000
 
 static struct call *call_guest(struct host *h, struct guest *g, enum call_purpose purpose, int op, bool held) {
     struct call *c = host_call(h, purpose, op, host_guest_args(g), held);
@@ -130,7 +130,8 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
     call_op(h, g, op);
 }
 
-static void start_done(struct host *h, struct guest *g, struct op *op, const struct error *error, const json_t *result) {
+static void start_done(struct host *h, struct guest *g, struct op *op, const struct error *error,
+                       const json_t *result) {
     g->starting = false;
     if (!error) {
         str_set(&g->r.hypervisor, json_str(result, "hypervisor"));
@@ -178,7 +179,8 @@ static void run_stop(struct host *h, struct guest *g, struct op *op) {
         return;
     case API_VM_STATE_SUSPENDED:
         if (!force) {
-            finish_error(h, op, ERR_CONFLICT, "the virtual machine is suspended and cannot shut down: resume or kill it");
+            finish_error(h, op, ERR_CONFLICT,
+                         "the virtual machine is suspended and cannot shut down: resume or kill it");
             return;
         }
         g->r.should_run = false;
@@ -201,7 +203,8 @@ static void run_stop(struct host *h, struct guest *g, struct op *op) {
 }
 
 /* The guest is left running: the deadline has passed, or somebody has changed his mind. */
-static void stop_give_up(struct host *h, struct guest *g, enum error_code code, const char *message, const char *reason) {
+static void stop_give_up(struct host *h, struct guest *g, enum error_code code, const char *message,
+                         const char *reason) {
     g->stop_at = g->ask_at = NEVER;
     g->r.should_run = true;
     host_guest_set_state(h, g, API_VM_STATE_RUNNING, reason);
@@ -234,7 +237,8 @@ static void run_kill(struct host *h, struct guest *g, struct op *op) {
     }
     g->r.should_run = false;
     g->restart_at = NEVER;
-    if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_STARTING || g->r.state == API_VM_STATE_SUSPENDED)
+    if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_STARTING ||
+        g->r.state == API_VM_STATE_SUSPENDED)
         host_guest_set_state(h, g, API_VM_STATE_STOPPING, "it is killed");
     else if (g->r.kept)
         host_dirty(h, "guest", g->vm);
@@ -377,8 +381,8 @@ static void found_ended(struct host *h, struct guest *g, enum api_vm_state found
     bool gone = found != API_VM_STATE_STOPPED && found != API_VM_STATE_CRASHED;
     enum api_vm_state end = gone ? API_VM_STATE_CRASHED : found;
     const char *why = str_or(reason, gone ? "its process is gone: it ended while tarn-agent did not run"
-                             : found == API_VM_STATE_STOPPED ? "the guest powered itself off"
-                                                             : "the guest panicked");
+                                     : found == API_VM_STATE_STOPPED ? "the guest powered itself off"
+                                                                     : "the guest panicked");
     bool start = g->active && g->active->kind == API_AGENT_OP_GUEST_START;
     switch (g->r.state) {
     case API_VM_STATE_STOPPED:

@@ -218,7 +218,9 @@ static void set_timer(struct host *h, struct guest *g) {
         list_append(&h->timed, &g->timed);
 }
 
-bool host_guest_restart_is_due(const struct host *h, const struct guest *g) { return is_free(h, g) && h->mono >= g->restart_at; }
+bool host_guest_restart_is_due(const struct host *h, const struct guest *g) {
+    return is_free(h, g) && h->mono >= g->restart_at;
+}
 
 void host_guest_settle(struct host *h, struct guest *g) {
     if (g->resume && h->started && h->opening == 0 && !g->finding && !g->cleaning) {

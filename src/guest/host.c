@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <limits.h>
 
-#define STORE_RETRY_MS 500
+#define STORE_RETRY_MS     500
 #define STORE_RETRY_MAX_MS 5000
-#define OPENING_MS 30000
+#define OPENING_MS         30000
 
 struct effect_item {
     struct host_effect e;
-    uint64_t after; /* held until this commit is durable; 0: until the next one that is handed out */
+    uint64_t after;            /* held until this commit is durable; 0: until the next one that is handed out */
     const struct guest *about; /* a held guest.state */
     uint64_t answers;          /* the order of the op whose answer this is; 0: none */
     bool report;               /* a held report */
@@ -346,7 +346,7 @@ struct host *host_new(const struct host_config *config) {
     h->config = *config;
     h->version = xstrdup(config->version);
     h->config.version = h->version;
-    struct list *lists[] = {&h->repositories, &h->touched, &h->timed, &h->calls, &h->queue, &h->running,
+    struct list *lists[] = {&h->repositories, &h->touched, &h->timed, &h->calls, &h->queue,   &h->running,
                             &h->fresh,        &h->commits, &h->ready, &h->held,  &h->pending, &h->forgotten};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
@@ -431,7 +431,8 @@ static char *hello_text(const struct api_agent_hello *hello) {
     return json_text(frame);
 }
 
-/* The first hello of a connection is the shell's to send, before there is a welcome; later ones say what has changed. */
+/* The first hello of a connection is the shell's to send, before there is a welcome; later ones say what has changed.
+ */
 void host_set_hello(struct host *h, const struct api_agent_hello *hello) {
     char *text = hello_text(hello);
     if (h->connected && !str_eq(text, h->hello))

@@ -11,17 +11,17 @@
  *     host_stored, host_tick
  *
  * What it promises:
- * - An op with an id is done once. "begun" is durable before its CALL, the answer durable before it is sent; a repeat gets
- *   the stored answer, or joins the one under way. After a crash, ops that had begun are called again: drivers' calls are
- *   idempotent. Answers are kept until op.forget of their job.
+ * - An op with an id is done once. "begun" is durable before its CALL, the answer durable before it is sent; a repeat
+ * gets the stored answer, or joins the one under way. After a crash, ops that had begun are called again: drivers'
+ * calls are idempotent. Answers are kept until op.forget of their job.
  * - One guest has one op at a time; others queue in order (guest.kill and op.cancel pass a waiting guest.stop).
- * - A guest's record {GuestStart, desired state, state, sequence, restarts} is durable before the guest is started, and a
- *   change of state durable before it is told.
- * - Restart policy: on-failure after a crash or panic, always also after the guest's own power-off; back-off 1, 2, 4 … 60 s,
- *   at most 5 restarts within 10 minutes, then the guest stays crashed and says so. A guest.stop or .kill asked for by the
- *   manager is never followed by a restart.
- * - guest.stop: one ACPI request (again every 10 s), then at the deadline either force (kill) or error timeout with the guest
- *   left running.
+ * - A guest's record {GuestStart, desired state, state, sequence, restarts} is durable before the guest is started, and
+ * a change of state durable before it is told.
+ * - Restart policy: on-failure after a crash or panic, always also after the guest's own power-off; back-off 1, 2, 4 …
+ * 60 s, at most 5 restarts within 10 minutes, then the guest stays crashed and says so. A guest.stop or .kill asked for
+ * by the manager is never followed by a restart.
+ * - guest.stop: one ACPI request (again every 10 s), then at the deadline either force (kill) or error timeout with the
+ * guest left running.
  *
  * Guest states (enum api_vm_state; the agent uses these six):
  *
@@ -34,8 +34,8 @@
  *     crashed        starting                              stopped
  *     (* died while we were killing it; while we only asked it to shut down: crashed)
  *     A guest.stop or .kill turns starting, running and suspended into stopping; one that has failed, timed out or been
- *     cancelled turns stopping back into running. A reset is told as running again. However it ended, the driver's guest.kill is
- *     called last, so that nothing of it is left when the op is answered or the guest started again.
+ *     cancelled turns stopping back into running. A reset is told as running again. However it ended, the driver's
+ * guest.kill is called last, so that nothing of it is left when the op is answered or the guest started again.
  */
 #pragma once
 
@@ -56,8 +56,8 @@ void host_set_time(struct host *h, int64_t wall_ms, int64_t mono_ms);
 
 int host_load(struct host *h, const char *key, const char *value, size_t len, struct error *e);
 /*
- * All is loaded. CALL effects follow: repository.open for each that was open, and guest.find for each guest that is known; its
- * result is a GuestReport of what is there (see hypervisor.h). Then the ops that had begun are called again.
+ * All is loaded. CALL effects follow: repository.open for each that was open, and guest.find for each guest that is
+ * known; its result is a GuestReport of what is there (see hypervisor.h). Then the ops that had begun are called again.
  */
 void host_start(struct host *h);
 
@@ -71,12 +71,12 @@ void host_call_done(struct host *h, uint64_t call, const struct error *error, co
 void host_call_progress(struct host *h, uint64_t call, int percent, const char *message);
 
 enum guest_event {
-    GUEST_RUNNING,   /* vCPUs run (after start, resume, or the guest's own reset) */
-    GUEST_PAUSED,    /* stopped by somebody, not by us; or an I/O error: reason says which */
-    GUEST_RESET,     /* the guest rebooted itself */
-    GUEST_POWEROFF,  /* the guest shut itself down: its process has ended or is kept only to tell so */
+    GUEST_RUNNING,  /* vCPUs run (after start, resume, or the guest's own reset) */
+    GUEST_PAUSED,   /* stopped by somebody, not by us; or an I/O error: reason says which */
+    GUEST_RESET,    /* the guest rebooted itself */
+    GUEST_POWEROFF, /* the guest shut itself down: its process has ended or is kept only to tell so */
     GUEST_PANICKED,
-    GUEST_DIED,      /* its process ended by itself or was killed from outside */
+    GUEST_DIED, /* its process ended by itself or was killed from outside */
 };
 void host_guest_event(struct host *h, const char *vm, enum guest_event event, const char *reason);
 
@@ -90,11 +90,11 @@ int64_t host_next_deadline(const struct host *h);
 enum host_effect_kind { HOST_COMMIT, HOST_SEND, HOST_CALL, HOST_CANCEL, HOST_CHANNEL };
 
 /*
- * What a CALL asks for. The ops of api/agent.yaml by their own number (args as there), except that guest.stop is split into
- * what a driver can do: guest.shutdown (deliver the ACPI power button; done when delivered) and guest.kill. A start is done
- * when the vCPUs run; a kill when the process is gone; both succeed if that is so already.
+ * What a CALL asks for. The ops of api/agent.yaml by their own number (args as there), except that guest.stop is split
+ * into what a driver can do: guest.shutdown (deliver the ACPI power button; done when delivered) and guest.kill. A
+ * start is done when the vCPUs run; a kill when the process is gone; both succeed if that is so already.
  */
-#define HOST_CALL_GUEST_FIND (API_AGENT_OP_COUNT + 0)     /* args GuestOp; result GuestReport */
+#define HOST_CALL_GUEST_FIND     (API_AGENT_OP_COUNT + 0) /* args GuestOp; result GuestReport */
 #define HOST_CALL_GUEST_SHUTDOWN (API_AGENT_OP_COUNT + 1) /* args GuestOp */
 
 struct host_effect {

@@ -121,8 +121,16 @@ static void forget_drops_the_answers(void **state) {
 static void malformed_messages_are_answered_or_dropped(void **state) {
     struct world *w = *state;
     static const char *const messages[] = {
-        "[]", "3", "\"x\"", "null", "{}", "{\"id\":\"a\"}", "{\"op\":\"guest.start\"}", "{\"id\":5,\"op\":\"guest.start\"}",
-        "{\"event\":\"report\"}", "{\"event\":7}",
+        "[]",
+        "3",
+        "\"x\"",
+        "null",
+        "{}",
+        "{\"id\":\"a\"}",
+        "{\"op\":\"guest.start\"}",
+        "{\"id\":5,\"op\":\"guest.start\"}",
+        "{\"event\":\"report\"}",
+        "{\"event\":7}",
     };
     size_t before = w->n_commits;
     for (size_t i = 0; i < ARRAY_LEN(messages); i++)
@@ -136,7 +144,8 @@ static void malformed_messages_are_answered_or_dropped(void **state) {
         "{\"id\":\"a\",\"op\":\"guest.start\",\"args\":{\"vm\":{\"id\":\"../../etc\"}}}",
         "{\"id\":\"a\",\"op\":\"guest.kill\",\"args\":{\"vm\":\"x\"}}",
         "{\"id\":\"a\",\"op\":\"disk.create\",\"args\":{\"repository\":\"" REPO "\",\"disk\":\"/etc/passwd\"}}",
-        "{\"id\":\"a\",\"op\":\"disk.create\",\"args\":{\"repository\":\"" REPO "\",\"disk\":\"" DISK1 "\",\"size\":\"x\"}}",
+        "{\"id\":\"a\",\"op\":\"disk.create\",\"args\":{\"repository\":\"" REPO "\",\"disk\":\"" DISK1
+        "\",\"size\":\"x\"}}",
         "{\"id\":\"a b\",\"op\":\"guest.kill\",\"args\":{\"vm\":\"" VM1 "\"}}",
     };
     for (size_t i = 0; i < ARRAY_LEN(answered); i++) {
@@ -602,7 +611,8 @@ static void find_that_fails_is_tried_again(void **state) {
 
 static void repositories_are_opened_first(void **state) {
     struct world *w = *state;
-    world_op(w, "r/1/do", "repository.open", json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
+    world_op(w, "r/1/do", "repository.open",
+             json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
     assert_true(ok(w, "r/1/do"));
     w->hold_calls = true;
     world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
@@ -625,7 +635,8 @@ static void repositories_are_opened_first(void **state) {
 
 static void a_repository_that_hangs_does_not_stop_the_rest(void **state) {
     struct world *w = *state;
-    world_op(w, "r/1/do", "repository.open", json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
+    world_op(w, "r/1/do", "repository.open",
+             json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
     world_restart(w);
     w->hold_calls = true;
     world_run(w);
@@ -637,7 +648,8 @@ static void a_repository_that_hangs_does_not_stop_the_rest(void **state) {
 
 static void a_repository_that_fails_is_tried_again(void **state) {
     struct world *w = *state;
-    world_op(w, "r/1/do", "repository.open", json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
+    world_op(w, "r/1/do", "repository.open",
+             json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
     w->fail_op = API_AGENT_OP_REPOSITORY_OPEN;
     w->fail_code = ERR_IO;
     world_restart(w);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of the host brain. host.c holds the queue of effects and the commits, ops.c the journal of op ids, guests.c the
- * guests' records and their state table, restart.c the restart policy, repositories.c what is open, report.c what the
- * manager is told.
+ * Inside of the host brain. host.c holds the queue of effects and the commits, ops.c the journal of op ids, guests.c
+ * the guests' records and their state table, restart.c the restart policy, repositories.c what is open, report.c what
+ * the manager is told.
  *
  * Memory runs ahead of the store: a change is made in memory, its key marked dirty, and everything that tells or does
  * something because of it is held back until the commit that carries it, and all before it, is durable. When a commit
@@ -18,12 +18,12 @@
 #include "base/units.h"
 #include "guest/host.h"
 
-#define OP_ID_MAX 200           /* bytes of an op's id */
-#define OPS_MAX 20000           /* remembered and waiting, so that a broken manager cannot fill our memory */
-#define STORAGE_OPS_MAX 8       /* ops on disks, templates, uploads and repositories at once */
-#define RESTART_LIMIT 5         /* restarts by policy … */
+#define OP_ID_MAX         200    /* bytes of an op's id */
+#define OPS_MAX           20000  /* remembered and waiting, so that a broken manager cannot fill our memory */
+#define STORAGE_OPS_MAX   8      /* ops on disks, templates, uploads and repositories at once */
+#define RESTART_LIMIT     5      /* restarts by policy … */
 #define RESTART_WINDOW_MS 600000 /* … within this time */
-#define NEVER INT64_MAX
+#define NEVER             INT64_MAX
 
 struct guest;
 struct op;
@@ -70,8 +70,8 @@ struct op {
     char *id;
     enum api_agent_op kind;
     enum op_state state;
-    json_t *args; /* until it is done */
-    char *answer; /* the frame, once it is done */
+    json_t *args;        /* until it is done */
+    char *answer;        /* the frame, once it is done */
     char *subject;       /* storage ops: what it works on; guest ops: the VM's id */
     struct guest *guest; /* guest ops, until it is done */
     struct call *call;
@@ -93,9 +93,9 @@ struct guest {
     struct op *kill;   /* a guest.kill that has passed a waiting guest.stop (active) */
     struct list queue;
     size_t n_calls;
-    bool finding, first_find;   /* after our start, until we know what is there */
-    bool resume;                /* its ops had begun before our start: call them again */
-    bool starting;              /* a start is being carried out */
+    bool finding, first_find; /* after our start, until we know what is there */
+    bool resume;              /* its ops had begun before our start: call them again */
+    bool starting;            /* a start is being carried out */
     bool asking, killing, cleaning;
     enum api_vm_state end_state; /* what it is once the kill under way is done */
     char *end_reason;
@@ -132,8 +132,8 @@ struct host {
 
     struct map guests, ops;
     struct list repositories, touched, timed, calls;
-    struct list queue;    /* storage ops that wait */
-    struct list running;  /* storage ops that run */
+    struct list queue;   /* storage ops that wait */
+    struct list running; /* storage ops that run */
     struct list fresh;
     struct list forgotten; /* to be freed at the end of the event */
     size_t n_running;
@@ -156,7 +156,8 @@ struct host {
 
 /* host.c */
 void host_dirty(struct host *h, const char *kind, const char *id);
-/* A frame to the manager, if it is connected; steals frame. Held until everything until now is durable, or sent at once. */
+/* A frame to the manager, if it is connected; steals frame. Held until everything until now is durable, or sent at
+ * once. */
 void host_send(struct host *h, json_t *frame, bool held);
 void host_send_text(struct host *h, char *text, bool held);
 /* A guest.state, held; and takes back those that are still held. */
@@ -213,7 +214,8 @@ void host_guest_tick(struct host *h, struct guest *g);
 void host_guest_happens(struct host *h, struct guest *g, enum guest_event event, const char *reason);
 
 /* restart.c */
-/* It has ended by itself: what the policy says is put into the record and the timer, and the state set with the reason. */
+/* It has ended by itself: what the policy says is put into the record and the timer, and the state set with the reason.
+ */
 void host_guest_ended(struct host *h, struct guest *g, enum api_vm_state state, const char *reason);
 void host_guest_restart_later(struct host *h, struct guest *g);
 void host_guest_restart(struct host *h, struct guest *g);

@@ -2,9 +2,9 @@
 /*
  * The journal of ops: what makes each happen once.
  *
- * An op is waiting (in memory only: after a crash the manager sends it again), begun (durable, its call may have come out)
- * or done (durable, with its answer). A commit carries as much as an event changes: beginning a guest.start and the guest's
- * record are one commit, its answer and the guest's new state another.
+ * An op is waiting (in memory only: after a crash the manager sends it again), begun (durable, its call may have come
+ * out) or done (durable, with its answer). A commit carries as much as an event changes: beginning a guest.start and
+ * the guest's record are one commit, its answer and the guest's new state another.
  */
 #include "guest/internal.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The repositories that are open: after a start they are opened again before any op or restart, and again while they fail. */
+/* The repositories that are open: after a start they are opened again before any op or restart, and again while they
+ * fail. */
 #include "guest/internal.h"
 
 #define RETRY_MS 30000
@@ -103,7 +104,9 @@ void host_repository_reopen(struct host *h, struct repository *r) {
 }
 
 static void repository_tell(struct host *h, const struct repository *r) {
-    host_send(h, host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)), false);
+    host_send(h,
+              host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)),
+              false);
 }
 
 void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result) {

@@ -64,7 +64,8 @@ static void a_refused_op_is_answered_once(void **state) {
     start(w, VM1, "never");
     world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
     w->store_error = -ENOSPC;
-    world_op(w, "a/2/do", "guest.kill", vm_args(VM1)); /* ends as it begins: its answer waits in the commit that fails */
+    world_op(w, "a/2/do", "guest.kill",
+             vm_args(VM1)); /* ends as it begins: its answer waits in the commit that fails */
     assert_string_equal(code(w, "a/2/do"), "no-space");
     w->store_error = 0;
     world_time(w, 6000);
@@ -166,12 +167,9 @@ static void deaths_during_a_failure_are_told_later(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(a_full_store_refuses_ops_and_recovers),
-        T(a_refused_op_is_answered_once),
-        T(a_report_does_not_tell_of_a_refused_op),
-        T(answers_wait_for_the_store),
-        T(a_refused_stop_leaves_no_trace),
-        T(several_commits_fail_together),
+        T(a_full_store_refuses_ops_and_recovers),  T(a_refused_op_is_answered_once),
+        T(a_report_does_not_tell_of_a_refused_op), T(answers_wait_for_the_store),
+        T(a_refused_stop_leaves_no_trace),         T(several_commits_fail_together),
         T(deaths_during_a_failure_are_told_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

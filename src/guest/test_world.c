@@ -110,7 +110,8 @@ static json_t *found(struct world *w, const char *vm) {
 }
 
 static json_t *do_guest(struct world *w, int op, const json_t *args) {
-    const char *vm = op == API_AGENT_OP_GUEST_START ? json_str(json_object_get(args, "vm"), "id") : json_str(args, "vm");
+    const char *vm =
+        op == API_AGENT_OP_GUEST_START ? json_str(json_object_get(args, "vm"), "id") : json_str(args, "vm");
     enum process p = world_process(w, vm);
     switch (op) {
     case HOST_CALL_GUEST_FIND:
@@ -159,7 +160,8 @@ static json_t *do_storage(struct world *w, int op, const json_t *args) {
     else
         map_remove(&w->made, key);
     if (op == API_AGENT_OP_REPOSITORY_OPEN)
-        return json_pack("{ss sb si si}", "repository", json_str(args, "repository"), "usable", 1, "capacity", 1000, "free", 500);
+        return json_pack("{ss sb si si}", "repository", json_str(args, "repository"), "usable", 1, "capacity", 1000,
+                         "free", 500);
     return json_pack("{si si}", "size", 10, "allocated", 1);
 }
 
@@ -185,7 +187,8 @@ static void commit(struct world *w, struct host_effect *e) {
     if (w->store_error == 0) {
         for (size_t i = 0; i < e->batch->n; i++) {
             struct batch_op *b = &e->batch->ops[i];
-            free(b->kind == BATCH_PUT ? map_put(&w->store, b->key, xstrndup(b->value, b->len)) : map_remove(&w->store, b->key));
+            free(b->kind == BATCH_PUT ? map_put(&w->store, b->key, xstrndup(b->value, b->len))
+                                      : map_remove(&w->store, b->key));
         }
     }
     if (w->crash_after == 0) {
@@ -280,8 +283,12 @@ void world_op(struct world *w, const char *id, const char *op, json_t *args) {
 }
 
 void world_event(struct world *w, const char *vm, enum guest_event event) {
-    world_set_process(w, vm, event == GUEST_POWEROFF ? OFF : event == GUEST_PANICKED ? PANICKED : event == GUEST_DIED ? ABSENT
-                             : event == GUEST_PAUSED ? PAUSED : RUNS);
+    world_set_process(w, vm,
+                      event == GUEST_POWEROFF   ? OFF
+                      : event == GUEST_PANICKED ? PANICKED
+                      : event == GUEST_DIED     ? ABSENT
+                      : event == GUEST_PAUSED   ? PAUSED
+                                                : RUNS);
     host_guest_event(w->h, vm, event, NULL);
     world_run(w);
 }
@@ -361,8 +368,9 @@ const char *world_state(struct world *w, const char *vm) {
 /* ---- arguments ---- */
 
 json_t *start_args(const char *vm, const char *policy) {
-    return json_pack("{s{ss ss si si ss} ss s[{ss ss}]}", "vm", "id", vm, "name", "hello", "cpus", 1, "memory", 268435456,
-                     "restart_policy", policy, "repository", REPO, "disks", "disk", DISK1, "repository", REPO);
+    return json_pack("{s{ss ss si si ss} ss s[{ss ss}]}", "vm", "id", vm, "name", "hello", "cpus", 1, "memory",
+                     268435456, "restart_policy", policy, "repository", REPO, "disks", "disk", DISK1, "repository",
+                     REPO);
 }
 json_t *vm_args(const char *vm) { return json_pack("{ss}", "vm", vm); }
 json_t *stop_args(const char *vm, int timeout, bool force) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A world round one host brain, for its tests: a store that keeps what was committed, a hypervisor and a storage that do
- * what they are asked at once (or when told to), a manager that keeps the frames. The brain can be crashed after any effect.
+ * A world round one host brain, for its tests: a store that keeps what was committed, a hypervisor and a storage that
+ * do what they are asked at once (or when told to), a manager that keeps the frames. The brain can be crashed after any
+ * effect.
  */
 #pragma once
 
@@ -11,9 +12,9 @@
 #include "base/mem.h"
 #include "guest/host.h"
 
-#define VM1 "01900000-0000-7000-8000-000000000001"
-#define VM2 "01900000-0000-7000-8000-000000000002"
-#define REPO "01900000-0000-7000-8000-0000000000aa"
+#define VM1   "01900000-0000-7000-8000-000000000001"
+#define VM2   "01900000-0000-7000-8000-000000000002"
+#define REPO  "01900000-0000-7000-8000-0000000000aa"
 #define DISK1 "01900000-0000-7000-8000-0000000000d1"
 #define DISK2 "01900000-0000-7000-8000-0000000000d2"
 
@@ -29,21 +30,21 @@ struct pending_call {
 struct world {
     struct host *h;
     int64_t now;
-    struct map store;        /* key -> text, durable */
-    struct map processes;    /* vm -> enum process + 1 */
-    struct map made;         /* "disk/ID" … that exist */
-    struct list frames;      /* struct frame, oldest first */
-    struct list calls;       /* those that wait for their answer, while hold_calls */
-    struct list commits;     /* struct host_effect, while hold_commits */
+    struct map store;     /* key -> text, durable */
+    struct map processes; /* vm -> enum process + 1 */
+    struct map made;      /* "disk/ID" … that exist */
+    struct list frames;   /* struct frame, oldest first */
+    struct list calls;    /* those that wait for their answer, while hold_calls */
+    struct list commits;  /* struct host_effect, while hold_commits */
     bool hold_commits, hold_calls;
-    int store_error;         /* commits fail with it */
-    bool ignore_shutdown;    /* the guest does not react to its power button */
-    int fail_op;             /* this call fails (-1: none) */
+    int store_error;      /* commits fail with it */
+    bool ignore_shutdown; /* the guest does not react to its power button */
+    int fail_op;          /* this call fails (-1: none) */
     enum error_code fail_code;
-    int crash_after;         /* effects until the brain is dropped; -1: never */
+    int crash_after; /* effects until the brain is dropped; -1: never */
     bool crashed;
     size_t n_calls[64], n_commits, n_cancels, n_channels;
-    struct list events;      /* guests' events that are to come */
+    struct list events; /* guests' events that are to come */
 };
 
 void world_init(struct world *w);

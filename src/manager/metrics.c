@@ -53,7 +53,8 @@ static void add_inventory(struct buf *b, const struct core_counts *c) {
         buf_addf(b, "tarn_vms{state=\"%s\"} %zu\n", api_vm_state_text((enum api_vm_state)s), c->vms_by_state[s]);
     gauge(b, "jobs_active", "Jobs under way", (double)c->jobs_active);
     gauge(b, "jobs_queued", "Jobs that wait", (double)c->jobs_queued);
-    gauge(b, "servers_online", "Servers that are online, or have been away for less than the grace", (double)c->servers_online);
+    gauge(b, "servers_online", "Servers that are online, or have been away for less than the grace",
+          (double)c->servers_online);
     counter(b, "core_requests_total", "Requests that reached the core", c->requests);
     counter(b, "agent_messages_total", "Messages from agents", c->agent_messages);
     counter(b, "agent_errors_total", "Malformed messages from agents", c->agent_errors);

@@ -29,9 +29,9 @@ struct guest_disk_files {
 struct guest_files {
     struct guest_disk_files disks[32]; /* in the order of GuestStart.disks */
     size_t n_disks;
-    int kernel_fd, initrd_fd;  /* -1 if none */
-    int firmware_fd, vars_fd;  /* UEFI code (read-only) and variables; -1 for BIOS */
-    int seed_fd;               /* cloud-init NoCloud ISO, read-only; -1 if none */
+    int kernel_fd, initrd_fd; /* -1 if none */
+    int firmware_fd, vars_fd; /* UEFI code (read-only) and variables; -1 for BIOS */
+    int seed_fd;              /* cloud-init NoCloud ISO, read-only; -1 if none */
 };
 void guest_files_init(struct guest_files *f);
 void guest_files_done(struct guest_files *f);
@@ -45,9 +45,9 @@ struct hypervisor_events {
 
 struct hypervisor_config {
     uv_loop_t *loop;
-    int state_dirfd;         /* the driver's own directory: one folder a guest, by id */
-    const char *state_path;  /* its absolute path, for sockets */
-    const char *guest_user;  /* the user for QEMU when the agent is root, or NULL */
+    int state_dirfd;        /* the driver's own directory: one folder a guest, by id */
+    const char *state_path; /* its absolute path, for sockets */
+    const char *guest_user; /* the user for QEMU when the agent is root, or NULL */
     const struct hypervisor_events *events;
     void *ctx;
 };
@@ -68,27 +68,28 @@ struct hypervisor_driver {
     unsigned capabilities;
     int (*open)(const struct hypervisor_config *config, struct hypervisor **ret, struct error *e);
     void (*close)(struct hypervisor *h);
-    /* Fills in driver, version, accelerator, reason, usable, capabilities; ready(ctx) when done. Slow the first time only:
-       the answer is remembered in the state directory for this kernel and this hypervisor version. */
+    /* Fills in driver, version, accelerator, reason, usable, capabilities; ready(ctx) when done. Slow the first time
+       only: the answer is remembered in the state directory for this kernel and this hypervisor version. */
     void (*probe)(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx);
     /*
      * What is there, as a GuestReport with driver, state, started and a reason in words: running or suspended (taken up
-     * again: its events come from now on); stopped: it has shut itself down and is kept only to tell so; crashed: it has
-     * panicked; unknown: no process of it exists. Never "stopped" for a process that is merely gone.
+     * again: its events come from now on); stopped: it has shut itself down and is kept only to tell so; crashed: it
+     * has panicked; unknown: no process of it exists. Never "stopped" for a process that is merely gone.
      */
     void (*find)(struct hypervisor *h, uint64_t call, const char *vm);
     /* The descriptors are taken, and *files is left empty, whatever comes of it. */
     void (*start)(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files);
     void (*shutdown)(struct hypervisor *h, uint64_t call, const char *vm);
-    /* Also called after GUEST_POWEROFF, GUEST_PANICKED and GUEST_DIED, once that is recorded: ends a process that was kept
-       only to tell, and frees what it held. A guest that is gone or was never there is killed with success. */
+    /* Also called after GUEST_POWEROFF, GUEST_PANICKED and GUEST_DIED, once that is recorded: ends a process that was
+       kept only to tell, and frees what it held. A guest that is gone or was never there is killed with success. */
     void (*kill)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*suspend)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*resume)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*forget)(struct hypervisor *h, uint64_t call, const char *vm);
     /*
-     * A connected stream socket (non-blocking, close-on-exec; the caller's) to the guest's serial console, beginning with
-     * what the ring has kept (16 KiB), or to its display (RFB). Any number at once; negative errno and *e on failure.
+     * A connected stream socket (non-blocking, close-on-exec; the caller's) to the guest's serial console, beginning
+     * with what the ring has kept (16 KiB), or to its display (RFB). Any number at once; negative errno and *e on
+     * failure.
      */
     int (*console)(struct hypervisor *h, const char *vm, enum console_type type, struct error *e);
     /* Counters since start, from which the agent makes rates; cpu in seconds. -ENOENT if it does not run. */

@@ -211,10 +211,12 @@ static void emit_kernel(struct maker *m) {
     /* A microvm has no keyboard controller, on which Linux relies to restart. */
     if (m->microvm)
         buf_adds(&line, "reboot=t");
-    /* Linux waits for ten ticks of its timer, does not get them in time from an emulated CPU on a busy server, and stops. */
+    /* Linux waits for ten ticks of its timer, does not get them in time from an emulated CPU on a busy server, and
+     * stops. */
     if (!m->host->kvm)
         buf_addf(&line, "%sno_timer_check", line.len ? " " : "");
-    /* Without a PIT to measure against, a slow emulated CPU makes the kernel's guess of the clock fail, and it hangs. */
+    /* Without a PIT to measure against, a slow emulated CPU makes the kernel's guess of the clock fail, and it hangs.
+     */
     if (m->microvm && !m->host->kvm && m->host->tsc_khz > 0)
         buf_addf(&line, " tsc_early_khz=%lld tsc=reliable", (long long)m->host->tsc_khz);
     if (!str_empty(m->vm->cmdline))

@@ -3,10 +3,10 @@
  * QEMU's command line. Pure: from what the guest is and which descriptors there are to arguments, so that golden cases
  * (tests/golden/qemu) pin every byte. One small emitter for each kind of device.
  *
- * - QEMU opens no path itself: images come as descriptors in fd sets, kernel and initrd as /proc/self/fd/N (they must be
- *   readable by whom QEMU runs as; QEMU reads them with plain open(2)), sockets as listening descriptors.
- * - The whole chain of a disk is named, each node with its backing node or null, so that what an image says about backing
- *   files is never followed.
+ * - QEMU opens no path itself: images come as descriptors in fd sets, kernel and initrd as /proc/self/fd/N (they must
+ * be readable by whom QEMU runs as; QEMU reads them with plain open(2)), sockets as listening descriptors.
+ * - The whole chain of a disk is named, each node with its backing node or null, so that what an image says about
+ * backing files is never followed.
  * - PCI devices have fixed places, so that adding one does not move the others:
  *       02 display  03 rng  04 balloon  05 virtio-scsi  06 more SATA  07 pvpanic  08 USB  0a NICs (8 functions)
  *       10 to 13 virtio-blk, 8 each

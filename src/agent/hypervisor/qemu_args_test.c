@@ -2,9 +2,9 @@
 /*
  * Golden cases: for each CASE.json in the directory given, the command line must be CASE.args, byte for byte.
  *     qemu_args_test DIRECTORY [--update]
- * A case: {"start": GuestStart, "files": {"disks": [[["qcow2", false], ["raw", true]], …], "kernel", "initrd", "uefi", "seed": true},
- * "host": {"kvm": bool, "version": 7, "tsc": kHz}}; absent members are empty. The .args file has an argument a line, an
- * option's value behind it, then the descriptors; or the error.
+ * A case: {"start": GuestStart, "files": {"disks": [[["qcow2", false], ["raw", true]], …], "kernel", "initrd", "uefi",
+ * "seed": true}, "host": {"kvm": bool, "version": 7, "tsc": kHz}}; absent members are empty. The .args file has an
+ * argument a line, an option's value behind it, then the descriptors; or the error.
  */
 #include "agent/hypervisor/qemu_args.h"
 

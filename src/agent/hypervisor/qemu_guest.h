@@ -10,9 +10,9 @@
  *     paused           done          running, told   off, told   panicked, t. running, told   absent: died, told
  *     off, panicked    kill first                                                             absent
  *
- * A process in "off" or "panicked" has been kept by QEMU's -action so that the reason survives the agent: it ends when the
- * agent has recorded why, and kills it. Whatever the phase, when the process ends for a kill, the kill is done and nothing
- * is told.
+ * A process in "off" or "panicked" has been kept by QEMU's -action so that the reason survives the agent: it ends when
+ * the agent has recorded why, and kills it. Whatever the phase, when the process ends for a kill, the kill is done and
+ * nothing is told.
  *
  * QEMU's monitor may fail while QEMU runs. Then the other monitor socket is tried; what was missed is asked for.
  */

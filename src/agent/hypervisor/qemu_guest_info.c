@@ -56,8 +56,8 @@ static void on_blockstats(void *ctx, const struct error *error, const json_t *re
 }
 
 /*
- * CPU and memory are the process's, read now. Disk counters are QEMU's, asked for at most every 1.5 s, so that they are one
- * sample old. QEMU keeps no byte counters for user-mode networking: net_* stay 0.
+ * CPU and memory are the process's, read now. Disk counters are QEMU's, asked for at most every 1.5 s, so that they are
+ * one sample old. QEMU keeps no byte counters for user-mode networking: net_* stay 0.
  */
 int guest_sample(struct guest *g, struct api_vm_stats *ret) {
     double cpu;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which QEMU there is and whether KVM really works with it. /dev/kvm that opens proves nothing: under some nested KVMs a
- * guest's firmware runs and its kernel never gets anywhere. So a tiny guest (qemu_probe_guest.S) is run with a deadline, and
- * the answer kept in probe.json for this kernel, this QEMU and this CPU. TARN_ACCEL=kvm or tcg in the environment decides
- * without asking.
+ * Which QEMU there is and whether KVM really works with it. /dev/kvm that opens proves nothing: under some nested KVMs
+ * a guest's firmware runs and its kernel never gets anywhere. So a tiny guest (qemu_probe_guest.S) is run with a
+ * deadline, and the answer kept in probe.json for this kernel, this QEMU and this CPU. TARN_ACCEL=kvm or tcg in the
+ * environment decides without asking.
  */
 #pragma once
 

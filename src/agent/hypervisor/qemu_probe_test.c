@@ -41,8 +41,8 @@ static void probe(void) {
 
 /* A QEMU that says this to -version, and does that with a guest. */
 static void fake(const char *version, const char *guest) {
-    _cleanup_free_ char *text =
-        xasprintf("#!/bin/sh\nif [ \"$1\" = -version ]; then %s; exit 0; fi\n echo x >> %s/runs\n%s\n", version, dir, guest);
+    _cleanup_free_ char *text = xasprintf(
+        "#!/bin/sh\nif [ \"$1\" = -version ]; then %s; exit 0; fi\n echo x >> %s/runs\n%s\n", version, dir, guest);
     int r = write_file_at(dirfd_, QEMU_BINARY, text, strlen(text), 0755);
     assert_int_equal(r, 0);
     assert_int_equal(fchmodat(dirfd_, QEMU_BINARY, 0755, 0), 0);
@@ -63,7 +63,7 @@ static int setup(void **state) {
     return setenv("PATH", dir, 1);
 }
 
-#define GOOD "echo 'QEMU emulator version 9.1.2 (Debian 1:9.1)'"
+#define GOOD       "echo 'QEMU emulator version 9.1.2 (Debian 1:9.1)'"
 #define SAYS(text) assert_non_null(strstr(got.reason, text))
 
 static void test_version(void **state) {
@@ -162,6 +162,7 @@ static int group_teardown(void **state) {
 
 int main(void) {
 #define T(name) cmocka_unit_test_setup(name, setup)
-    const struct CMUnitTest tests[] = {T(test_version), T(test_unusable), T(test_forced), T(test_kvm_works), T(test_kvm_hangs)};
+    const struct CMUnitTest tests[] = {T(test_version), T(test_unusable), T(test_forced), T(test_kvm_works),
+                                       T(test_kvm_hangs)};
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -5,13 +5,12 @@
  * A guest's directory:
  *     process.json            which process it is; {"starting": true} just before it is made
  *     qmp.sock qmp-spare.sock serial.sock    listening sockets that QEMU was handed
- *     stderr                  a FIFO that QEMU holds open for both ways: it never blocks on it nor gets SIGPIPE, 64 KiB wait
- *                             for an agent that is away, and no more
- *     qemu.log                what came out of it, the newest 64 to 128 KiB
+ *     stderr                  a FIFO that QEMU holds open for both ways: it never blocks on it nor gets SIGPIPE, 64 KiB
+ * wait for an agent that is away, and no more qemu.log                what came out of it, the newest 64 to 128 KiB
  *
- * process.json is not flushed to disk: it must survive the agent, and after a crash of the server no process is there to
- * be found (it carries the boot's id). A crash of the agent between the two records leaves a process that is looked for by
- * its -uuid argument.
+ * process.json is not flushed to disk: it must survive the agent, and after a crash of the server no process is there
+ * to be found (it carries the boot's id). A crash of the agent between the two records leaves a process that is looked
+ * for by its -uuid argument.
  */
 #pragma once
 
@@ -25,7 +24,8 @@
 
 struct qemu_process;
 
-/* known: it was our child, and how says how it ended. last: its last words, "" if none. The process may be freed inside. */
+/* known: it was our child, and how says how it ended. last: its last words, "" if none. The process may be freed
+ * inside. */
 typedef void qemu_process_end(void *ctx, bool known, struct child_exit how, const char *last);
 
 struct qemu_process_spec {
@@ -50,9 +50,11 @@ int qemu_process_usage(const struct qemu_process *p, double *ret_cpu_s, int64_t 
 /* What it has said lately, the last lines of it. */
 const char *qemu_process_last_words(struct qemu_process *p);
 
-/* QEMU's environment: the agent's own PATH, so that a QEMU of one's own can be put before the system's, and nothing else. */
+/* QEMU's environment: the agent's own PATH, so that a QEMU of one's own can be put before the system's, and nothing
+ * else. */
 const char *const *qemu_environment(void);
-/* A listening, or a connected, stream socket in the guest's directory, whatever the length of its path. fd or -errno. */
+/* A listening, or a connected, stream socket in the guest's directory, whatever the length of its path. fd or -errno.
+ */
 int qemu_socket_listen(int dirfd, const char *name);
 int qemu_socket_connect(int dirfd, const char *name);
 /* Removes what belongs to a process that has ended: record, sockets, FIFO. */

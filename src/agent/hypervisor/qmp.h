@@ -2,17 +2,17 @@
 /*
  * QMP, QEMU's monitor protocol: one JSON object a line over a stream socket, commands with an id, events without.
  *
- * QEMU is not trusted: a guest may have taken it over. A message is at most QMP_MAX_MESSAGE bytes, is parsed with the same
- * strict parser as a client's request, and every member is checked for its type. What does not parse closes the
+ * QEMU is not trusted: a guest may have taken it over. A message is at most QMP_MAX_MESSAGE bytes, is parsed with the
+ * same strict parser as a client's request, and every member is checked for its type. What does not parse closes the
  * connection; what parses and is not understood is passed over.
  *
  *     state        commands           replies, events      end of file or garbage
  *     open         queued, sent       delivered            closed
  *     closed       fail at once       none                 -
  *
- * On the way to "closed" every pending call fails with ERR_GUEST, in the order in which they were made, and then closed()
- * is called, once. Commands need not wait for the greeting: QEMU reads them when it is ready, so the reply to the first
- * one is what says that the machine exists.
+ * On the way to "closed" every pending call fails with ERR_GUEST, in the order in which they were made, and then
+ * closed() is called, once. Commands need not wait for the greeting: QEMU reads them when it is ready, so the reply to
+ * the first one is what says that the machine exists.
  */
 #pragma once
 
@@ -61,8 +61,8 @@ int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *c
 void qmp_free(struct qmp *q);
 bool qmp_is_open(const struct qmp *q);
 /*
- * reply (may be NULL) is called once, never from inside: with ERR_TIMEOUT when timeout_ms pass, with ERR_GUEST and QEMU's
- * own words when it refuses. args is stolen (NULL: none).
+ * reply (may be NULL) is called once, never from inside: with ERR_TIMEOUT when timeout_ms pass, with ERR_GUEST and
+ * QEMU's own words when it refuses. args is stolen (NULL: none).
  */
 void qmp_call(struct qmp *q, const char *command, json_t *args, int64_t timeout_ms, qmp_reply *reply, void *ctx);
 /* The same with a descriptor beside it (for getfd); fd is duplicated. */

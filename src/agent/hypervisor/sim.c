@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hypervisor driver that runs no guest: states, events, consoles and statistics as a real one, a few hundred bytes for
- * each guest. The kernel command line of a guest can make it misbehave: "sim.poweroff=N", "sim.reset=N", "sim.panic=N" and
- * "sim.die=N" happen N seconds after its start, "sim.deaf" ignores its power button, "sim.fail" does not start.
+ * A hypervisor driver that runs no guest: states, events, consoles and statistics as a real one, a few hundred bytes
+ * for each guest. The kernel command line of a guest can make it misbehave: "sim.poweroff=N", "sim.reset=N",
+ * "sim.panic=N" and "sim.die=N" happen N seconds after its start, "sim.deaf" ignores its power button, "sim.fail" does
+ * not start.
  *
  * Its guests live as long as the process.
  */
@@ -191,7 +192,10 @@ static void read_fate(struct hypervisor *h, struct guest *g, const char *cmdline
     static const struct {
         const char *key;
         enum fate fate;
-    } fates[] = {{"sim.poweroff=", FATE_POWEROFF}, {"sim.reset=", FATE_RESET}, {"sim.panic=", FATE_PANIC}, {"sim.die=", FATE_DIE}};
+    } fates[] = {{"sim.poweroff=", FATE_POWEROFF},
+                 {"sim.reset=", FATE_RESET},
+                 {"sim.panic=", FATE_PANIC},
+                 {"sim.die=", FATE_DIE}};
     g->deaf = strstr(cmdline, "sim.deaf") != NULL;
     for (size_t i = 0; i < ARRAY_LEN(fates) && g->fate == FATE_NONE; i++) {
         const char *p = strstr(cmdline, fates[i].key);
@@ -256,7 +260,8 @@ static void sim_close(struct hypervisor *h) {
 }
 
 static void sim_probe(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx) {
-    static char *capabilities[] = {(char *)"pause", (char *)"serial", (char *)"uefi", (char *)"direct-boot", (char *)"cloud-init"};
+    static char *capabilities[] = {(char *)"pause", (char *)"serial", (char *)"uefi", (char *)"direct-boot",
+                                   (char *)"cloud-init"};
     struct api_hypervisor info = {.driver = (char *)h->driver->name,
                                   .version = (char *)TARN_VERSION,
                                   .accelerator = (char *)"none",
@@ -269,7 +274,8 @@ static void sim_probe(struct hypervisor *h, void (*ready)(void *ctx, const struc
 
 static void sim_find(struct hypervisor *h, uint64_t call, const char *vm) { end_later(h, call, report(h, vm)); }
 
-static void sim_start(struct hypervisor *h, uint64_t call, const struct api_guest_start *start, struct guest_files *files) {
+static void sim_start(struct hypervisor *h, uint64_t call, const struct api_guest_start *start,
+                      struct guest_files *files) {
     guest_files_done(files);
     struct guest *g = map_get(&h->guests, start->vm.id);
     if (g && g->state != API_VM_STATE_RUNNING && g->state != API_VM_STATE_SUSPENDED) {
@@ -327,9 +333,7 @@ static void sim_forget(struct hypervisor *h, uint64_t call, const char *vm) {
 
 /* ---- consoles: a banner, then an echo ---- */
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
-    *buf = uv_buf_init(xmalloc(4096), 4096);
-}
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) { *buf = uv_buf_init(xmalloc(4096), 4096); }
 
 static void on_written(uv_write_t *req, int status) { free(req); }
 
@@ -393,7 +397,8 @@ static int sim_sample(struct hypervisor *h, const char *vm, struct api_vm_stats 
 
 const struct hypervisor_driver hypervisor_sim = {
     .name = "sim",
-    .capabilities = HYPERVISOR_PAUSE | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT | HYPERVISOR_CLOUD_INIT,
+    .capabilities =
+        HYPERVISOR_PAUSE | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT | HYPERVISOR_CLOUD_INIT,
     .open = sim_open,
     .close = sim_close,
     .probe = sim_probe,

@@ -67,7 +67,8 @@ static void until_event(int event) {
 }
 
 static void start(uint64_t call, const char *cmdline) {
-    json_t *args = json_pack("{s{ss ss ss si si}}", "vm", "id", VM, "name", "x", "cmdline", cmdline, "cpus", 2, "memory", 268435456);
+    json_t *args = json_pack("{s{ss ss ss si si}}", "vm", "id", VM, "name", "x", "cmdline", cmdline, "cpus", 2,
+                             "memory", 268435456);
     struct api_guest_start s;
     assert_int_equal(api_guest_start_parse(args, API_PEER, &s, NULL), 0);
     struct guest_files files;
@@ -138,7 +139,8 @@ static void console_echoes(void **state) {
     assert_true(hypervisor_sim.console(w.h, VM, CONSOLE_VNC, &e) < 0);
     assert_int_equal(e.code, ERR_UNSUPPORTED);
     error_done(&e);
-    int fd = hypervisor_sim.console(w.h, VM, CONSOLE_SERIAL, NULL), other = hypervisor_sim.console(w.h, VM, CONSOLE_SERIAL, NULL);
+    int fd = hypervisor_sim.console(w.h, VM, CONSOLE_SERIAL, NULL),
+        other = hypervisor_sim.console(w.h, VM, CONSOLE_SERIAL, NULL);
     assert_true(fd >= 0 && other >= 0);
     close(other);
     assert_int_equal(write(fd, "hello", 5), 5);

@@ -275,7 +275,8 @@ void repositories_check_all(struct storage *s) {
         repository_check(s, id);
 }
 
-/* One that holds nothing leaves nothing, so that another can be made in its place; one that holds something keeps its mark. */
+/* One that holds nothing leaves nothing, so that another can be made in its place; one that holds something keeps its
+ * mark. */
 static int close_prepare(struct task *t) {
     if (t->dirfd < 0)
         return TASK_DONE;

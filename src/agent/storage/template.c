@@ -202,7 +202,8 @@ static int make_boot_file(struct make_task *m) {
     struct image_source s;
     int64_t allocated;
     int r = file_state_take(fd, &m->source);
-    if (r < 0 || (r = image_source_from_fd(&f, &s)) < 0 || (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
+    if (r < 0 || (r = image_source_from_fd(&f, &s)) < 0 ||
+        (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
         return r;
     if (unlinkat(m->dir, m->temporary, 0) < 0 && errno != ENOENT)
         return -errno;
