@@ -48,7 +48,7 @@ class Run(unittest.TestCase):
         self.assertRegex(rest_of_it, r"password +\S+")
         self.assertIn("Still running: 1 virtual machine", rest_of_it)
         self.assertNotIn("Traceback", out)
-        pid = int(re.search(r"now: kill (\d+)", rest_of_it).group(1))
+        pid = int(re.search(r"policy says: kill (\d+)", rest_of_it).group(1))
         self.assertFalse(cluster.gone(pid))
         again = self.run_once()
         self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
@@ -60,6 +60,43 @@ class Run(unittest.TestCase):
         self.assertEqual(third.returncode, 0, third.stdout + third.stderr)
         self.assertRegex(third.stdout, r"root@hello:/root# |hello is running")
         self.assertNotIn(f"kill {pid}\n", third.stdout)
+
+    def start(self, env):
+        """make run in a process group of its own, until it stays."""
+        process = subprocess.Popen([RUN], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                   start_new_session=True)
+        self.addCleanup(process.stdout.close)
+        out = ""
+        for line in process.stdout:
+            out += line
+            if "Ctrl-C ends it" in line:
+                return process
+        self.fail(out)
+
+    def daemons(self):
+        found = []
+        for pid in cluster.processes(self.home):
+            try:
+                if os.path.basename(os.readlink(f"/proc/{pid}/exe")) in ("tarn-manager", "tarn-agent"):
+                    found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+    def test_signals_and_another_port(self):
+        process = self.start(self.env)
+        self.assertEqual(len(self.daemons()), 2)
+        for _ in range(3):
+            os.killpg(process.pid, signal.SIGTERM)
+        self.assertIn("Manager and agent have ended", process.stdout.read())
+        self.assertEqual(process.wait(30), 143)
+        self.assertEqual(self.daemons(), [])
+        process = self.start(dict(self.env, TARN_PORT=str(cluster.free_port())))
+        manager = next(pid for pid in self.daemons() if os.readlink(f"/proc/{pid}/exe").endswith("tarn-manager"))
+        os.kill(manager, signal.SIGKILL)
+        self.assertIn("tarn-manager killed by signal 9", process.stdout.read())
+        self.assertEqual(process.wait(30), 1)
+        self.assertEqual(self.daemons(), [])
 
     def one_line(self, text, **env):
         done = self.run_once(**env)
