@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "manager/parse.h"
+#include "manager/site_pure.h"
 
 #include <strings.h>
 
@@ -27,6 +28,15 @@ static void use(const char *text, const char *other) {
     if (fit == VERSION_FITS && version_compare(other, text) != VERSION_FITS)
         abort();
     list_has(text, other);
+    coding_accepted(text, other);
+    if (*other && coding_accepted(text, "br") && !strpbrk(text, "*bB"))
+        abort();
+    if (etag_listed(text, "\"x\"") && !strpbrk(text, "*x"))
+        abort();
+    if (path_is_route(text) && strncmp(text, "/assets/", 8) == 0)
+        abort();
+    if (!*media_type(text) || (host_is_local(text) && !*text))
+        abort();
     free(path_encode(text));
 }
 

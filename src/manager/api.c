@@ -14,6 +14,7 @@
 #include "manager/parse.h"
 #include "manager/passwords.h"
 #include "manager/session.h"
+#include "manager/site.h"
 #include "manager/stats.h"
 #include "manager/stream.h"
 #include "manager/upload.h"
@@ -37,7 +38,8 @@ static void page_root(struct exchange *x) {
     x->type = "text/plain; charset=utf-8";
     exchange_reply(x, 200, 0,
                    xstrdup("Tarn " TARN_VERSION "\n\n"
-                           "This is tarn-manager. The web console comes with a later version.\n"
+                           "This is tarn-manager. Its web console is not installed here: it lies in no\n"
+                           "directory that tarn-manager --console-dir names.\n"
                            "API:                /api/v1 (described in /api/v1/openapi.json)\n"
                            "Command line:       tarn login https://THIS-ADDRESS\n"
                            "Certificate of its authority: /ca.pem\n"));
@@ -50,12 +52,14 @@ static void page_ca(struct exchange *x) {
 
 static void page_openapi(struct exchange *x) { exchange_reply(x, 200, 0, xstrdup(api_openapi_json)); }
 
-static const struct page {
+struct page {
     const char *path;
     void (*get)(struct exchange *x);
     bool signed_in;
-} pages[] = {
-    {"/", page_root, false},
+};
+static const struct page console = {"", site_get, false};
+static const struct page root = {"/", page_root, false};
+static const struct page pages[] = {
     {"/ca.pem", page_ca, false},
     {API_PREFIX "/openapi.json", page_openapi, false},
     {"/metrics", metrics_get, true},
@@ -181,7 +185,9 @@ static const struct page *find_page(struct exchange *x) {
     for (size_t i = 0; i < ARRAY_LEN(pages); i++)
         if (strcmp(x->path, pages[i].path) == 0)
             return &pages[i];
-    return NULL;
+    if (site_has(x->m->site, x->path))
+        return &console;
+    return strcmp(x->path, root.path) == 0 ? &root : NULL;
 }
 
 static void page_begin(struct exchange *x, const struct page *p) {

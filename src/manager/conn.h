@@ -40,7 +40,8 @@ struct conn {
     bool answering;
     int64_t answer_deadline;
     struct buf head;
-    char *text;
+    const char *text;
+    char *owned; /* the text, if it is ours to free */
     size_t len, at;
 };
 

@@ -35,8 +35,8 @@ static const struct lws_protocols protocols[] = {
 static void conn_answer_reset(struct conn *c) {
     c->answering = false;
     buf_done(&c->head);
-    free(c->text);
-    c->text = NULL;
+    free(c->owned);
+    c->text = c->owned = NULL;
     c->len = c->at = 0;
 }
 
@@ -87,6 +87,8 @@ static const struct {
     {"cookie:", WSI_TOKEN_HTTP_COOKIE},
     {"expect:", WSI_TOKEN_HTTP_EXPECT},
     {"host:", WSI_TOKEN_HOST},
+    {"accept-encoding:", WSI_TOKEN_HTTP_ACCEPT_ENCODING},
+    {"if-none-match:", WSI_TOKEN_HTTP_IF_NONE_MATCH},
     {"if-match:", WSI_TOKEN_HTTP_IF_MATCH},
     {"origin:", WSI_TOKEN_ORIGIN},
     {"transfer-encoding:", WSI_TOKEN_HTTP_TRANSFER_ENCODING},
@@ -176,6 +178,7 @@ static const char *status_text(int status) {
                  {201, "Created"},
                  {202, "Accepted"},
                  {204, "No Content"},
+                 {304, "Not Modified"},
                  {400, "Bad Request"},
                  {401, "Unauthorized"},
                  {403, "Forbidden"},
@@ -280,8 +283,13 @@ static int conn_progress(struct conn *c) {
     return lws_http_transaction_completed(c->wsi) ? -1 : 0;
 }
 
-static void conn_answer(struct conn *c, struct exchange *x, int status, int64_t revision, char *text) {
-    size_t len = text ? strlen(text) : 0;
+static const char api_policy[] =
+    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n";
+
+/* owned: the text, if it is to be freed. */
+static void conn_answer(struct conn *c, struct exchange *x, int status, int64_t revision, const char *text, size_t len,
+                        char *owned) {
     if (!x->complete && (c->body_left > HTTP_BODY_MAX || x->on_body)) {
         c->close_after = c->lingering = true;
         c->linger_until = manager_now(x->m) + LINGER_MS;
@@ -292,15 +300,13 @@ static void conn_answer(struct conn *c, struct exchange *x, int status, int64_t 
     static const char pre[LWS_PRE];
     buf_add(h, pre, LWS_PRE);
     buf_addf(h, "HTTP/1.1 %d %s\r\n", status, status_text(status));
-    if (status != 204)
+    if (status != 204 && status != 304)
         buf_addf(h, "Content-Type: %s\r\nContent-Length: %zu\r\n", x->type ? x->type : "application/json", len);
     if (revision > 0)
         buf_addf(h, "ETag: \"%lld\"\r\n", (long long)revision);
     if (x->extra.len)
         buf_add(h, x->extra.data, x->extra.len);
-    buf_adds(h,
-             "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\n"
-             "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n");
+    buf_adds(h, x->policy ? x->policy : api_policy);
     if (c->close_after)
         buf_adds(h, "Connection: close\r\n");
     buf_adds(h, "\r\n");
@@ -311,10 +317,11 @@ static void conn_answer(struct conn *c, struct exchange *x, int status, int64_t 
         len = 0;
     }
     if (len == 0) {
-        free(text);
-        text = NULL;
+        free(owned);
+        text = owned = NULL;
     }
     c->text = text;
+    c->owned = owned;
     c->len = len;
     c->at = 0;
     c->answering = true;
@@ -367,9 +374,16 @@ static void exchange_measure(struct exchange *x, int status) {
 void exchange_reply(struct exchange *x, int status, int64_t revision, char *text) {
     exchange_measure(x, status);
     if (x->conn)
-        conn_answer(x->conn, x, status, revision, text);
+        conn_answer(x->conn, x, status, revision, text, text ? strlen(text) : 0, text);
     else
         free(text);
+    exchange_free(x);
+}
+
+void exchange_reply_borrowed(struct exchange *x, const char *data, size_t len) {
+    exchange_measure(x, 200);
+    if (x->conn)
+        conn_answer(x->conn, x, 200, 0, data, len, NULL);
     exchange_free(x);
 }
 

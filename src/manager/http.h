@@ -73,7 +73,8 @@ struct exchange {
     void (*on_reply)(struct exchange *x, int status, int64_t revision, char *text);
     void *ctx;
     struct buf extra; /* further header lines of the answer, each with its CRLF */
-    const char *type; /* content type; NULL: application/json */
+    const char *type;   /* content type; NULL: application/json */
+    const char *policy; /* header lines for browsers; NULL: the API's, which also forbid to keep the answer */
 };
 
 int http_init(struct manager *m, struct error *e);
@@ -107,6 +108,8 @@ void conn_send_continue(struct conn *c);
 
 /* Answers and frees. text: the body, owned (NULL: none); revision: the ETag (0: none). */
 void exchange_reply(struct exchange *x, int status, int64_t revision, char *text);
+/* 200 with bytes that outlive every connection. */
+void exchange_reply_borrowed(struct exchange *x, const char *data, size_t len);
 void exchange_reply_json(struct exchange *x, int status, int64_t revision, json_t *body /* stolen */);
 void exchange_reply_error(struct exchange *x, const struct error *e);
 void exchange_fail(struct exchange *x, enum error_code code, const char *fmt, ...)

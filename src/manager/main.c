@@ -8,6 +8,7 @@
 #include "manager/listen.h"
 #include "manager/options.h"
 #include "manager/passwords.h"
+#include "manager/site.h"
 #include "manager/stats.h"
 #include "manager/stream.h"
 #include "manager/systemd.h"
@@ -163,7 +164,8 @@ static int manager_open(struct manager *m, struct error *e) {
     m->started_ms = manager_wall();
     int r;
     if ((r = state_open(o, e)) < 0 || (r = refuse_loss(o, e)) < 0 || (r = listen_init(m, e)) < 0 ||
-        (r = shell_init(m, e)) < 0 || (r = ca_open(o->state, o->names, o->n_names, &m->ca, e)) < 0)
+        (r = site_load(o->console_dir, o->console_must, &m->site, e)) < 0 || (r = shell_init(m, e)) < 0 ||
+        (r = ca_open(o->state, o->names, o->n_names, &m->ca, e)) < 0)
         return r;
     m->passwords = passwords_new(m->loop);
     m->requests = limiter_new((double)o->rate, (double)o->burst, CLIENTS_MAX);
@@ -207,6 +209,7 @@ static void manager_close(struct manager *m) {
     limiter_free(m->requests);
     limiter_free(m->sign_ins);
     ca_free(m->ca);
+    site_free(m->site);
     uv_walk(m->loop, close_handle, NULL);
     while (uv_run(m->loop, UV_RUN_NOWAIT))
         ;

@@ -13,7 +13,7 @@
  *     stream.c    the change stream, from ring.c               agents.c      the agents' control connections
  *     channel.c   bulk connections of agents, paired with console.c and upload.c
  *     ca.c        the platform's own certificates              metrics.c     Prometheus text
- *     parse.c, limit.c, ring.c   pure
+ *     site.c      the console's files                      parse.c, site_pure.c, limit.c, ring.c   pure
  *
  * Rules: a struct exchange outlives its connection until it is answered; a struct ws is freed by ws.c alone; nothing
  * that a peer does makes us allocate without a cap (http.c: head, body, reply; ws.c: message, queue; ring.c; limit.c).
@@ -41,6 +41,7 @@ struct stats;
 struct ca;
 struct store;
 struct agent;
+struct site;
 
 #define VERSION_MAJOR_MINOR TARN_VERSION
 #define API_PREFIX          "/api/v1"
@@ -52,6 +53,8 @@ struct options {
     size_t n_names;
     char *state; /* directory */
     char *admin_password_file;
+    char *console_dir;
+    bool console_must; /* it has been asked for */
     bool metrics_public, metrics_vms;
     bool check;
     int64_t rate, burst; /* requests a second for each client that is not on loopback */
@@ -66,6 +69,7 @@ struct manager {
     struct core *core;
     struct store *store;
     struct ca *ca;
+    struct site *site; /* the console's files; NULL: there are none */
     struct http_server *http;
     struct listeners *listeners;
     struct passwords *passwords;

@@ -17,6 +17,7 @@ enum {
     OPT_STATE,
     OPT_NAME,
     OPT_PASSWORD_FILE,
+    OPT_CONSOLE,
     OPT_METRICS_PUBLIC,
     OPT_METRICS_VMS,
     OPT_RATE,
@@ -29,6 +30,7 @@ static const struct option longs[] = {
     {"state-dir", required_argument, NULL, OPT_STATE},
     {"name", required_argument, NULL, OPT_NAME},
     {"admin-password-file", required_argument, NULL, OPT_PASSWORD_FILE},
+    {"console-dir", required_argument, NULL, OPT_CONSOLE},
     {"metrics-public", no_argument, NULL, OPT_METRICS_PUBLIC},
     {"metrics-vms", no_argument, NULL, OPT_METRICS_VMS},
     {"rate", required_argument, NULL, OPT_RATE},
@@ -49,6 +51,8 @@ static void usage(void) {
            "  --name NAME                 another host name or address for its certificate; may be repeated\n"
            "  --admin-password-file FILE  where the first start writes the password of the user admin\n"
            "                              (default DIR/admin-password)\n"
+           "  --console-dir DIR           the built web console (default " TARN_CONSOLE_DIR ",\n"
+           "                              if it is there; \"\" for none)\n"
            "  --metrics-public            /metrics without sign-in\n"
            "  --metrics-vms               /metrics shows every virtual machine\n"
            "  --rate N                    requests a second for each client not on this machine (default %d, bursts of "
@@ -106,6 +110,10 @@ static int take(struct options *o, int option, char *arg) {
     case OPT_PASSWORD_FILE:
         str_set(&o->admin_password_file, arg);
         return 0;
+    case OPT_CONSOLE:
+        str_take(&o->console_dir, *arg ? absolute(arg) : xstrdup(""));
+        o->console_must = *arg;
+        return 0;
     case OPT_METRICS_PUBLIC:
         o->metrics_public = true;
         return 0;
@@ -136,6 +144,8 @@ static int finish(struct options *o) {
         list_add(&o->listens, &o->n_listens, LISTEN_DEFAULT);
     if (!o->state)
         o->state = state_default();
+    if (!o->console_dir)
+        o->console_dir = xstrdup(TARN_CONSOLE_DIR);
     if (!o->admin_password_file)
         o->admin_password_file = xasprintf("%s/admin-password", o->state);
     return 0;
@@ -170,5 +180,6 @@ void options_done(struct options *o) {
     free(o->names);
     free(o->state);
     free(o->admin_password_file);
+    free(o->console_dir);
     *o = (struct options){0};
 }

@@ -152,6 +152,7 @@ class Manager(Daemon):
         super().__init__(cluster, "manager")
         self.port = free_port()
         self.state = os.path.join(cluster.dir, "manager")
+        self.console_dir = ""  # none, whatever is installed on this machine
 
     @property
     def ca(self):
@@ -162,7 +163,8 @@ class Manager(Daemon):
         return f"https://127.0.0.1:{self.port}"
 
     def arguments(self, *more):
-        return [MANAGER, "--state-dir", self.state, "--listen", f"127.0.0.1:{self.port}", *more]
+        return [MANAGER, "--state-dir", self.state, "--listen", f"127.0.0.1:{self.port}",
+                "--console-dir", self.console_dir, *more]
 
     def start(self, env=None, wait=True, more=()):
         self.spawn(self.arguments(*more), env)
