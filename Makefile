@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front on meson and the scripts; CONTRIBUTING.md tells how to build parts by hand.
-.PHONY: run test sim bench build install clean help setup-run setup-test setup-bench
+.PHONY: run lab test sim bench build install clean help setup-run setup-lab setup-test setup-bench
 
 help:
 	@echo 'make run      build Tarn, start a manager and an agent here, deploy a guest and watch it boot'
+	@echo 'make lab      as root: a manager and SERVERS=3 servers in network namespaces, to try pools and failures on'
 	@echo 'make test     build with sanitizers and run every test; TESTS=PATTERN for some, CRASH=full for each crash point'
 	@echo 'make sim      run the simulator on fresh seeds; HOURS=1 says for how long'
 	@echo 'make bench    measure against bare QEMU, and against libvirt when it is installed (./setup peers)'
@@ -13,6 +14,10 @@ help:
 
 run: setup-run
 	@tools/run
+
+lab: setup-lab
+	@$(if $(TARN_BUILD),,tools/build)
+	@tools/lab start --servers $(or $(SERVERS),3) --heartbeats $(or $(HEARTBEATS),1)
 
 test: setup-test
 	@tests/run
@@ -36,6 +41,8 @@ clean:
 
 setup-run:
 	@./setup run
+setup-lab:
+	@./setup lab
 setup-test:
 	@./setup test
 setup-bench:

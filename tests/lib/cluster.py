@@ -110,8 +110,10 @@ class Daemon:
                     UBSAN_OPTIONS=f"print_stacktrace=1:log_path={self.cluster.dir}/sanitizer.{self.name}")
         full.update(env or {})
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=full,
-                                            cwd=self.cluster.dir)
+            self.process = self.popen(args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=full,
+                                      cwd=self.cluster.dir)
+
+    popen = staticmethod(subprocess.Popen)
 
     @property
     def pid(self):
@@ -150,9 +152,13 @@ class Daemon:
 class Manager(Daemon):
     def __init__(self, cluster):
         super().__init__(cluster, "manager")
-        self.port = free_port()
+        self.host, self.port = self.place()
         self.state = os.path.join(cluster.dir, "manager")
         self.console_dir = ""  # none, whatever is installed on this machine
+
+    def place(self):
+        """Address and port to listen on."""
+        return "127.0.0.1", free_port()
 
     @property
     def ca(self):
@@ -160,10 +166,10 @@ class Manager(Daemon):
 
     @property
     def url(self):
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.host}:{self.port}"
 
     def arguments(self, *more):
-        return [MANAGER, "--state-dir", self.state, "--listen", f"127.0.0.1:{self.port}",
+        return [MANAGER, "--state-dir", self.state, "--listen", f"{self.host}:{self.port}",
                 "--console-dir", self.console_dir, *more]
 
     def start(self, env=None, wait=True, more=()):
@@ -176,7 +182,7 @@ class Manager(Daemon):
             if not self.running():
                 raise AssertionError(f"the manager ended with {self.process.returncode}; {self.tail()}")
             try:
-                return os.path.exists(self.ca) and rest.Client("127.0.0.1", self.port, self.ca).get("/about")
+                return os.path.exists(self.ca) and rest.Client(self.host, self.port, self.ca).get("/about")
             except (OSError, rest.ApiError, ValueError):
                 return None
         return wait_until(ready, timeout, "the manager's answer")
@@ -186,7 +192,7 @@ class Manager(Daemon):
             return f.read().strip()
 
     def client(self):
-        return rest.Client("127.0.0.1", self.port, self.ca)
+        return rest.Client(self.host, self.port, self.ca)
 
 
 class Agent(Daemon):
@@ -199,10 +205,14 @@ class Agent(Daemon):
         token = os.path.join(self.cluster.dir, self.name + ".token")
         with open(token, "w") as f:
             f.write(secret)
-        done = subprocess.run([AGENT, "join", "--manager", self.cluster.manager.url, "--token-file", token, "--ca-fingerprint", fingerprint,
-                               "--name", self.name, "--state-dir", self.state], capture_output=True, text=True, timeout=60)
+        done = self.run([AGENT, "join", "--manager", self.cluster.manager.url, "--token-file", token,
+                         "--ca-fingerprint", fingerprint, "--name", self.name, "--state-dir", self.state])
         if done.returncode:
             raise AssertionError(f"join failed with {done.returncode}: {done.stderr}")
+
+    def run(self, args, timeout=60):
+        """A command on this server, to its end."""
+        return subprocess.run(args, capture_output=True, text=True, timeout=timeout)
 
     def start(self, env=None, more=()):
         self.spawn([AGENT, "--state-dir", self.state, *more], env)
@@ -224,9 +234,11 @@ class Agent(Daemon):
 
 
 class Cluster:
-    def __init__(self, agents=1, driver="qemu", prefix="tarn-t-"):
-        self.dir = tempfile.mkdtemp(prefix=prefix, dir=os.environ.get("TARN_TEST_TMP", "/tmp"))
-        self.manager = Manager(self)
+    MANAGER, AGENT = Manager, Agent
+
+    def __init__(self, agents=1, driver="qemu", prefix="tarn-t-", directory=None):
+        self.dir = directory or tempfile.mkdtemp(prefix=prefix, dir=os.environ.get("TARN_TEST_TMP", "/tmp"))
+        self.manager = self.MANAGER(self)
         self.agents = []
         self.driver = driver
         self.wanted = agents
@@ -241,7 +253,7 @@ class Cluster:
         return self
 
     def add_agent(self, name, start=True, env=None):
-        agent = Agent(self, name)
+        agent = self.AGENT(self, name)
         self.agents.append(agent)
         token = self.api.post("/server-tokens", {"name": name})
         agent.join(token["secret"], token["ca_fingerprint"])

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab itself: what is cut is cut, what is killed is dead, and nothing is left behind, however it ends."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import cluster
+import lab
+import space
+
+COMMAND = os.path.join(cluster.ROOT, "tools/lab")
+
+
+def reaches(l, name, address, timeout=1):
+    """Whether a machine's packets come to an address and back: the refusal of a closed port is an answer."""
+    code = ("import socket,sys\ns=socket.socket()\ns.settimeout(float(sys.argv[2]))\n"
+            "print(s.connect_ex((sys.argv[1], 9)))")
+    said = l.run(name, ["/usr/bin/python3", "-c", code, address, str(timeout)]).stdout.strip()
+    return said == "111"
+
+
+class Networks(lab.LabCase):
+    SERVERS, TEMPLATE, REPOSITORY = 3, False, False
+
+    def tearDown(self):
+        self.lab.heal()
+
+    def sees(self, a, b, network):
+        return reaches(self.lab, a, self.lab.address(network, b))
+
+    def test_the_host_reaches_the_manager_alone(self):
+        self.assertEqual(self.api.get("/about")["product"], "Tarn")
+        with socket.socket() as s:
+            s.settimeout(0.5)
+            self.assertNotEqual(s.connect_ex((self.lab.address("heartbeat", "server1"), 9)), 111)
+
+    def test_one_network_is_cut(self):
+        self.lab.cut("server2", "heartbeat")
+        self.assertEqual(self.lab.cuts(), {"server2": {"heartbeat": "cut"}})
+        self.assertFalse(self.sees("server1", "server2", "heartbeat"))
+        self.assertTrue(self.sees("server1", "server3", "heartbeat"))
+        self.assertTrue(self.sees("server1", "server2", "migration"))
+        self.assertTrue(self.cluster.online("server2"))
+        self.lab.heal("server2")
+        self.assertTrue(self.sees("server1", "server2", "heartbeat"))
+
+    def test_a_server_is_cut_off(self):
+        self.lab.cut("server3")
+        cluster.wait_until(lambda: not self.cluster.online("server3"), 60, "server3 offline")
+        self.assertTrue(self.cluster.online("server1"))
+        self.lab.heal("server3")
+        self.lab.wait_online("server3")
+
+    def test_halves(self):
+        self.lab.split([["manager", "server1"], ["server2", "server3"]], "heartbeat")
+        self.assertFalse(self.sees("server1", "server2", "heartbeat"))
+        self.assertTrue(self.sees("server2", "server3", "heartbeat"))
+        self.assertTrue(self.sees("server1", "server2", "migration"))
+        self.lab.heal()
+        self.assertTrue(self.sees("server1", "server2", "heartbeat"))
+        self.assertEqual(self.lab.cuts(), {})
+
+    def test_kill_and_power_on(self):
+        l = self.lab
+        old = l.daemon("server1").pid
+        sleeper = subprocess.Popen(l.spaces["server1"].enter(["sleep", "600"]), start_new_session=True)
+        l.hang("server1")
+        l.kill("server1")
+        self.assertEqual(l.spaces["server1"].processes(), [])
+        self.assertEqual(sleeper.wait(5), -signal.SIGKILL)
+        self.assertTrue(cluster.gone(old))
+        self.assertTrue(l.daemon("server2").running())
+        cluster.wait_until(lambda: not self.cluster.online("server1"), 30, "server1 offline")
+        l.power_on("server1")
+        l.wait_online("server1")
+
+    def test_run_is_private(self):
+        self.assertEqual(self.lab.run("server2", ["hostname"]).stdout.strip(), "server2")
+        devices = {self.lab.run(name, ["stat", "-c", "%d", "/run"]).stdout for name in ("server1", "server2")}
+        devices.add(f"{os.stat('/run').st_dev}\n")
+        self.assertEqual(len(devices), 3)
+
+
+class Command(cluster.unittest.TestCase):
+    """tools/lab as a person uses it."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="tarn-c-")
+        self.home = os.path.join(self.dir, "lab")
+        self.env = dict(os.environ, TARN_LAB=self.home, TARN_BUILD=cluster.BUILD, LC_ALL="C.UTF-8")
+        self.seen = []
+
+    def tearDown(self):
+        self.lab("end")
+        self.assertFalse(os.path.exists(self.home))
+        shutil.rmtree(self.dir)
+
+    def lab(self, *args, timeout=180):
+        return subprocess.run([COMMAND, *args], env=self.env, capture_output=True, text=True, timeout=timeout)
+
+    def good(self, *args):
+        done = self.lab(*args)
+        self.assertEqual(done.returncode, 0, done.stderr + done.stdout)
+        return done.stdout
+
+    def state(self):
+        with open(os.path.join(self.home, "lab.json")) as f:
+            state = json.load(f)
+        return state, [space.find_again(p) for p in [*state["keepers"].values(), *state["daemons"].values()] if p]
+
+    def nothing_is_left(self, processes, number):
+        for process in processes:
+            cluster.wait_until(lambda p=process: p.poll() is not None, 10, f"the end of {process.pid}")
+        self.assertEqual(cluster.processes(self.home), {})
+        self.assertFalse(os.path.exists(f"/sys/class/net/tarnlab{number}"))
+
+    def begin(self, until):
+        """Starts a lab and returns when its state says so."""
+        process = subprocess.Popen([COMMAND, "start", "--servers", "2"], env=self.env, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+        def there():
+            try:
+                return until(self.state()[0])
+            except (FileNotFoundError, ValueError):
+                return False
+        cluster.wait_until(there, 60, "the lab's beginning")
+        return process
+
+    def test_twice_and_used_and_ended(self):
+        self.assertIn("password", self.good("start", "--servers", "2"))
+        self.assertIn("runs already", self.good("start", "--servers", "2"))
+        self.assertIn("with 2 servers", self.good("start", "--servers", "3"))
+        tarn = os.path.join(self.home, "tarn")
+        listed = subprocess.run([tarn, "server", "list"], capture_output=True, text=True)
+        self.assertEqual(listed.stdout.count("online"), 2, listed.stderr)
+        self.good("cut", "2", "heartbeat")
+        self.assertIn("heartbeat: cut", self.good("status"))
+        self.good("split", "m,1", "2", "management")
+        self.assertIn("management: mgmt.1", self.good("status"))
+        self.good("heal")
+        self.assertNotIn("cut", self.good("status"))
+        self.good("kill", "2")
+        self.assertRegex(self.good("status"), r"server2 +does not run")
+        self.assertIn("server2 does not run", self.good("start", "--servers", "2"))
+        self.good("on", "2")
+        self.assertEqual(self.good("run", "2", "hostname"), "server2\n")
+        for wrong in (["cut", "9"], ["cut", "2", "telephone"], ["cut"], ["split", "1"], ["on", "2"], ["run", "2"], ["dance"]):
+            done = self.lab(*wrong)
+            self.assertNotEqual(done.returncode, 0, wrong)
+            self.assertNotIn("Traceback", done.stderr)
+        state, processes = self.state()
+        self.good("end")
+        self.nothing_is_left(processes, state["number"])
+        self.assertIn("no lab", self.good("end"))
+        self.assertIn("there is no lab", self.lab("status").stderr)
+
+    def test_interrupted(self):
+        for how in (signal.SIGINT, signal.SIGTERM):
+            process = self.begin(lambda s: s["daemons"].get("server1"))
+            state, processes = self.state()
+            process.send_signal(how)
+            _, stderr = process.communicate(timeout=60)
+            self.assertNotEqual(process.returncode, 0)
+            self.assertNotIn("Traceback", stderr)
+            self.nothing_is_left(processes, state["number"])
+            self.assertFalse(os.path.exists(self.home))
+
+    def test_crashed_half_way(self):
+        for until in (lambda s: len(s["keepers"]) == 2, lambda s: s["daemons"].get("server1")):
+            process = self.begin(until)
+            process.kill()
+            process.communicate()
+            state, processes = self.state()
+            self.assertIn("not whole", self.lab("status").stderr)
+        # The next start removes what is left of it.
+        self.good("start", "--servers", "1")
+        self.nothing_is_left_of(processes)
+        self.assertNotEqual(state, self.state()[0])
+
+    def nothing_is_left_of(self, processes):
+        for process in processes:
+            cluster.wait_until(lambda p=process: p.poll() is not None, 10, f"the end of {process.pid}")
+
+    def test_keepers_killed(self):
+        self.good("start", "--servers", "1")
+        state, processes = self.state()
+        for written in state["keepers"].values():
+            space.find_again(written).kill()
+        time.sleep(0.1)
+        self.assertIn("not whole", self.lab("status").stderr)
+        self.good("end")
+        self.nothing_is_left(processes, state["number"])
