@@ -96,10 +96,10 @@ static void load_vm(struct core *c, int i) {
     load(c, API_KIND_VM, &vm, id);
 }
 
-static void measure(struct core *c, const char *label, enum api_op_id op, const char *param, struct core_query q,
-                    const char *body, int n) {
+static void measure_query(struct core *c, const char *label, enum api_op_id op, const char *param, struct core_query q,
+                          const char *body, const char *args, int n) {
     double *t = xcalloc((size_t)n, sizeof *t);
-    json_t *j = body ? json_loads(body, 0, NULL) : NULL;
+    json_t *j = body ? json_loads(body, 0, NULL) : NULL, *query = args ? json_loads(args, 0, NULL) : NULL;
     for (int i = 0; i < n; i++) {
         struct core_request r = {.id = 1,
                                  .op = op,
@@ -108,6 +108,7 @@ static void measure(struct core *c, const char *label, enum api_op_id op, const 
                                  .role = API_ROLE_ADMINISTRATOR,
                                  .params = {param},
                                  .body = j,
+                                 .args = query,
                                  .query = q};
         double t0 = now_us();
         core_request(c, &r);
@@ -117,7 +118,19 @@ static void measure(struct core *c, const char *label, enum api_op_id op, const 
     qsort(t, (size_t)n, sizeof *t, compare);
     printf(", \"%s_us\": {\"p50\": %.1f, \"p99\": %.1f}", label, t[n / 2], t[n * 99 / 100]);
     json_decref(j);
+    json_decref(query);
     free(t);
+}
+
+static void measure(struct core *c, const char *label, enum api_op_id op, const char *param, struct core_query q,
+                    const char *body, int n) {
+    measure_query(c, label, op, param, q, body, NULL, n);
+}
+
+static void measure_search(struct core *c, const char *label, const char *text) {
+    char args[80];
+    snprintf(args, sizeof args, "{\"q\":\"%s\"}", text);
+    measure_query(c, label, API_OP_SEARCH, NULL, (struct core_query){0}, NULL, args, 200);
 }
 
 int main(int argc, char **argv) {
@@ -141,6 +154,10 @@ int main(int argc, char **argv) {
             200);
     measure(c, "list_sorted", API_OP_VM_LIST, NULL, (struct core_query){.sort = "-memory"}, NULL, 50);
     measure(c, "change", API_OP_VM_CHANGE, "vm-00777", (struct core_query){0}, "{\"description\":\"x\"}", 2000);
+    measure_search(c, "search_all", "vm");
+    measure_search(c, "search_letter", "0");
+    measure_search(c, "search_one", "m-12345");
+    measure_search(c, "search_none", "nothing-like-it");
     printf("}\n");
     core_free(c);
     return 0;

@@ -69,6 +69,7 @@ struct api_cli_command {
     bool list;      /* the answer is a page of a list */
     bool job;       /* the answer is a job */
     bool change;    /* PATCH: flags become a merge patch, If-Match is possible */
+    bool query;     /* what would be fields of the body are query parameters */
     bool special;   /* the CLI has code of its own */
     const struct api_cli_flag *flags;  /* of the body without args; ended by a NULL name; NULL: no body */
     const struct api_cli_view *result; /* NULL: no answer */

@@ -58,10 +58,11 @@ struct api_op {
     const char *job_kind; /* "vm.create", or NULL */
     const char *tag;
     const char *summary;
-    const struct api_schema *body; /* NULL: no body */
-    bool body_is_change;           /* the body is a merge patch */
-    int kind;                      /* enum api_kind of the result, -1 if it is no kind */
-    int status;                    /* HTTP status of success */
+    const struct api_schema *query; /* of its own query parameters; NULL: none */
+    const struct api_schema *body;  /* NULL: no body */
+    bool body_is_change;            /* the body is a merge patch */
+    int kind;                       /* enum api_kind of the result, -1 if it is no kind */
+    int status;                     /* HTTP status of success */
 };
 extern const struct api_op api_ops[API_OP_COUNT];
 

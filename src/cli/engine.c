@@ -21,6 +21,20 @@ char *engine_path(const struct cli *cli) {
     return url_path(row->path, values, n);
 }
 
+/* The same with what the arguments gave as query parameters. */
+static char *query_path(const struct cli *cli) {
+    struct buf path = {0};
+    const char *name;
+    json_t *value;
+    _cleanup_free_ char *begin = engine_path(cli);
+    buf_adds(&path, begin);
+    json_object_foreach(cli->args.body, name, value) {
+        _cleanup_free_ char *text = json_is_string(value) ? xstrdup(json_string_value(value)) : json_text(value);
+        url_query(&path, name, text);
+    }
+    return buf_take(&path);
+}
+
 /* ---- lists ---- */
 
 static char *page_path(const char *plural, const char *filter, const char *sort, const char *fields, int64_t limit,
@@ -164,14 +178,15 @@ int engine_run(struct cli *cli, struct error *e) {
     const struct api_cli_command *row = a->command->row;
     if (row->list)
         return run_list(cli, e);
-    _cleanup_free_ char *path = engine_path(cli);
+    _cleanup_free_ char *path = row->query ? query_path(cli) : engine_path(cli);
+    const json_t *body = row->query ? NULL : a->body;
     if (cli->dry_run) {
-        cli_print_request(cli, row->method, path, a->body);
+        cli_print_request(cli, row->method, path, body);
         return 0;
     }
     _cleanup_reply_ struct http_reply reply = {0};
     struct http_request request = {
-        .method = row->method, .path = path, .body = a->body, .fd = -1, .if_match = args_option(a, "if-match")};
+        .method = row->method, .path = path, .body = body, .fd = -1, .if_match = args_option(a, "if-match")};
     int r = http_do(cli->http, &request, &reply, e);
     if (r < 0)
         return r;

@@ -133,7 +133,7 @@ static void usage_line(const struct command *c, struct buf *out) {
     } else if (c->row && c->max_args) {
         for (int i = 0; i < API_CLI_ARGS && c->row->args[i]; i++) {
             buf_addc(out, ' ');
-            for (const char *p = c->row->args[i]; *p; p++)
+            for (const char *p = str_eq(c->row->args[i], "q") ? "text" : c->row->args[i]; *p; p++)
                 buf_addc(out, *p == '_' ? '-' : (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p));
         }
     }

@@ -14,6 +14,7 @@ struct core *core_new(const struct core_config *config) {
     if (!c->config.history)
         c->config.history = HISTORY_DEFAULT;
     idgen_init(&c->ids, config->seed);
+    c->search = search_new();
     list_init(&c->effects);
     list_init(&c->pending);
     list_init(&c->jobs);
@@ -31,6 +32,7 @@ void core_free(struct core *c) {
     locks_done(c);
     core_agents_done(c);
     core_inventory_done(c);
+    search_free(c->search);
     free(c);
 }
 

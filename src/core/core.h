@@ -58,6 +58,7 @@ struct core_request {
     enum api_role role;
     const char *params[2];     /* path parameters, in order */
     const json_t *body;        /* NULL if none */
+    const json_t *args;        /* the operation's own query parameters, an object; NULL if it has none */
     const char *if_match;      /* NULL if none; the revision in decimal */
     const char *password_hash; /* user_create, user_change: of body.password, which the shell has taken out */
     struct core_query query;
@@ -131,6 +132,8 @@ const struct api_vm *core_vm(const struct core *c, const char *id_or_name);
 const struct api_upload *core_upload(const struct core *c, const char *id_or_name);
 /* The server on whose repository it is; NULL if there is none. */
 const struct api_server *core_repository_server(const struct core *c, const char *repository);
+/* Bits (1 << enum api_kind) of the kinds whose objects the role may list. */
+unsigned core_role_kinds(enum api_role role);
 bool core_agent_is_connected(const struct core *c, const char *server);
 /* Whether a job, running or queued, has asked for this object. */
 bool core_locked(const struct core *c, const char *id);

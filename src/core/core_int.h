@@ -5,6 +5,7 @@
  *     inventory.c   objects by kind, id and name; versions
  *     commit.c      transactions: changes, the effects that wait for them, going back when the store fails
  *     query.c       lists: filter, sort, page, fields
+ *     search.c      text search over every kind
  *     event_log.c   the log of events
  *     agents.c      connections, reports, messages
  *     job.c, lock.c the job engine
@@ -36,8 +37,9 @@ struct object {
     char *id;          /* owned */
     struct version *v; /* NULL: deleted, kept only until the commit is durable */
     int64_t revision;
-    uint64_t dirty; /* the last commit that touched it */
-    bool doomed;    /* never became durable; about to be freed */
+    uint64_t dirty;  /* the last commit that touched it */
+    bool doomed;     /* never became durable; about to be freed */
+    uint32_t search; /* search.c's; 0: none */
 };
 
 struct table {
@@ -92,6 +94,7 @@ struct core {
     int64_t wall_ms, mono_ms;
     struct table tables[API_KIND_COUNT];
     struct map macs; /* struct object * of the virtual machine, by address */
+    struct search *search;
     int64_t revision;
 
     struct list effects; /* ready to go out */
@@ -165,6 +168,30 @@ void core_commit_done(struct core *c);
 int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
               bool (*visible)(void *ctx, const void *data), void *ctx, struct error *e);
 void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields);
+
+/* A field by its path: "hardware.memory", "disks.0.size". */
+#define PATH_DEPTH 4
+struct path {
+    const struct api_field *fields[PATH_DEPTH];
+    int64_t index[PATH_DEPTH]; /* into an array; -1: any element */
+    size_t n;
+};
+struct scalar {
+    const char *text;
+    double number;
+    bool is_number;
+};
+int path_parse(const struct api_schema *schema, const char *text, size_t len, struct path *p, struct error *e);
+/* Visits the scalars that the path leads to until visit returns true. */
+bool path_visit(const struct path *p, size_t depth, const void *object,
+                bool (*visit)(void *ctx, const struct scalar *v), void *ctx);
+
+/* ---- search.c ---- */
+
+struct search *search_new(void);
+void search_free(struct search *s);
+/* After every change of an object's version. */
+void search_update(struct search *s, struct object *o);
 
 /* ---- event_log.c ---- */
 

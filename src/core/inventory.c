@@ -176,6 +176,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
                 map_put(&t->by_name, kind_name(o->kind, v->data), o);
         }
     }
+    search_update(c->search, o);
     return old;
 }
 

@@ -11,15 +11,7 @@
 #include <strings.h>
 
 #define LIMIT_DEFAULT 100
-#define PATH_DEPTH    4
 #define TERMS_MAX     16
-
-/* "hardware.memory", "disks.0.size" */
-struct path {
-    const struct api_field *fields[PATH_DEPTH];
-    int64_t index[PATH_DEPTH]; /* into an array; -1: any element */
-    size_t n;
-};
 
 enum term_op { TERM_EQUAL, TERM_DIFFERENT, TERM_CONTAINS };
 struct term {
@@ -39,7 +31,7 @@ static const struct api_field *field_find(const struct api_schema *s, const char
     return NULL;
 }
 
-static int path_parse(const struct api_schema *schema, const char *text, size_t len, struct path *p, struct error *e) {
+int path_parse(const struct api_schema *schema, const char *text, size_t len, struct path *p, struct error *e) {
     const struct api_schema *s = schema;
     *p = (struct path){0};
     for (size_t at = 0; at < len;) {
@@ -78,13 +70,7 @@ static size_t element_size(const struct api_field *f) {
     }
 }
 
-/* A scalar as text in buf (or borrowed) and as a number for sorting. */
-struct scalar {
-    const char *text;
-    double number;
-    bool is_number;
-};
-
+/* As text in buf (or borrowed) and as a number for sorting. */
 static struct scalar scalar_of(const struct api_field *f, const void *at, char buf[static 40]) {
     struct scalar v = {.text = ""};
     switch (f->type) {
@@ -114,9 +100,8 @@ static struct scalar scalar_of(const struct api_field *f, const void *at, char b
     return v;
 }
 
-/* Visits the scalars that the path leads to until visit returns true. */
-static bool path_visit(const struct path *p, size_t depth, const void *object,
-                       bool (*visit)(void *ctx, const struct scalar *v), void *ctx) {
+bool path_visit(const struct path *p, size_t depth, const void *object,
+                bool (*visit)(void *ctx, const struct scalar *v), void *ctx) {
     if (depth >= PATH_DEPTH)
         return false;
     const struct api_field *f = p->fields[depth];

@@ -113,22 +113,50 @@ static int check_caller(struct exchange *x, bool public, unsigned roles, const c
     return -1;
 }
 
-static const char *query_names(const struct api_op *op) {
+static void query_names(const struct api_op *op, struct buf *out) {
     switch (op->id) {
     case API_OP_UPLOAD_DATA:
-        return "offset";
+        buf_adds(out, "offset");
+        return;
     case API_OP_VM_CONSOLE:
-        return "type";
+        buf_adds(out, "type");
+        return;
     case API_OP_STREAM:
-        return "since,kinds";
+        buf_adds(out, "since,kinds");
+        return;
     default:
-        return op->list ? "filter,sort,limit,after,fields" : "fields";
+        buf_adds(out, op->list ? "filter,sort,limit,after,fields" : "fields");
     }
+    for (size_t i = 0; op->query && i < op->query->n_fields; i++)
+        buf_addf(out, ",%s", op->query->fields[i].name);
+}
+
+/* The operation's own parameters as an object, for its parser to judge: numbers become numbers where they are some. */
+static json_t *query_args(struct exchange *x) {
+    json_t *args = json_object();
+    for (size_t i = 0; x->op->query && i < x->op->query->n_fields; i++) {
+        const struct api_field *f = &x->op->query->fields[i];
+        _cleanup_free_ char *text = conn_query(x->conn, f->name);
+        int64_t number;
+        if (!text)
+            continue;
+        if (f->type == API_TYPE_INTEGER && decimal_parse(text, &number) == 0)
+            json_set_int(args, f->name, number);
+        else if (f->type == API_TYPE_BOOLEAN && (str_eq(text, "true") || str_eq(text, "false")))
+            json_object_set_new(args, f->name, json_boolean(*text == 't'));
+        else
+            json_set_str(args, f->name, text);
+    }
+    return args;
 }
 
 static int check_query(struct exchange *x) {
     _cleanup_error_ struct error e = ERROR_INIT;
-    if (conn_query_check(x->conn, query_names(x->op), &e) == 0) {
+    _cleanup_buf_ struct buf names = {0};
+    query_names(x->op, &names);
+    if (conn_query_check(x->conn, names.data, &e) == 0) {
+        if (x->op->query)
+            x->args = query_args(x);
         x->fields = conn_query(x->conn, "fields");
         if (!x->op->list)
             return 0;
@@ -255,6 +283,7 @@ static void to_core(struct exchange *x) {
         .role = x->who.known ? x->who.role : API_ROLE_VIEWER,
         .params = {x->route.params[0], x->route.params[1]},
         .body = x->op->body ? x->json : NULL,
+        .args = x->args,
         .if_match = x->if_match,
         .password_hash = x->password_hash,
         .query = {x->filter, x->sort, x->after, x->fields, x->limit},

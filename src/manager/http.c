@@ -346,6 +346,7 @@ void exchange_free(struct exchange *x) {
     buf_done(&x->body);
     buf_done(&x->extra);
     json_decref(x->json);
+    json_decref(x->args);
     if (x->password_hash)
         OPENSSL_cleanse(x->password_hash, strlen(x->password_hash));
     free(x->password_hash);

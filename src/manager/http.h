@@ -63,6 +63,7 @@ struct exchange {
     struct identity who;
     struct buf body;
     json_t *json;
+    json_t *args; /* the operation's own query parameters; NULL if it has none */
     char *password_hash;
 
     /* Set by a handler that takes the body itself. */

@@ -53,17 +53,6 @@ void stream_free(struct stream *s) {
 
 size_t stream_clients(const struct manager *m) { return m->stream->n_clients; }
 
-static unsigned kinds_of_role(enum api_role role) {
-    unsigned may = 0;
-    for (int i = 0; i < API_OP_COUNT; i++) {
-        const struct api_op *op = &api_ops[i];
-        /* An operation for oneself (one's own tokens) says nothing of everybody's objects. */
-        if (op->list && op->kind >= 0 && (role == API_ROLE_ADMINISTRATOR || (!op->self && (op->roles & 1u << role))))
-            may |= 1u << op->kind;
-    }
-    return may;
-}
-
 static bool kinds_are_known(const char *kinds) {
     while (*kinds) {
         size_t len = strcspn(kinds, ",");
@@ -130,7 +119,7 @@ static bool client_check(struct client *c) {
     }
     if (role == c->role)
         return true;
-    unsigned may = kinds_of_role(role), more = may & ~c->may;
+    unsigned may = core_role_kinds(role), more = may & ~c->may;
     c->role = role;
     c->may = may;
     if (more) { /* it has never seen those objects */
@@ -180,7 +169,7 @@ bool stream_upgrade(struct exchange *x) {
     c->m = m;
     c->kinds = TAKE_PTR(kinds);
     c->role = x->who.role;
-    c->may = kinds_of_role(c->role);
+    c->may = core_role_kinds(c->role);
     c->position = c->live = m->stream->ring.next;
     if (text)
         c->resync =

@@ -76,6 +76,8 @@ def op_row(model, o):
     values += [f'.tag = "{o.tag}"', f".summary = {c_string(o.key('summary'))}"]
     if body:
         values.append(f".body = &api_{model.schemas[body[0]].snake}_schema")
+    if o.query:
+        values.append(f".query = &api_{model.schemas[o.query].snake}_schema")
     values.append(f".status = {o.status}")
     values.append(f".kind = {'API_KIND_' + upper(schema.kind) if schema and schema.kind else -1}")
     return c_row(values)

@@ -99,7 +99,8 @@ def commands(model):
         cli = op.key("x-cli")
         if not cli:
             continue
-        body, args = op.body, []
+        body, args = op.body or (op.query and (op.query, "")), []
+        check(not (op.body and op.query), op.name, "a command has a body or a query, not both")
         for name in cli.get("args", []):
             known = name in op.path_params or (body and model.schemas[body[0]].field(name))
             check(known, op.name, f"x-cli has the argument {name}, which is neither in the path nor in the body")
@@ -186,9 +187,9 @@ def command_row(model, c):
     if c.args:
         row.append(f".args = {{{', '.join(c_string(a) for a in c.args)}}}")
     flags = {"list": op.result and op.result[1], "job": op.key("x-job"), "change": op.body and op.body[1] == "change",
-             "special": c.special}
+             "special": c.special, "query": op.query}
     row += [f".{k} = true" for k, on in flags.items() if on]
-    if op.body:
+    if op.body or op.query:
         row.append(f".flags = {op.name}_flags")
     if op.result and op.result[0] in model.schemas:
         row.append(f".result = &{model.schemas[op.result[0]].snake}_view")
@@ -213,7 +214,7 @@ def source(model):
     for s in reachable(model, results + [k.name for k in model.kinds]):
         lines += view_lines(model, s)
     for c in table:
-        if c.op.body:
+        if c.op.body or c.op.query:
             lines += flag_table(f"{c.op.name}_flags", c.flags, choices)
     lines.append("const struct api_cli_command api_cli_commands[] = {")
     for c in table:

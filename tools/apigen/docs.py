@@ -78,6 +78,8 @@ def operation_rows(model):
         if op.key("x-stream"):
             body = "bytes"
         result = op.result and ("page of " if op.result[1] else "") + anchor(op.result[0])
+        if op.query:
+            body = "query: " + anchor(op.query)
         if op.result == ("text", False):
             result = "text"
         if op.key("x-websocket"):
@@ -91,7 +93,7 @@ def operation_rows(model):
 def command_lines(model):
     lines = []
     for c in cli.commands(model):
-        args = "".join(f" {a.upper().replace('_', '-')}" for a in c.args)
+        args = "".join(" TEXT" if a == "q" else f" {a.upper().replace('_', '-')}" for a in c.args)
         lines += [f"**`tarn {c.object}{' ' + c.verb if c.verb else ''}{args}`**: {c.op.key('summary')}", ""]
         for f in c.flags:
             value = {"SIZE": "SIZE", "FILE": "FILE", "INTEGER": "N", "NUMBER": "N", "ENUM": "|".join(f.choices),

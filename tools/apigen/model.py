@@ -16,7 +16,7 @@ FIELD_KEYS = {"type", "enum", "description", "format", "minLength", "maxLength",
               "default", "items", "additionalProperties", "readOnly", "writeOnly", "$ref", "x-input", "x-immutable",
               "x-create", "x-unit", "x-ref", "x-cli", "x-cli-file", "x-from-template", "x-internal", "x-changeable"}
 OP_KEYS = {"operationId", "tags", "summary", "description", "parameters", "x-permission", "x-where", "x-job", "x-body",
-           "x-result", "x-cli", "x-stream", "x-websocket"}
+           "x-result", "x-cli", "x-stream", "x-websocket", "x-query"}
 FORMATS = {"uuid", "name", "path", "mac", "date-time"}
 
 
@@ -155,6 +155,11 @@ class Operation:
         """(schema name, create|change|"") or None"""
         body = self.key("x-body")
         return tuple(body.partition(".")[::2]) if body else None
+
+    @property
+    def query(self):
+        """The schema whose fields are its query parameters, or None"""
+        return self.key("x-query")
 
     @property
     def status(self):
@@ -317,6 +322,10 @@ def read_operations(doc, model):
             for p in op.path_params:
                 check(model.kind(p), where, f"the parameter {p} is not a kind")
             check(not op.body or op.body[0] in model.schemas, where, f"no schema {op.body and op.body[0]}")
+            check(not op.query or op.query in model.schemas, where, f"no schema {op.query}")
+            for f in model.schemas[op.query].fields if op.query else []:
+                plain = not f.array and f.kind in ("string", "integer", "boolean", "enum")
+                check(plain and f.creatable, where, f"{f.name} cannot be a query parameter")
             described = not op.result or op.result[0] == "text" or op.result[0] in model.schemas
             check(described, where, "its result has no schema")
             check(not op.key("x-job") or op.result == ("Job", False), where, "a job's result is Job")

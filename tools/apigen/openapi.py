@@ -103,6 +103,21 @@ def page(bundle, schema):
     return ref(name)
 
 
+def query_parameters(model, op):
+    """The fields of its x-query, each by itself; enumerations are spelt out."""
+    out = []
+    for f in model.schemas[op.query].fields if op.query else []:
+        schema = {"type": "string" if f.kind == "enum" else f.kind}
+        if f.kind == "enum" or f.choices:
+            schema["enum"] = f.choices or model.enums[f.type_name].values
+        schema |= {k: f.raw[k] for k in KEEP if k in f.raw and k != "description"}
+        one = {"name": f.name, "in": "query", "schema": schema}
+        if f.required:
+            one["required"] = True
+        out.append(one | ({"description": f.description} if f.description else {}))
+    return out
+
+
 def parameters(model, op):
     out = []
     for name in op.path_params:
@@ -113,7 +128,7 @@ def parameters(model, op):
         out.append({"$ref": f"#/components/parameters/{common[id(p)]}"} if id(p) in common else p)
     if op.body and op.body[1] == "change":
         out.append({"$ref": "#/components/parameters/if-match"})
-    return out
+    return out + query_parameters(model, op)
 
 
 def answer(bundle, op):

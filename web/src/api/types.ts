@@ -292,6 +292,28 @@ export type RestartPolicy = 'never' | 'on-failure' | 'always'
 
 export type Role = 'administrator' | 'operator' | 'viewer'
 
+export interface SearchItem {
+  kind: string
+  id: string
+  name: string
+  /** Empty where the kind has none */
+  state: string
+  /** What matched, if it was not the name; else where it is: the name of its virtual machine, server or repository */
+  detail: string
+}
+
+/** Grouped by kind, the kind with the best match first; in each the best first: exact, beginning, a word's beginning, anywhere, then other fields than the name */
+export interface SearchResult {
+  items: SearchItem[]
+  totals: SearchTotal[]
+}
+
+export interface SearchTotal {
+  kind: string
+  /** How many match, shown or not */
+  total: number
+}
+
 /** A machine that runs tarn-agent */
 export interface Server {
   id: string
@@ -818,6 +840,7 @@ export interface Operations {
   job_show: { body: undefined; result: Job }
   job_abort: { body: undefined; result: Job }
   event_list: { body: undefined; result: EventPage }
+  search: { body: undefined; result: SearchResult }
   stream: { body: undefined; result: undefined }
 }
 
@@ -878,5 +901,6 @@ export const operations = {
   job_show: { method: 'GET', path: '/jobs/{job}' },
   job_abort: { method: 'POST', path: '/jobs/{job}/abort' },
   event_list: { method: 'GET', path: '/events' },
+  search: { method: 'GET', path: '/search' },
   stream: { method: 'GET', path: '/stream' },
 } as const

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Search over every kind. What can be found of an object stands in lower case in one long text for its kind, so that a
+ * search is a few passes over memory in order instead of a walk over a hundred thousand objects:
+ *
+ *     \4 ID \1 NAME \2 TAG \2 ADDRESS … \3 DESCRIPTION   and the next object's
+ *
+ * An object that changes what can be found of it gets a new piece at the end; its old one is dead until half of the
+ * text is, which is then written anew. Case is folded for ASCII only.
+ */
+#include "core/core_int.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+enum { CLASS_NAME = 1, CLASS_OTHER, CLASS_DESCRIPTION, CLASS_ID, CLASS_END };
+
+#define ID_PREFIX_MIN   4
+#define DESCRIPTION_MAX 512 /* bytes of it that are searched */
+#define DETAIL_MAX      120
+#define COMPACT_MIN     65536
+
+/* Fields by their paths, for every kind that has them. */
+static const struct {
+    const char *path;
+    char class;
+} searched[] = {
+    {"name", CLASS_NAME},
+    {"title", CLASS_NAME},
+    {"full_name", CLASS_OTHER},
+    {"tags", CLASS_OTHER},
+    {"nics.mac", CLASS_OTHER},
+    {"nics.address", CLASS_OTHER},
+    {"addresses.address", CLASS_OTHER},
+    {"path", CLASS_OTHER},
+    {"description", CLASS_DESCRIPTION},
+};
+/* What tells where an object is, the first that is not empty. */
+static const char *const whereabouts[] = {"vm", "server", "repository", "pool", "role", "actor"};
+
+struct entry {
+    struct object *o; /* NULL: dead */
+    uint32_t at, len;
+};
+
+struct search_index {
+    bool used;
+    struct path paths[ARRAY_LEN(searched)]; /* n 0: the kind has no such field */
+    struct path where[ARRAY_LEN(whereabouts)];
+    struct path state;
+    struct buf text;
+    struct entry *entries;
+    size_t n, cap, dead; /* dead: bytes */
+};
+
+struct search {
+    struct search_index kinds[API_KIND_COUNT];
+};
+
+static bool path_of(enum api_kind kind, const char *text, struct path *p) {
+    if (path_parse(api_kinds[kind].schema, text, strlen(text), p, NULL) == 0)
+        return true;
+    *p = (struct path){0};
+    return false;
+}
+
+struct search *search_new(void) {
+    struct search *s = xcalloc(1, sizeof *s);
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        struct search_index *x = &s->kinds[kind];
+        /* Tokens are one's own, and events would drown what they are about. */
+        if (kind == API_KIND_TOKEN || kind == API_KIND_EVENT)
+            continue;
+        for (size_t i = 0; i < ARRAY_LEN(searched); i++)
+            x->used |= path_of((enum api_kind)kind, searched[i].path, &x->paths[i]) && searched[i].class == CLASS_NAME;
+        for (size_t i = 0; i < ARRAY_LEN(whereabouts); i++)
+            path_of((enum api_kind)kind, whereabouts[i], &x->where[i]);
+        path_of((enum api_kind)kind, "state", &x->state);
+    }
+    return s;
+}
+
+void search_free(struct search *s) {
+    for (int kind = 0; s && kind < API_KIND_COUNT; kind++) {
+        buf_done(&s->kinds[kind].text);
+        free(s->kinds[kind].entries);
+    }
+    free(s);
+}
+
+/* ---- the text ---- */
+
+struct writing {
+    struct buf *out;
+    char class;
+};
+
+static bool write_scalar(void *ctx, const struct scalar *v) {
+    const struct writing *w = ctx;
+    size_t len = strlen(v->text);
+    if (w->class == CLASS_DESCRIPTION && len > DESCRIPTION_MAX)
+        len = DESCRIPTION_MAX;
+    if (!len)
+        return false;
+    buf_addc(w->out, w->class);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)v->text[i];
+        buf_addc(w->out, c < CLASS_END ? ' ' : (char)tolower(c));
+    }
+    return false;
+}
+
+static void write_object(const struct search_index *x, const struct object *o, struct buf *out) {
+    buf_addc(out, CLASS_ID);
+    buf_adds(out, o->id);
+    for (size_t i = 0; i < ARRAY_LEN(searched); i++) {
+        struct writing w = {out, searched[i].class};
+        if (x->paths[i].n)
+            path_visit(&x->paths[i], 0, o->v->data, write_scalar, &w);
+    }
+}
+
+static void entry_kill(struct search_index *x, struct object *o) {
+    struct entry *old = &x->entries[o->search - 1];
+    old->o = NULL;
+    x->dead += old->len;
+    o->search = 0;
+}
+
+static void compact(struct search_index *x) {
+    struct buf text = {0};
+    size_t n = 0;
+    buf_reserve(&text, x->text.len - x->dead);
+    for (size_t i = 0; i < x->n; i++) {
+        struct entry e = x->entries[i];
+        if (!e.o)
+            continue;
+        uint32_t at = (uint32_t)text.len;
+        buf_add(&text, x->text.data + e.at, e.len);
+        x->entries[n++] = (struct entry){e.o, at, e.len};
+        e.o->search = (uint32_t)n;
+    }
+    buf_done(&x->text);
+    x->text = text;
+    x->n = n;
+    x->dead = 0;
+}
+
+void search_update(struct search *s, struct object *o) {
+    struct search_index *x = &s->kinds[o->kind];
+    if (!x->used)
+        return;
+    size_t at = x->text.len;
+    if (o->v)
+        write_object(x, o, &x->text);
+    size_t len = x->text.len - at;
+    const struct entry *old = o->search ? &x->entries[o->search - 1] : NULL;
+    if (old && old->len == len && memcmp(x->text.data + old->at, x->text.data + at, len) == 0) {
+        x->text.len = at; /* what can be found of it is the same */
+        return;
+    }
+    if (old)
+        entry_kill(x, o);
+    if (o->v && at + len < UINT32_MAX) {
+        if (x->n == x->cap) {
+            x->cap = x->cap ? x->cap * 2 : 64;
+            x->entries = xreallocarray(x->entries, x->cap, sizeof *x->entries);
+        }
+        x->entries[x->n++] = (struct entry){o, (uint32_t)at, (uint32_t)len};
+        o->search = (uint32_t)x->n;
+    }
+    if (x->dead > COMPACT_MIN && x->dead > x->text.len / 2)
+        compact(x);
+}
+
+/* ---- searching ---- */
+
+struct hit {
+    const struct object *o;
+    const char *name; /* in the text, ended by a class */
+    int rank;
+};
+
+struct hits {
+    struct hit *list; /* sorted, the best first */
+    size_t n, cap, total;
+};
+
+/* How good a match at this place, which is not in the id, is; the less the better. */
+static int rank_at(const char *end, const char *at, size_t len) {
+    const char *field = at;
+    while ((unsigned char)*field >= CLASS_END)
+        field--;
+    int class = *field++;
+    bool whole = at == field && (at + len == end || (unsigned char)at[len] < CLASS_END);
+    int how = whole ? 0 : at == field ? 1 : !isalnum((unsigned char)at[-1]) ? 2 : 3;
+    return class == CLASS_NAME ? how : class == CLASS_OTHER ? 5 + how : 9 + how;
+}
+
+static int compare_names(const char *a, const char *b) {
+    for (;; a++, b++) {
+        unsigned char x = (unsigned char)*a < CLASS_END ? 0 : (unsigned char)*a,
+                      y = (unsigned char)*b < CLASS_END ? 0 : (unsigned char)*b;
+        if (x != y)
+            return x < y ? -1 : 1;
+        if (!x)
+            return 0;
+    }
+}
+
+static int compare_hits(const struct hit *a, const struct hit *b) {
+    if (a->rank != b->rank)
+        return a->rank - b->rank;
+    if (a->o->kind == API_KIND_JOB)
+        return strcmp(b->o->id, a->o->id); /* the newest first */
+    int r = compare_names(a->name, b->name);
+    return r ? r : strcmp(a->o->id, b->o->id);
+}
+
+static void hits_add(struct hits *h, const struct hit *hit) {
+    h->total++;
+    if (h->n == h->cap && compare_hits(hit, &h->list[h->n - 1]) >= 0)
+        return;
+    size_t lo = 0, hi = h->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (compare_hits(&h->list[mid], hit) <= 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (h->n < h->cap)
+        h->n++;
+    memmove(h->list + lo + 1, h->list + lo, (h->n - lo - 1) * sizeof *h->list);
+    h->list[lo] = *hit;
+}
+
+/* The entry that holds an offset, at or after the one given. */
+static size_t entry_at(const struct search_index *x, size_t from, size_t offset) {
+    size_t lo = from, hi = x->n;
+    for (size_t step = 1; lo + step < x->n; step *= 2) { /* the next ones are likelier than those far away */
+        if (x->entries[lo + step].at > offset) {
+            hi = lo + step;
+            break;
+        }
+        lo += step;
+    }
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (x->entries[mid].at <= offset)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The best match in one object's piece of the text, of which at is the first; -1 for none. */
+static int rank_entry(const char *begin, const char *end, const char *at, const char *needle, size_t len) {
+    int best = -1;
+    if (at <= begin + UUID_LEN) {
+        if (at == begin + 1 && len >= ID_PREFIX_MIN)
+            best = len == UUID_LEN ? 0 : 4;
+        const char *rest = begin + 1 + UUID_LEN;
+        at = rest < end ? memmem(rest, (size_t)(end - rest), needle, len) : NULL;
+    }
+    while (at && best != 0) {
+        int rank = rank_at(end, at, len);
+        if (best < 0 || rank < best)
+            best = rank;
+        else if (rank >= 5)
+            break; /* what follows is no better than what was found */
+        at = at + 1 < end ? memmem(at + 1, (size_t)(end - at - 1), needle, len) : NULL;
+    }
+    return best;
+}
+
+static void search_kind(const struct search_index *x, const char *needle, size_t len, struct hits *h) {
+    const char *text = x->text.data, *end = text + x->text.len, *at = text;
+    size_t i = 0;
+    while (at && at < end && (at = memmem(at, (size_t)(end - at), needle, len))) {
+        i = entry_at(x, i, (size_t)(at - text));
+        const struct entry *e = &x->entries[i];
+        const char *begin = text + e->at, *next = begin + e->len;
+        int best = e->o ? rank_entry(begin, next, at, needle, len) : -1;
+        if (best >= 0) {
+            const char *name = memchr(begin, CLASS_NAME, e->len);
+            hits_add(h, &(struct hit){e->o, name ? name + 1 : begin + 1, best});
+        }
+        at = next;
+    }
+}
+
+/* ---- answers ---- */
+
+struct excerpt {
+    const struct core *c;
+    const char *needle, *ref;
+    char *text;
+};
+
+static bool take_match(void *ctx, const struct scalar *v) {
+    struct excerpt *x = ctx;
+    const char *at = strcasestr(v->text, x->needle);
+    if (!at)
+        return false;
+    const char *from = at - v->text > DETAIL_MAX / 2 ? at - DETAIL_MAX / 2 : v->text;
+    while (from < at && ((unsigned char)*from & 0xc0) == 0x80)
+        from++;
+    size_t n = strnlen(from, DETAIL_MAX);
+    while (n && from[n] && ((unsigned char)from[n] & 0xc0) == 0x80)
+        n--;
+    x->text = xstrndup(from, n);
+    return true;
+}
+
+static bool take_text(void *ctx, const struct scalar *v) {
+    struct excerpt *x = ctx;
+    if (str_empty(v->text))
+        return false;
+    int kind = x->ref ? api_kind_from_text(x->ref) : -1;
+    const struct object *o = kind >= 0 ? core_find(x->c, (enum api_kind)kind, v->text) : NULL;
+    x->text = xstrdup(o ? object_name(o) : v->text);
+    return true;
+}
+
+static char *detail_of(const struct core *c, const struct search_index *x, const struct hit *h, const char *needle) {
+    struct excerpt e = {.c = c, .needle = needle};
+    for (size_t i = 0; i < ARRAY_LEN(searched) && h->rank >= 5 && !e.text; i++)
+        if (x->paths[i].n && searched[i].class != CLASS_NAME)
+            path_visit(&x->paths[i], 0, h->o->v->data, take_match, &e);
+    for (size_t i = 0; i < ARRAY_LEN(whereabouts) && !e.text; i++) {
+        if (!x->where[i].n)
+            continue;
+        e.ref = x->where[i].fields[0]->ref;
+        path_visit(&x->where[i], 0, h->o->v->data, take_text, &e);
+    }
+    return e.text;
+}
+
+static void print_hits(const struct core *c, const struct search_index *x, const struct hits *h, const char *needle,
+                       json_t *items) {
+    for (size_t i = 0; i < h->n; i++) {
+        const struct object *o = h->list[i].o;
+        struct excerpt state = {.c = c};
+        if (x->state.n)
+            path_visit(&x->state, 0, o->v->data, take_text, &state);
+        _cleanup_free_ char *detail = detail_of(c, x, &h->list[i], needle), *text = state.text;
+        json_t *j = json_object();
+        json_set_str(j, "kind", api_kinds[o->kind].name);
+        json_set_str(j, "id", o->id);
+        json_set_str(j, "name", o->kind == API_KIND_JOB ? ((const struct api_job *)o->v->data)->title : object_name(o));
+        json_set_str(j, "state", str_or(text, ""));
+        json_set_str(j, "detail", str_or(detail, ""));
+        json_array_append_new(items, j);
+    }
+}
+
+/* Where kinds match equally well, this is their order; jobs, which name what they are about, are last always. */
+static int kind_rank(enum api_kind kind, const struct hits *h) {
+    static const enum api_kind first[] = {API_KIND_VM, API_KIND_SERVER, API_KIND_REPOSITORY, API_KIND_TEMPLATE,
+                                          API_KIND_DISK};
+    int place = 0;
+    while (place < (int)ARRAY_LEN(first) && first[place] != kind)
+        place++;
+    return kind == API_KIND_JOB ? 1000 : h->list[0].rank * 10 + place;
+}
+
+/* The kinds in the order in which they are shown: the best match first. */
+static size_t order_kinds(const struct hits *hits, enum api_kind order[static API_KIND_COUNT]) {
+    size_t n = 0;
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        if (!hits[kind].n)
+            continue;
+        size_t at = n++;
+        int rank = kind_rank((enum api_kind)kind, &hits[kind]);
+        for (; at > 0; at--) {
+            enum api_kind other = order[at - 1];
+            if (kind_rank(other, &hits[other]) <= rank)
+                break;
+            order[at] = other;
+        }
+        order[at] = (enum api_kind)kind;
+    }
+    return n;
+}
+
+unsigned core_role_kinds(enum api_role role) {
+    unsigned may = 0;
+    for (int i = 0; i < API_OP_COUNT; i++) {
+        const struct api_op *op = &api_ops[i];
+        /* An operation for oneself (one's own tokens) says nothing of everybody's objects. */
+        if (op->list && op->kind >= 0 && (role == API_ROLE_ADMINISTRATOR || (!op->self && (op->roles & 1u << role))))
+            may |= 1u << op->kind;
+    }
+    return may;
+}
+
+static char *trimmed(const char *s) {
+    while (isspace((unsigned char)*s))
+        s++;
+    size_t n = strlen(s);
+    while (n && isspace((unsigned char)s[n - 1]))
+        n--;
+    char *out = xstrndup(s, n);
+    for (char *p = out; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    return out;
+}
+
+int op_search(struct core *c, const struct core_request *r, struct error *e) {
+    struct api_search_query q;
+    int result = api_search_query_parse(r->args, API_CREATE, &q, e);
+    if (result < 0)
+        return result;
+    _cleanup_free_ char *needle = trimmed(q.q);
+    size_t limit = (size_t)q.limit;
+    api_search_query_done(&q);
+    if (!*needle)
+        return error_set_field(e, ERR_INVALID, "q", "is empty: give what to look for");
+    struct hits hits[API_KIND_COUNT] = {0};
+    enum api_kind order[API_KIND_COUNT];
+    unsigned may = core_role_kinds(r->role);
+    uint64_t after = 0;
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        if (!(may & 1u << kind))
+            continue;
+        hits[kind].cap = limit;
+        hits[kind].list = xcalloc(limit, sizeof *hits[kind].list);
+        search_kind(&c->search->kinds[kind], needle, strlen(needle), &hits[kind]);
+        if (hits[kind].n && c->tables[kind].dirty > after)
+            after = c->tables[kind].dirty;
+    }
+    json_t *items = json_array(), *totals = json_array();
+    size_t n = order_kinds(hits, order);
+    for (size_t i = 0; i < n; i++) {
+        print_hits(c, &c->search->kinds[order[i]], &hits[order[i]], needle, items);
+        json_array_append_new(totals, json_pack("{s:s, s:I}", "kind", api_kinds[order[i]].name, "total",
+                                                (json_int_t)hits[order[i]].total));
+    }
+    for (int kind = 0; kind < API_KIND_COUNT; kind++)
+        free(hits[kind].list);
+    _cleanup_json_ json_t *answer = json_pack("{s:o, s:o}", "items", items, "totals", totals);
+    core_reply(c, r->id, 200, json_text(answer), 0, after);
+    return 0;
+}
