@@ -1,320 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The core in a small world: a store that is a map, and one agent that does ops at once and remembers its answers, as
- * real ones do. Every kind of job is run whole, then again with the manager crashing after its 1st, 2nd, … commit, with
- * the store failing there, with the agent's connection cut there, and aborted there: it must end all or nothing.
+ * The core in the world of test_world.h. Every kind of job is run whole, then again with the manager crashing after its
+ * 1st, 2nd, … commit, with the store failing there, with the agent's connection cut there, and aborted there: it must
+ * end all or nothing.
  */
-#include "core/core_int.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "core/test_world.h"
 
 #include <errno.h>
 #include <stdio.h>
-
-enum fault { NO_FAULT, CRASH, CRASH_BEFORE, STORE_FAILS, CUT, ABORT };
-
-struct world {
-    struct core *c;
-    struct map store;   /* char * */
-    struct map answers; /* agent: char * by op id */
-    struct map things;  /* agent: "disk/ID", "guest/VM" = state, "template/ID", "upload/ID", "repository/ID" */
-    char *server;
-    int64_t ms;
-    uint64_t request;
-    int status; /* of the last reply */
-    char *reply;
-    size_t commits, changes; /* changes: ops that the agent carried out, not repeats */
-    enum fault fault;
-    size_t fault_at; /* commit number since arm() */
-    bool fired, store_down, connected;
-    const char *fail_op; /* the agent answers this op with an error */
-    bool lose_answers;   /* the connection breaks before the answer */
-};
-
-static void free_values(struct map *m) {
-    size_t pos = 0;
-    void *v;
-    while (map_next(m, &pos, NULL, &v))
-        free(v);
-    map_done(m);
-}
-
-static void put(struct map *m, const char *key, const char *value) { free(map_put(m, key, xstrdup(value))); }
-
-static void core_up(struct world *w) {
-    struct core_config config = {.seed = {1, 2, 3, (uint64_t)w->ms}, .version = "0.1"};
-    _cleanup_error_ struct error e = ERROR_INIT;
-    w->c = core_new(&config);
-    core_set_time(w->c, w->ms, w->ms);
-    size_t pos = 0;
-    const char *key;
-    void *v;
-    while (map_next(&w->store, &pos, &key, &v))
-        assert_int_equal(core_load(w->c, key, v, strlen(v), &e), 0);
-    core_start(w->c, 0);
-}
-
-static void connect_agent(struct world *w) {
-    struct api_agent_hello h;
-    api_agent_hello_init(&h);
-    str_set(&h.version, "0.1");
-    h.server.hardware.memory = 8LL << 30;
-    core_agent_connected(w->c, w->server, &h);
-    api_agent_hello_done(&h);
-    json_t *guests = json_array(), *repositories = json_array();
-    size_t pos = 0;
-    const char *key;
-    void *v;
-    while (map_next(&w->things, &pos, &key, &v)) {
-        if (strncmp(key, "guest/", 6) == 0)
-            json_array_append_new(
-                guests, json_pack("{s:s, s:s, s:s, s:i}", "vm", key + 6, "name", "g", "state", v, "sequence", 1));
-        if (strncmp(key, "repository/", 11) == 0)
-            json_array_append_new(repositories,
-                                  json_pack("{s:s, s:b, s:I, s:I}", "repository", key + 11, "usable", 1, "capacity",
-                                            (json_int_t)1 << 40, "free", (json_int_t)1 << 39));
-    }
-    _cleanup_json_ json_t *m =
-        json_pack("{s:s, s:{s:o, s:o}}", "event", "report", "args", "guests", guests, "repositories", repositories);
-    w->connected = true;
-    core_agent_message(w->c, w->server, m);
-}
-
-/* What the op does in the agent's world, and its result. */
-static json_t *agent_do(struct world *w, const char *op, const json_t *args) {
-    char key[128];
-    json_t *result = json_object();
-    const char *vm = json_is_object(json_object_get(args, "vm")) ? json_str(json_object_get(args, "vm"), "id")
-                                                                 : json_str(args, "vm");
-    if (strncmp(op, "guest.", 6) == 0) {
-        const char *state = str_eq(op, "guest.start") || str_eq(op, "guest.resume") ? "running"
-                            : str_eq(op, "guest.suspend")                           ? "suspended"
-                                                                                    : "stopped";
-        snprintf(key, sizeof key, "guest/%s", vm);
-        if (str_eq(op, "guest.forget"))
-            free(map_remove(&w->things, key));
-        else if (!str_eq(op, "guest.policy"))
-            put(&w->things, key, state);
-        json_set_str(result, "vm", vm);
-        json_set_str(result, "state", state);
-        json_set_int(result, "sequence", (json_int_t)w->changes);
-        return result;
-    }
-    size_t dot = strcspn(op, ".");
-    _cleanup_free_ char *kind = xstrndup(op, dot);
-    snprintf(key, sizeof key, "%s/%s", kind, json_str(args, kind));
-    if (strstr(op, ".delete") || strstr(op, ".close"))
-        free(map_remove(&w->things, key));
-    else
-        put(&w->things, key, json_str(args, "size"));
-    json_set_int(result, "size", 1 << 20);
-    json_set_int(result, "allocated", 4096);
-    if (str_eq(op, "repository.open")) {
-        json_object_set_new(result, "usable", json_true());
-        json_set_int(result, "capacity", 1LL << 40);
-        json_set_int(result, "free", 1LL << 39);
-    }
-    return result;
-}
-
-static void agent_message(struct world *w, const char *text) {
-    _cleanup_json_ json_t *m = NULL;
-    assert_int_equal(json_parse(text, strlen(text), &m, NULL), 0);
-    const char *op = json_str(m, "op"), *id = json_str(m, "id");
-    if (str_eq(op, "op.forget") || str_eq(op, "op.cancel"))
-        return;
-    const char *known = map_get(&w->answers, id);
-    if (!known) {
-        json_t *a;
-        if (w->fail_op && str_eq(op, w->fail_op))
-            a = json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code", "io", "message", "it broke");
-        else
-            a = json_pack("{s:s, s:b, s:o}", "id", id, "ok", 1, "result", agent_do(w, op, json_object_get(m, "args")));
-        w->changes++;
-        _cleanup_free_ char *s = json_text(a);
-        put(&w->answers, id, s);
-        json_decref(a);
-        known = map_get(&w->answers, id);
-    }
-    if (w->lose_answers) {
-        w->lose_answers = false;
-        w->connected = false;
-        core_agent_disconnected(w->c, w->server, "cut");
-        return;
-    }
-    _cleanup_json_ json_t *answer = NULL;
-    assert_int_equal(json_parse(known, strlen(known), &answer, NULL), 0);
-    core_agent_message(w->c, w->server, answer);
-}
-
-static void store_apply(struct world *w, const struct batch *b) {
-    for (size_t i = 0; i < b->n; i++) {
-        if (b->ops[i].kind == BATCH_PUT)
-            put(&w->store, b->ops[i].key, b->ops[i].value);
-        else if (b->ops[i].kind == BATCH_DELETE)
-            free(map_remove(&w->store, b->ops[i].key));
-    }
-}
-
-static const char *running_job(struct world *w) {
-    struct job_run *r = list_first(&w->c->jobs, struct job_run, link);
-    return r ? r->id : NULL;
-}
-
-/* True when the core was replaced: effects of the old one are gone. */
-static bool commit(struct world *w, struct core_effect *e) {
-    uint64_t seq = e->seq;
-    if (w->store_down) {
-        core_stored(w->c, seq, -ENOSPC);
-        return false;
-    }
-    bool fire = w->fault != NO_FAULT && !w->fired && ++w->commits == w->fault_at;
-    if (!fire || w->fault != CRASH_BEFORE)
-        store_apply(w, e->batch);
-    if (fire) {
-        w->fired = true;
-        if (w->fault == CRASH || w->fault == CRASH_BEFORE) {
-            core_free(w->c);
-            w->connected = false;
-            core_up(w);
-            connect_agent(w);
-            return true;
-        }
-    }
-    core_stored(w->c, seq, 0);
-    if (fire && w->fault == STORE_FAILS)
-        w->store_down = true;
-    if (fire && w->fault == CUT)
-        w->lose_answers = true;
-    if (fire && w->fault == ABORT && running_job(w)) {
-        _cleanup_free_ char *id = xstrdup(running_job(w));
-        struct core_request r = {
-            .id = 999999, .op = API_OP_JOB_ABORT, .actor = "admin", .role = API_ROLE_ADMINISTRATOR, .params = {id}};
-        core_request(w->c, &r);
-    }
-    return false;
-}
-
-static void pump(struct world *w) {
-    struct core_effect *e;
-    while ((e = core_next_effect(w->c))) {
-        switch (e->kind) {
-        case CORE_COMMIT:
-            commit(w, e);
-            break;
-        case CORE_SEND:
-            if (w->connected)
-                agent_message(w, e->text);
-            break;
-        case CORE_REPLY:
-            if (e->request == w->request) {
-                w->status = e->status;
-                str_set(&w->reply, e->text);
-            }
-            break;
-        case CORE_DROP:
-            w->connected = false;
-            core_agent_disconnected(w->c, w->server, "dropped");
-            break;
-        default:
-            break;
-        }
-        core_effect_free(e);
-    }
-}
-
-/* Lets everything come to its end: time passes, the store and the agent come back. */
-static void settle(struct world *w) {
-    for (int i = 0; i < 60; i++) {
-        pump(w);
-        w->ms += 1000;
-        core_set_time(w->c, w->ms, w->ms);
-        if (i > 1)
-            w->store_down = false;
-        core_tick(w->c);
-        pump(w);
-        if (!w->connected && !w->store_down)
-            connect_agent(w);
-        pump(w);
-        if (!running_job(w) && w->connected && !w->store_down && !core_read_only(w->c) && i > 3)
-            break;
-    }
-    assert_null(running_job(w));
-}
-
-static int ask(struct world *w, enum api_op_id op, const char *param, const char *body) {
-    _cleanup_json_ json_t *j = NULL;
-    _cleanup_error_ struct error e = ERROR_INIT;
-    if (body && json_parse(body, strlen(body), &j, &e) < 0)
-        fail_msg("%s: %s", body, e.message);
-    w->status = 0;
-    str_set(&w->reply, NULL);
-    struct core_request r = {.id = ++w->request,
-                             .op = op,
-                             .actor = "admin",
-                             .user_id = "u",
-                             .role = API_ROLE_ADMINISTRATOR,
-                             .params = {param},
-                             .body = j};
-    w->ms++;
-    core_set_time(w->c, w->ms, w->ms);
-    core_request(w->c, &r);
-    pump(w);
-    return w->status;
-}
-
-static void world_up(struct world *w) {
-    *w = (struct world){.ms = 1700000000000};
-    core_up(w);
-    struct api_token t;
-    api_token_init(&t);
-    t.kind = API_TOKEN_KIND_JOIN;
-    str_set(&t.name, "join");
-    str_set(&t.hash, "h");
-    core_token_add(w->c, ++w->request, "admin", &t);
-    api_token_done(&t);
-    pump(w);
-    core_server_join(w->c, ++w->request, "h", "s1", "0.1", "cert");
-    pump(w);
-    assert_int_equal(w->status, 201);
-    w->server = xstrdup(core_server(w->c, "s1")->id);
-    connect_agent(w);
-    pump(w);
-    assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"local\",\"path\":\"/r\"}"), 202);
-    assert_int_equal(ask(w, API_OP_UPLOAD_CREATE, NULL, "{\"name\":\"x.img\",\"size\":10}"), 201);
-}
-
-static void world_down(struct world *w) {
-    core_free(w->c);
-    free_values(&w->store);
-    free_values(&w->answers);
-    free_values(&w->things);
-    free(w->server);
-    free(w->reply);
-}
-
-static void complete_upload(struct world *w, const char **ret_id) {
-    const struct table *t = &w->c->tables[API_KIND_UPLOAD];
-    const struct api_upload *u = t->sorted[t->n - 1]->v->data;
-    *ret_id = t->sorted[t->n - 1]->id;
-    _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:s, s:I}}", "event", "upload.received", "args", "upload", u->id,
-                                         "received", (json_int_t)u->size);
-    core_agent_message(w->c, w->server, m);
-    pump(w);
-}
-
-static void make_template(struct world *w) {
-    const char *upload;
-    complete_upload(w, &upload);
-    _cleanup_free_ char *body = xasprintf("{\"name\":\"t\",\"image\":{\"upload\":\"%s\"}}", upload);
-    assert_int_equal(ask(w, API_OP_TEMPLATE_CREATE, NULL, body), 202);
-    assert_int_equal(((struct api_template *)core_data(w->c, API_KIND_TEMPLATE, "t"))->state, API_OBJECT_STATE_READY);
-    assert_int_equal(w->c->tables[API_KIND_UPLOAD].n, 0);
-}
 
 /* ---- scenarios: one for every kind of job ---- */
 
@@ -402,8 +95,7 @@ static void check_world(struct world *w, const struct scenario *s) {
                 assert_int_equal(((struct api_template *)d)->state, API_OBJECT_STATE_READY);
             if (kind == API_KIND_VM) {
                 const struct api_vm *vm = d;
-                snprintf(key, sizeof key, "guest/%s", vm->id);
-                const char *real = map_get(&w->things, key);
+                const char *real = map_get(&w->agents[0].guests, vm->id);
                 if (!str_eq(real ? real : "stopped", api_vm_state_text(vm->state)))
                     fail_msg("%s: %s is %s in the inventory and %s in truth", s->kind, vm->name,
                              api_vm_state_text(vm->state), real);
@@ -413,17 +105,11 @@ static void check_world(struct world *w, const struct scenario *s) {
     size_t pos = 0;
     const char *key;
     void *v;
-    size_t n = 0;
-    while (map_next(&w->things, &pos, &key, &v)) {
-        if (strncmp(key, "guest/", 6) == 0) {
-            if (!core_vm(w->c, key + 6))
-                fail_msg("%s: the agent still has %s", s->kind, key);
-        } else {
-            n++;
-        }
-    }
-    if (n != expected)
-        fail_msg("%s: the agent has %zu things, the inventory %zu", s->kind, n, expected);
+    while (map_next(&w->agents[0].guests, &pos, &key, &v))
+        if (!core_vm(w->c, key))
+            fail_msg("%s: the agent still has %s", s->kind, key);
+    if (map_count(&w->things) != expected)
+        fail_msg("%s: the agent has %zu things, the inventory %zu", s->kind, map_count(&w->things), expected);
 }
 
 static void run_scenario(struct world *w, const struct scenario *s, enum fault fault, size_t at, const char *fail_op) {
@@ -444,14 +130,6 @@ static void run_scenario(struct world *w, const struct scenario *s, enum fault f
     w->fail_op = fail_op;
     ask(w, s->op, upload && s->param ? id : s->param, body);
     settle(w);
-}
-
-static const struct api_job *last_job(struct world *w, const char *kind) {
-    struct table *t = &w->c->tables[API_KIND_JOB];
-    for (size_t i = t->n; i-- > 0;)
-        if (str_eq(((struct api_job *)t->sorted[i]->v->data)->kind, kind))
-            return t->sorted[i]->v->data;
-    return NULL;
 }
 
 static void test_every_kind_has_a_scenario(void **state) {
@@ -574,7 +252,7 @@ static void test_what_is_not_stored_tells_of_nothing_not_durable(void **state) {
             job = t->sorted[i]->v->data;
     _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:o, s:i, s:s}}", "event", "op.progress", "args", "op",
                                          json_sprintf("%s/0/do", job->id), "percent", 50, "message", "half");
-    core_agent_message(w.c, w.server, m);
+    core_agent_message(w.c, w.agents[0].id, m);
     assert_null(core_next_effect(w.c));
     core_stored(w.c, e->seq, 0);
     core_effect_free(e);
@@ -587,7 +265,7 @@ static void test_queue_and_kill_passes_stop(void **state) {
     struct world w;
     world_up(&w);
     with_running(&w);
-    w.connected = false; /* the agent does not get to see the stop: it waits */
+    w.agents[0].connected = false; /* the agent does not get to see the stop: it waits */
     assert_int_equal(ask(&w, API_OP_VM_STOP, "v", NULL), 202);
     assert_int_equal(core_vm(w.c, "v")->state, API_VM_STATE_STOPPING);
     assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
@@ -696,7 +374,7 @@ static void test_agent_nonsense(void **state) {
         "{\"event\":\"upload.received\",\"args\":{\"upload\":\"\",\"received\":-1}}"};
     for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
         _cleanup_json_ json_t *m = json_loads(messages[i], 0, NULL);
-        core_agent_message(w.c, w.server, m);
+        core_agent_message(w.c, w.agents[0].id, m);
         pump(&w);
     }
     world_down(&w);

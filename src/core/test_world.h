@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A small world for tests of the core: a store that is a map, and agents that do ops at once and remember their
+ * answers, as real ones do. All agents see one storage, but those that have a storage of their own.
+ */
+#pragma once
+
+#include "core/core_int.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define WORLD_AGENTS_MAX 8
+
+enum fault { NO_FAULT, CRASH, CRASH_BEFORE, STORE_FAILS, CUT, ABORT };
+
+struct world_agent {
+    char *id;
+    char name[8];
+    bool connected;
+    bool away;        /* does not connect again by itself */
+    bool own_storage; /* what others put into a repository is not there */
+    int64_t memory;   /* that it tells */
+    int64_t cpus;
+    struct map answers; /* char * by op id */
+    struct map guests;  /* state by VM */
+    struct map opened;  /* repositories */
+    size_t starts;
+};
+
+struct world {
+    struct core *c;
+    struct map store;  /* char * */
+    struct map things; /* "disk/ID", "template/ID", "upload/ID", "repository/ID", "nonce/ID" */
+    struct world_agent agents[WORLD_AGENTS_MAX];
+    size_t n_agents;
+    int64_t ms;
+    uint64_t request;
+    int status; /* of the last reply */
+    char *reply;
+    size_t commits, changes; /* changes: ops that agents carried out, not repeats */
+    enum fault fault;
+    size_t fault_at; /* commit number since it was set */
+    bool fired, store_down;
+    const char *fail_op; /* agents answer this op with an error */
+    bool lose_answers;   /* the connection breaks before the answer */
+};
+
+/* One server s1, connected, with the repository local and an upload. */
+void world_up(struct world *w);
+/* As many servers s1, s2 … connected, and nothing else. */
+void world_of(struct world *w, size_t servers);
+void world_down(struct world *w);
+void world_connect(struct world *w, struct world_agent *a);
+void world_disconnect(struct world *w, struct world_agent *a);
+/* Carries effects out until there are none. */
+void pump(struct world *w);
+/* Lets everything come to its end: time passes, the store and the agents come back. */
+void settle(struct world *w);
+/* A request of an administrator; its status. */
+int ask(struct world *w, enum api_op_id op, const char *param, const char *body);
+/* The last upload arrives whole. */
+void complete_upload(struct world *w, const char **ret_id);
+/* Template t of the upload. */
+void make_template(struct world *w);
+const char *running_job(struct world *w);
+const struct api_job *last_job(struct world *w, const char *kind);
