@@ -132,6 +132,7 @@ void core_agent_connected(struct core *c, const char *server, const struct api_a
         core_event(c, API_SEVERITY_INFO, "tarn", "server.online", API_KIND_SERVER, s->id, s->name, NULL,
                    "Server %s is online", s->name);
     core_put(c, API_KIND_SERVER, s);
+    pool_refresh(c, s->pool);
     core_end(c);
 }
 

@@ -297,12 +297,29 @@ void jobs_done(struct core *c);
 
 extern const struct job_kind job_repository_create, job_repository_delete, job_upload_create, job_upload_delete,
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
-    job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy;
+    job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
+    job_pool_remove;
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
 void core_upload_expire(struct core *c, const struct api_upload *u);
+
+/* ---- pools ---- */
+
+/* Whether guests with this CPU model can run there; also true where the server has not told its models. */
+bool server_has_cpu_model(const struct api_server *s, const char *model);
+bool cpu_model_known(const char *model);
+/* The model that the pool's guests are given, from its baseline and its members; the caller's. */
+char *pool_cpu_model(const struct core *c, const struct api_pool *p);
+/* Its members or their hardware have changed. */
+void pool_refresh(struct core *c, const char *pool);
+/* Out of the inventory, and out of what names it. */
+void vm_remove(struct core *c, const char *vm);
+void rules_forget_vm(struct core *c, const char *vm);
+/* The steps of pool.add and pool.remove for this server. */
+void pool_member_steps(struct core *c, struct api_job *j, const struct job_kind *kind, const char *pool,
+                       const char *server);
 
 /* ---- operations ---- */
 

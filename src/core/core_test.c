@@ -42,6 +42,15 @@ static void with_empty_repository(struct world *w) {
     make_template(w);
     assert_int_equal(ask(w, API_OP_TEMPLATE_DELETE, "t", NULL), 202);
 }
+static void with_pool(struct world *w) {
+    with_vm(w);
+    assert_int_equal(ask(w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+}
+static void with_member(struct world *w) {
+    with_pool(w);
+    assert_int_equal(ask(w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
+    assert_string_equal(core_vm(w->c, "v")->pool, core_server(w->c, "s1")->pool);
+}
 static void none(struct world *w) {}
 
 static const struct scenario scenarios[] = {
@@ -65,6 +74,8 @@ static const struct scenario scenarios[] = {
     {"vm.suspend", with_running, API_OP_VM_SUSPEND, "v", NULL},
     {"vm.resume", with_suspended, API_OP_VM_RESUME, "v", NULL},
     {"vm.policy", with_running, API_OP_VM_CHANGE, "v", "{\"name\":\"renamed\"}"},
+    {"pool.add", with_pool, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"},
+    {"pool.remove", with_member, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"},
 };
 
 /* Nothing half done, and the agent has exactly what the inventory says. */

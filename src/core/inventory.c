@@ -13,6 +13,8 @@ bool kind_named(enum api_kind kind) {
     case API_KIND_TEMPLATE:
     case API_KIND_DISK:
     case API_KIND_VM:
+    case API_KIND_POOL:
+    case API_KIND_RULE:
         return true;
     default: /* the names of tokens and uploads are labels */
         return false;
@@ -215,6 +217,10 @@ const char *kind_word(enum api_kind kind) {
         return "virtual disk";
     case API_KIND_REPOSITORY:
         return "storage repository";
+    case API_KIND_POOL:
+        return "server pool";
+    case API_KIND_RULE:
+        return "placement rule";
     default:
         return api_kinds[kind].name;
     }

@@ -21,7 +21,7 @@ static const struct job_kind *const kinds[] = {
     &job_repository_create, &job_repository_delete, &job_upload_create,   &job_upload_delete, &job_disk_create,
     &job_disk_delete,       &job_template_create,   &job_template_delete, &job_vm_create,     &job_vm_delete,
     &job_vm_start,          &job_vm_stop,           &job_vm_kill,         &job_vm_restart,    &job_vm_suspend,
-    &job_vm_resume,         &job_vm_policy,
+    &job_vm_resume,         &job_vm_policy,         &job_pool_add,        &job_pool_remove,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {

@@ -319,7 +319,7 @@ static void create_ended(struct job_ctx *x) {
         str_set(&put->vm, "");
         core_put(x->c, API_KIND_DISK, put);
     }
-    core_remove(x->c, API_KIND_VM, vm->id);
+    vm_remove(x->c, vm->id);
 }
 
 static const struct job_step_def create_steps[] = {
@@ -369,7 +369,7 @@ static int delete_finish(struct job_ctx *x, struct error *e) {
         core_put(x->c, API_KIND_DISK, put);
     }
     job_changed(x, API_KIND_VM, vm->id, vm->name, "deleted", NULL);
-    core_remove(x->c, API_KIND_VM, vm->id);
+    vm_remove(x->c, vm->id);
     return STEP_DONE;
 }
 

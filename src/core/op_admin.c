@@ -26,6 +26,8 @@ LIST_AND_SHOW(upload, UPLOAD)
 LIST_AND_SHOW(disk, DISK)
 LIST_AND_SHOW(template, TEMPLATE)
 LIST_AND_SHOW(vm, VM)
+LIST_AND_SHOW(pool, POOL)
+LIST_AND_SHOW(rule, RULE)
 
 int op_about(struct core *c, const struct core_request *r, struct error *e) {
     json_t *j = json_pack("{s:s, s:s, s:i, s:I, s:b, s:s}", "product", "Tarn", "version", c->config.version, "protocol",
@@ -311,6 +313,12 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
         return result;
     if (core_agent_is_connected(c, s->id))
         return error_set(e, ERR_CONFLICT, "server \"%s\" is online: stop tarn-agent there first", s->name);
+    const struct api_pool *pool = CORE_GET(c, pool, POOL, s->pool);
+    if (pool)
+        return error_set(e, ERR_IN_USE, "server \"%s\" is in the pool \"%s\": remove it there first", s->name,
+                         pool->name);
+    if (map_get(&c->locks, s->id))
+        return error_set(e, ERR_CONFLICT, "a job works on server \"%s\"", s->name);
     static const enum api_kind kinds[] = {API_KIND_VM, API_KIND_REPOSITORY};
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         struct table *t = &c->tables[kinds[k]];

@@ -220,6 +220,10 @@ static int place(struct creation *x, struct error *e) {
         return error_set_field(e, ERR_CONFLICT, "repository",
                                "the template is in another storage repository; clones are made "
                                "where the template is");
+    if (s && !str_empty(vm->pool) && !str_eq(vm->pool, s->pool))
+        return error_set_field(e, ERR_CONFLICT, "pool", "server \"%s\" is not in the pool", s->name);
+    if (s)
+        str_set(&vm->pool, s->pool);
     int r = core_need_agent(x->c, vm->server, e);
     return r < 0 ? r : vm_check_server(x->c, vm, e);
 }
@@ -307,7 +311,7 @@ int op_vm_create(struct core *c, const struct core_request *r, struct error *e) 
 
 /* What may change only while it is stopped: everything but these. */
 static bool only_light_changes(const json_t *patch, const char **ret_field) {
-    static const char *const light[] = {"name", "description", "tags", "restart_policy"};
+    static const char *const light[] = {"name", "description", "tags", "restart_policy", "ha"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)patch, key, value) {

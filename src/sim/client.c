@@ -139,6 +139,8 @@ static const struct api_op *pick_op(struct sim *s) {
             continue; /* a fault of its own */
         if (maybe(s, 50) && !str_eq(op->tag, "vm"))
             continue;
+        if ((str_eq(op->tag, "pool") || str_eq(op->tag, "rule")) && maybe(s, 60))
+            continue;
         if (strstr(op->name, "_delete") && maybe(s, 50))
             continue; /* else nothing lives long */
         return op;

@@ -214,6 +214,37 @@ class VmPolicy(State):
         self.check(self.api.get("/vms/crash")["restart_policy"] in ("never", "always"), "restart policy")
 
 
+class PoolAdd(Scenario):
+    def prepare(self):
+        self.api.post("/pools", {"name": "crash"})
+
+    def request(self):
+        return self.api.post("/pools/crash/add", {"server": self.c.agent.name})
+
+    def outcome(self, done):
+        pool = self.api.get("/pools/crash")["id"]
+        self.check(self.api.get("/servers/" + self.c.agent.name)["pool"] == (pool if done else ""), "the server's pool")
+
+    def tidy(self):
+        if present(self.api, "/pools/crash"):
+            if self.api.get("/servers/" + self.c.agent.name)["pool"]:
+                self.api.do("/pools/crash/remove", {"server": self.c.agent.name})
+            self.api.delete("/pools/crash")
+        super().tidy()
+
+
+class PoolRemove(PoolAdd):
+    def prepare(self):
+        super().prepare()
+        self.api.wait_job(super().request())
+
+    def request(self):
+        return self.api.post("/pools/crash/remove", {"server": self.c.agent.name})
+
+    def outcome(self, done):
+        super().outcome(not done)
+
+
 SCENARIOS = {
     "repository.create": RepositoryCreate,
     "repository.delete": RepositoryDelete,
@@ -232,6 +263,8 @@ SCENARIOS = {
     "vm.suspend": VmSuspend,
     "vm.resume": VmResume,
     "vm.policy": VmPolicy,
+    "pool.add": PoolAdd,
+    "pool.remove": PoolRemove,
 }
 # A request that the crash cut off may have been accepted or not.
 CUT_OFF = (OSError, rest.http.client.HTTPException, rest.ApiError)

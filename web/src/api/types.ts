@@ -117,6 +117,36 @@ export interface EventPage {
   revision: number
 }
 
+/** restart: highly available virtual machines of a server that is gone start elsewhere */
+export type FailoverPolicy = 'restart' | 'none'
+
+/** How its power is switched */
+export interface Fence {
+  /** A fence agent, such as fence_ipmilan or fence_redfish; empty for none */
+  agent: string
+  /** Of the management controller */
+  address: string
+  /** 0: the agent's own */
+  port: number
+  user: string
+  /** More of the fence agent's parameters, each NAME=VALUE */
+  options: string[]
+}
+
+/** How its power is switched */
+export interface FenceChange {
+  /** A fence agent, such as fence_ipmilan or fence_redfish; empty for none */
+  agent?: string | null
+  /** Of the management controller */
+  address?: string | null
+  /** 0: the agent's own */
+  port?: number | null
+  user?: string | null
+  password?: string | null
+  /** More of the fence agent's parameters, each NAME=VALUE */
+  options?: string[] | null
+}
+
 export type Firmware = 'bios' | 'uefi'
 
 export interface Hardware {
@@ -130,6 +160,8 @@ export interface Hardware {
   kernel: string
   os: string
   architecture: string
+  /** QEMU's CPU models that its CPU and hypervisor have all features of */
+  cpu_models: string[]
 }
 
 /** One hypervisor driver as it works on this server */
@@ -181,6 +213,8 @@ export interface Job {
   waiting_for: string[]
   steps: JobStep[]
   changes: Change[]
+  /** Why its server was chosen, and what was against others (16 at most) */
+  placement: PlacementChoice[]
   created: string
   started: string
   ended: string
@@ -230,6 +264,11 @@ export interface Joined {
 
 export type Machine = 'q35' | 'microvm'
 
+/** draining: its guests are being moved away; neither draining nor on takes new ones */
+export type MaintenanceState = 'off' | 'draining' | 'on'
+
+export type NetworkRole = 'management' | 'migration' | 'heartbeat' | 'vm' | 'storage'
+
 export type NicModel = 'virtio' | 'e1000'
 
 export interface ObjectRef {
@@ -240,6 +279,121 @@ export interface ObjectRef {
 
 /** creating and deleting are jobs under way */
 export type ObjectState = 'creating' | 'ready' | 'unavailable' | 'deleting'
+
+/** Why a server was or was not chosen */
+export interface PlacementChoice {
+  server: string
+  /** The server's name */
+  name: string
+  /** It can take the virtual machine */
+  ok: boolean
+  chosen: boolean
+  /** The higher the better */
+  score: number
+  /** What counts for or against it */
+  reason: string
+}
+
+/** balance: spread over the servers; pack: fill one server before the next */
+export type PlacementPolicy = 'balance' | 'pack'
+
+/** Servers among which virtual machines are placed, moved and restarted */
+export interface Pool {
+  id: string
+  revision: number
+  name: string
+  description: string
+  tags: string[]
+  placement: PlacementPolicy
+  failover: FailoverPolicy
+  /** Virtual CPUs that run on a server at most, in percent of its own */
+  cpu_overcommit: number
+  /** Guests' memory on a server at most, in percent of its own less memory_reserve */
+  memory_overcommit: number
+  /** Memory of each server that is kept for the server itself */
+  memory_reserve: number
+  /** auto: the greatest CPU model that all its servers have; host: each server's own CPU (guests then move between equal ones only); or the name of one of QEMU's models */
+  cpu_baseline: string
+  /** The CPU model that its guests are given; empty until a server tells its models */
+  cpu_model: string
+  /** Its servers watch each other with corosync, which highly available virtual machines need */
+  clustered: boolean
+  /** How many servers may fail with room for their highly available virtual machines left on the others; starts beyond that are refused */
+  admission_failures: number
+  migration?: PoolMigration
+  created: string
+}
+
+/** Servers among which virtual machines are placed, moved and restarted */
+export interface PoolChange {
+  name?: string
+  description?: string | null
+  tags?: string[] | null
+  placement?: PlacementPolicy | null
+  failover?: FailoverPolicy | null
+  /** Virtual CPUs that run on a server at most, in percent of its own */
+  cpu_overcommit?: number | null
+  /** Guests' memory on a server at most, in percent of its own less memory_reserve */
+  memory_overcommit?: number | null
+  /** Memory of each server that is kept for the server itself */
+  memory_reserve?: number | null
+  /** auto: the greatest CPU model that all its servers have; host: each server's own CPU (guests then move between equal ones only); or the name of one of QEMU's models */
+  cpu_baseline?: string | null
+  /** Its servers watch each other with corosync, which highly available virtual machines need */
+  clustered?: boolean | null
+  /** How many servers may fail with room for their highly available virtual machines left on the others; starts beyond that are refused */
+  admission_failures?: number | null
+  migration?: PoolMigration | null
+}
+
+/** Servers among which virtual machines are placed, moved and restarted */
+export interface PoolCreate {
+  name: string
+  description?: string
+  tags?: string[]
+  placement?: PlacementPolicy
+  failover?: FailoverPolicy
+  /** Virtual CPUs that run on a server at most, in percent of its own */
+  cpu_overcommit?: number
+  /** Guests' memory on a server at most, in percent of its own less memory_reserve */
+  memory_overcommit?: number
+  /** Memory of each server that is kept for the server itself */
+  memory_reserve?: number
+  /** auto: the greatest CPU model that all its servers have; host: each server's own CPU (guests then move between equal ones only); or the name of one of QEMU's models */
+  cpu_baseline?: string
+  /** Its servers watch each other with corosync, which highly available virtual machines need */
+  clustered?: boolean
+  /** How many servers may fail with room for their highly available virtual machines left on the others; starts beyond that are refused */
+  admission_failures?: number
+  migration?: PoolMigration
+}
+
+/** How virtual machines of the pool move */
+export interface PoolMigration {
+  /** Bytes in a second for each; 0: as fast as it goes */
+  bandwidth: number
+  /** Where memory changes faster than it is sent, go on at the destination and fetch the rest: ends surely, but a failure meanwhile ends the guest */
+  post_copy: boolean
+  /** Slow the guest down, more and more, where its memory changes faster than it is sent */
+  auto_converge: boolean
+  /** How many leave a server at once */
+  parallel: number
+}
+
+export interface PoolPage {
+  items: Pool[]
+  /** The cursor of the next page; absent on the last one */
+  next?: string
+  /** How many there are; absent with a filter */
+  total?: number
+  /** The inventory's revision */
+  revision: number
+}
+
+export interface PoolServer {
+  /** A server, by its id or name */
+  server: string
+}
 
 /** A place for templates and virtual disks */
 export interface Repository {
@@ -292,6 +446,69 @@ export type RestartPolicy = 'never' | 'on-failure' | 'always'
 
 export type Role = 'administrator' | 'operator' | 'viewer'
 
+/** Where virtual machines of a pool may or should run */
+export interface Rule {
+  id: string
+  revision: number
+  name: string
+  description: string
+  pool: string
+  type: RuleType
+  /** A server that breaks it is refused; else it only counts against the server */
+  must: boolean
+  /** The virtual machines that it is about */
+  vms: string[]
+  /** It is also about all virtual machines of the pool with this tag */
+  tag: string
+  /** For on-servers and not-on-servers */
+  servers: string[]
+  created: string
+}
+
+/** Where virtual machines of a pool may or should run */
+export interface RuleChange {
+  name?: string
+  description?: string | null
+  type?: RuleType
+  /** A server that breaks it is refused; else it only counts against the server */
+  must?: boolean | null
+  /** The virtual machines that it is about */
+  vms?: string[] | null
+  /** It is also about all virtual machines of the pool with this tag */
+  tag?: string | null
+  /** For on-servers and not-on-servers */
+  servers?: string[] | null
+}
+
+/** Where virtual machines of a pool may or should run */
+export interface RuleCreate {
+  name: string
+  description?: string
+  pool: string
+  type: RuleType
+  /** A server that breaks it is refused; else it only counts against the server */
+  must?: boolean
+  /** The virtual machines that it is about */
+  vms?: string[]
+  /** It is also about all virtual machines of the pool with this tag */
+  tag?: string
+  /** For on-servers and not-on-servers */
+  servers?: string[]
+}
+
+export interface RulePage {
+  items: Rule[]
+  /** The cursor of the next page; absent on the last one */
+  next?: string
+  /** How many there are; absent with a filter */
+  total?: number
+  /** The inventory's revision */
+  revision: number
+}
+
+/** together, apart: its virtual machines on one server, or each on another; on-servers, not-on-servers: on these servers, or not; spread: as evenly as can be over the servers */
+export type RuleType = 'together' | 'apart' | 'on-servers' | 'not-on-servers' | 'spread'
+
 export interface SearchItem {
   kind: string
   id: string
@@ -327,6 +544,11 @@ export interface Server {
   version: string
   /** SHA-256 of the certificate that the server must present */
   certificate: string
+  /** The server pool that it is in; empty for none */
+  pool: string
+  maintenance: MaintenanceState
+  addresses: ServerAddress[]
+  fence?: Fence
   hardware?: Hardware
   hypervisors: Hypervisor[]
   /** Guests that run there and are not in the inventory; they are left alone */
@@ -334,11 +556,21 @@ export interface Server {
   created: string
 }
 
+/** What an address of the server is used for */
+export interface ServerAddress {
+  /** An IPv4 or IPv6 address of the server */
+  address: string
+  /** Where no address has a role the one that the agent's connection comes from is used */
+  roles: NetworkRole[]
+}
+
 /** A machine that runs tarn-agent */
 export interface ServerChange {
   name?: string
   description?: string | null
   tags?: string[] | null
+  addresses?: ServerAddress[] | null
+  fence?: FenceChange | null
 }
 
 export interface ServerPage {
@@ -606,8 +838,12 @@ export interface Vm {
   tags: string[]
   /** Deploy from this template */
   template: string
-  /** The server that runs it; chosen by Tarn if left out */
+  /** The server pool on whose servers it may run; its server's or storage repository's if left out */
+  pool: string
+  /** The server that runs it or ran it last; chosen by Tarn if left out */
   server: string
+  /** The server to which it is being moved */
+  target: string
   /** Where its disks are made */
   repository: string
   /** The driver that runs it */
@@ -632,6 +868,10 @@ export interface Vm {
   nics: VmNic[]
   display: Display
   restart_policy: RestartPolicy
+  ha?: VmHa
+  limits?: VmLimits
+  /** The CPU model that it was started with last: servers without it cannot take it while it runs */
+  cpu_model: string
   /** Restarts by policy since it was last started by hand */
   restarts: number
   created: string
@@ -660,6 +900,8 @@ export interface VmChange {
   display?: Display | null
   cloud_init?: CloudInit | null
   restart_policy?: RestartPolicy | null
+  ha?: VmHa | null
+  limits?: VmLimits | null
 }
 
 /** A virtual machine */
@@ -673,7 +915,9 @@ export interface VmCreate {
   clone?: CloneMode
   /** Start it when it is made */
   start?: boolean
-  /** The server that runs it; chosen by Tarn if left out */
+  /** The server pool on whose servers it may run; its server's or storage repository's if left out */
+  pool?: string
+  /** The server that runs it or ran it last; chosen by Tarn if left out */
   server?: string
   /** Where its disks are made */
   repository?: string
@@ -693,6 +937,8 @@ export interface VmCreate {
   display?: Display
   cloud_init?: CloudInit
   restart_policy?: RestartPolicy
+  ha?: VmHa
+  limits?: VmLimits
 }
 
 /** A disk of a virtual machine: an existing one by its id, or a new one by its size */
@@ -716,6 +962,34 @@ export interface VmDiskCreate {
   size?: number
   bus?: DiskBus
   read_only?: boolean
+}
+
+/** What happens when its server is gone */
+export interface VmHa {
+  /** Highly available: restarted on another server of its clustered pool */
+  enabled: boolean
+  /** Higher ones are restarted first */
+  priority: number
+  /** Virtual machines that must run before it is restarted */
+  after: string[]
+  /** Seconds to wait after these run */
+  delay: number
+  /** How often it is tried to restart it after one failure */
+  max_tries: number
+}
+
+/** What it may take of its server */
+export interface VmLimits {
+  /** Its weight against others when CPUs are short; 100 is usual, 0 leaves it to the server */
+  cpu_shares: number
+  /** CPU time at most, in hundredths of a CPU; 0: no limit */
+  cpu_cap: number
+  /** The server's CPUs on which it may run, such as 0-3,8; empty for all */
+  pinning: string
+  /** The NUMA node whose memory and CPUs it takes; -1: any */
+  numa_node: number
+  /** Memory at most that its process may take, with what the hypervisor needs beyond the guest's; 0: no limit */
+  memory_max: number
 }
 
 export interface VmNic {
@@ -765,7 +1039,7 @@ export interface VmStop {
 }
 
 /** What each kind's objects are. */
-export interface Kinds { user: User, token: Token, server: Server, repository: Repository, upload: Upload, disk: Disk, template: Template, vm: Vm, job: Job, event: Event }
+export interface Kinds { user: User, token: Token, server: Server, pool: Pool, rule: Rule, repository: Repository, upload: Upload, disk: Disk, template: Template, vm: Vm, job: Job, event: Event }
 export type Kind = keyof Kinds
 
 /** The paths of lists, by kind. */
@@ -773,6 +1047,8 @@ export const plurals: Record<Kind, string> = {
   user: 'users',
   token: 'tokens',
   server: 'servers',
+  pool: 'pools',
+  rule: 'rules',
   repository: 'repositories',
   upload: 'uploads',
   disk: 'disks',
@@ -803,6 +1079,18 @@ export interface Operations {
   server_change: { body: ServerChange; result: Server }
   server_delete: { body: undefined; result: undefined }
   server_stats: { body: undefined; result: ServerStats }
+  pool_list: { body: undefined; result: PoolPage }
+  pool_create: { body: PoolCreate; result: Pool }
+  pool_show: { body: undefined; result: Pool }
+  pool_change: { body: PoolChange; result: Pool }
+  pool_delete: { body: undefined; result: undefined }
+  pool_add: { body: PoolServer; result: Job }
+  pool_remove: { body: PoolServer; result: Job }
+  rule_list: { body: undefined; result: RulePage }
+  rule_create: { body: RuleCreate; result: Rule }
+  rule_show: { body: undefined; result: Rule }
+  rule_change: { body: RuleChange; result: Rule }
+  rule_delete: { body: undefined; result: undefined }
   repository_list: { body: undefined; result: RepositoryPage }
   repository_create: { body: RepositoryCreate; result: Job }
   repository_show: { body: undefined; result: Repository }
@@ -864,6 +1152,18 @@ export const operations = {
   server_change: { method: 'PATCH', path: '/servers/{server}' },
   server_delete: { method: 'DELETE', path: '/servers/{server}' },
   server_stats: { method: 'GET', path: '/servers/{server}/stats' },
+  pool_list: { method: 'GET', path: '/pools' },
+  pool_create: { method: 'POST', path: '/pools' },
+  pool_show: { method: 'GET', path: '/pools/{pool}' },
+  pool_change: { method: 'PATCH', path: '/pools/{pool}' },
+  pool_delete: { method: 'DELETE', path: '/pools/{pool}' },
+  pool_add: { method: 'POST', path: '/pools/{pool}/add' },
+  pool_remove: { method: 'POST', path: '/pools/{pool}/remove' },
+  rule_list: { method: 'GET', path: '/rules' },
+  rule_create: { method: 'POST', path: '/rules' },
+  rule_show: { method: 'GET', path: '/rules/{rule}' },
+  rule_change: { method: 'PATCH', path: '/rules/{rule}' },
+  rule_delete: { method: 'DELETE', path: '/rules/{rule}' },
   repository_list: { method: 'GET', path: '/repositories' },
   repository_create: { method: 'POST', path: '/repositories' },
   repository_show: { method: 'GET', path: '/repositories/{repository}' },
