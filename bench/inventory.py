@@ -103,7 +103,8 @@ def run_rest(report, runs):
     report.add(f"manager's start with {VMS:,} VMs", c.load_seconds, "s")
     key = c.api.get("/vms/vm00000")["id"]
     for name, path in (("one VM", f"/vms/{key}"), ("page of 100", "/vms?limit=100"),
-                       ("page of 100, filtered", "/vms?limit=100&filter=tags~rack7,state=stopped&sort=-name")):
+                       ("search for a name", "/search?q=vm12345"), ("search, all match", "/search?q=vm"),
+                       ("summary", "/summary"), ("page of 100, filtered", "/vms?limit=100&filter=tags~rack7,state=stopped&sort=-name")):
         one, many = wrk(c, path, 1), wrk(c, path, 32)
         report.add(f"REST read, {name}: p50", one["p50"], "ms")
         report.add(f"REST read, {name}: p99", one["p99"], "ms")

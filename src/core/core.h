@@ -139,10 +139,14 @@ bool core_agent_is_connected(const struct core *c, const char *server);
 bool core_locked(const struct core *c, const char *id);
 bool core_read_only(const struct core *c);
 int64_t core_revision(const struct core *c);
+#define CORE_STATES 16
 struct core_counts {
     size_t objects[API_KIND_COUNT];
-    size_t vms_by_state[16];
-    size_t jobs_active, jobs_queued, servers_online;
+    size_t by_state[API_KIND_COUNT][CORE_STATES]; /* of the kinds that have a state */
+    int64_t vm_cpus, vm_memory;                   /* of the virtual machines that run, or may */
+    size_t jobs_active, jobs_queued;
     uint64_t requests, commits, commit_failures, agent_messages, agent_errors;
 };
 void core_counts(const struct core *c, struct core_counts *ret);
+/* States and capacity; what is in use, and by whom, the shell knows. ret has been initialized. */
+void core_summary(const struct core *c, struct api_summary *ret);

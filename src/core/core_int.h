@@ -6,6 +6,7 @@
  *     commit.c      transactions: changes, the effects that wait for them, going back when the store fails
  *     query.c       lists: filter, sort, page, fields
  *     search.c      text search over every kind
+ *     summary.c     figures of everything, kept as things change
  *     event_log.c   the log of events
  *     agents.c      connections, reports, messages
  *     job.c, lock.c the job engine
@@ -185,6 +186,11 @@ int path_parse(const struct api_schema *schema, const char *text, size_t len, st
 /* Visits the scalars that the path leads to until visit returns true. */
 bool path_visit(const struct path *p, size_t depth, const void *object,
                 bool (*visit)(void *ctx, const struct scalar *v), void *ctx);
+
+/* ---- summary.c ---- */
+
+/* Adds (by 1) or takes away (by -1) an object in core.counts. */
+void count_state(struct core *c, const struct object *o, int by);
 
 /* ---- search.c ---- */
 

@@ -145,14 +145,9 @@ static void index_macs(struct core *c, struct object *o, bool add) {
 
 static void count(struct core *c, struct object *o, int by) {
     c->counts.objects[o->kind] += (size_t)by;
-    if (o->kind == API_KIND_VM) {
-        size_t state = ((struct api_vm *)o->v->data)->state;
-        if (state < ARRAY_LEN(c->counts.vms_by_state))
-            c->counts.vms_by_state[state] += (size_t)by;
+    count_state(c, o, by);
+    if (o->kind == API_KIND_VM)
         index_macs(c, o, by > 0);
-    } else if (o->kind == API_KIND_SERVER && ((struct api_server *)o->v->data)->state == API_SERVER_STATE_ONLINE) {
-        c->counts.servers_online += (size_t)by;
-    }
 }
 
 struct version *object_swap(struct core *c, struct object *o, struct version *v, int64_t revision) {

@@ -30,6 +30,7 @@ static void (*const shell_handlers[API_OP_COUNT])(struct exchange *x) = {
     [API_OP_SERVER_JOIN] = session_server_join,
     [API_OP_SERVER_STATS] = stats_server,
     [API_OP_VM_STATS] = stats_vm,
+    [API_OP_SUMMARY] = summary_get,
 };
 
 /* ---- pages beside the API ---- */

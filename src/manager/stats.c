@@ -3,7 +3,8 @@
 
 #include "base/units.h"
 
-#define VMS_MAX 4096 /* of one server */
+#define VMS_MAX      4096 /* of one server */
+#define TOP_FRESH_MS 1000
 
 struct vm_entry {
     struct list link; /* in its server's */
@@ -23,6 +24,9 @@ struct server_entry {
 struct stats {
     struct map servers; /* id -> server_entry */
     struct map vms;     /* id -> vm_entry */
+    struct stats_top top[STATS_METRICS][STATS_TOP_MAX];
+    size_t n_top[STATS_METRICS];
+    int64_t top_at; /* when top was made, ms; 0: never */
 };
 
 struct stats *stats_new(void) {
@@ -112,6 +116,57 @@ void stats_sample(struct manager *m, const char *server, const json_t *args) {
             vm_drop(s, entry, v);
     }
     api_stats_sample_done(&sample);
+}
+
+/* ---- totals ---- */
+
+void stats_totals(struct manager *m, double *ret_cpu, int64_t *ret_memory) {
+    size_t pos = 0;
+    void *value;
+    *ret_cpu = 0;
+    *ret_memory = 0;
+    while (map_next(&m->stats->servers, &pos, NULL, &value)) {
+        const struct server_entry *entry = value;
+        *ret_cpu += entry->last.cpu;
+        *ret_memory += entry->last.memory_used;
+    }
+}
+
+static void top_add(struct stats *s, enum stats_metric metric, const char *vm, double value) {
+    struct stats_top *top = s->top[metric];
+    size_t *n = &s->n_top[metric];
+    if (!(value > 0) || (*n == STATS_TOP_MAX && value <= top[*n - 1].value))
+        return;
+    size_t at = *n < STATS_TOP_MAX ? (*n)++ : *n - 1;
+    for (; at > 0 && top[at - 1].value < value; at--)
+        top[at] = top[at - 1];
+    snprintf(top[at].vm, sizeof top[at].vm, "%s", vm);
+    top[at].value = value;
+}
+
+/* All samples are walked at most once a second, however many look at a dashboard. */
+static void top_make(struct stats *s, int64_t now) {
+    if (s->top_at && now - s->top_at < TOP_FRESH_MS)
+        return;
+    s->top_at = now;
+    memset(s->n_top, 0, sizeof s->n_top);
+    size_t pos = 0;
+    void *value;
+    while (map_next(&s->vms, &pos, NULL, &value)) {
+        const struct vm_entry *v = value;
+        top_add(s, STATS_CPU, v->id, v->cpu);
+        top_add(s, STATS_MEMORY, v->id, (double)v->memory);
+        top_add(s, STATS_DISK, v->id, v->disk_read + v->disk_write);
+        top_add(s, STATS_NETWORK, v->id, v->net_receive + v->net_send);
+    }
+}
+
+size_t stats_top(struct manager *m, enum stats_metric metric, struct stats_top *ret, size_t max) {
+    struct stats *s = m->stats;
+    top_make(s, manager_now(m));
+    size_t n = s->n_top[metric] < max ? s->n_top[metric] : max;
+    memcpy(ret, s->top[metric], n * sizeof *ret);
+    return n;
 }
 
 /* ---- handlers ---- */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the web console asks of the manager beside lists: search.
+"""What the web console asks of the manager beside lists: search, summary.
 
-Named here: search."""
+Named here: search, summary."""
 
 import cluster
 
@@ -39,3 +39,36 @@ class Search(cluster.ClusterCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"user\s+admin")
         self.assertEqual(self.cluster.cli("search", "admin", "--limit", "0").returncode, 2)
+
+
+class Summary(cluster.ClusterCase):
+    def counts(self, what):
+        return {s["state"]: s["count"] for s in self.api.get("/summary")[what]}
+
+    def test_figures_follow(self):
+        c = self.cluster
+        server = self.api.get("/servers/" + c.agent.name)
+        summary = self.api.get("/summary")
+        self.assertEqual(summary["servers"], [{"state": "online", "count": 1}])
+        self.assertEqual(summary["repositories"], [{"state": "ready", "count": 1}])
+        self.assertEqual(summary["jobs"], [])
+        self.assertEqual(summary["capacity"]["cpus"], server["hardware"]["cpus"])
+        self.assertEqual(summary["capacity"]["memory"], server["hardware"]["memory"])
+        self.assertGreater(summary["capacity"]["storage"], summary["capacity"]["storage_free"])
+        vm = c.vm("counted", cpus=2)
+        c.vm("idle", start=False)
+        self.assertEqual(self.counts("vms"), {"running": 1, "stopped": 1})
+        capacity = self.api.get("/summary")["capacity"]
+        self.assertEqual((capacity["cpus_allocated"], capacity["memory_allocated"]), (2, vm["memory"]))
+        top = cluster.wait_until(lambda: self.api.get("/summary")["top_memory"], 20, "a sample of the guest")
+        self.assertEqual([(t["vm"], t["name"], t["server"]) for t in top], [(vm["id"], "counted", server["id"])])
+        self.assertGreater(top[0]["value"], 1 << 20)
+        self.assertGreater(self.api.get("/summary")["capacity"]["memory_used"], 1 << 20)
+        self.api.do("/vms/counted/kill")
+        self.assertEqual(self.counts("vms"), {"stopped": 2})
+        self.assertEqual(self.api.get("/summary")["capacity"]["cpus_allocated"], 0)
+        done = c.cli("summary")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("capacity", done.stdout)
+        c.restart_manager()
+        self.assertEqual(self.counts("vms"), {"stopped": 2})

@@ -15,6 +15,24 @@ export interface About {
 
 export type BootDevice = 'disk' | 'cdrom' | 'network'
 
+export interface Capacity {
+  /** Logical CPUs of the servers that are online */
+  cpus: number
+  /** Virtual CPUs of the virtual machines that run */
+  cpus_allocated: number
+  /** CPUs in use now, 1.0 for one whole CPU */
+  cpus_used: number
+  /** Of the servers that are online */
+  memory: number
+  /** Of the virtual machines that run */
+  memory_allocated: number
+  /** In use now */
+  memory_used: number
+  /** Of the storage repositories, each file system counted as often as it has repositories */
+  storage: number
+  storage_free: number
+}
+
 /** One field that the job changed */
 export interface Change {
   object?: ObjectRef
@@ -32,6 +50,15 @@ export interface CloudInit {
   meta_data?: string
   /** cloud-init network configuration, version 1 or 2 */
   network_config?: string
+}
+
+/** One of the virtual machines that use most */
+export interface Consumer {
+  vm: string
+  name: string
+  server: string
+  /** CPUs; bytes of memory; bytes/s of disk or network */
+  value: number
 }
 
 /** A virtual disk */
@@ -625,6 +652,11 @@ export interface SignIn {
   password: string
 }
 
+export interface StateCount {
+  state: string
+  count: number
+}
+
 export type StepState = 'pending' | 'running' | 'done' | 'failed' | 'undoing' | 'undone' | 'skipped'
 
 /** One message of GET /stream: a change of an object, or resync when the client must list again */
@@ -634,6 +666,23 @@ export interface StreamMessage {
   kind: string
   id: string
   object?: Record<string, unknown>
+}
+
+/** The state of everything in figures; of states only those in which something is */
+export interface Summary {
+  servers: StateCount[]
+  vms: StateCount[]
+  repositories: StateCount[]
+  /** Those that have not ended */
+  jobs: StateCount[]
+  capacity?: Capacity
+  /** The five that use most, by the last samples; so are the others */
+  top_cpu: Consumer[]
+  top_memory: Consumer[]
+  /** Read and written */
+  top_disk: Consumer[]
+  /** Received and sent */
+  top_network: Consumer[]
 }
 
 /** What virtual machines are deployed from: disks, or a kernel and an initramfs, and default properties */
@@ -1128,6 +1177,7 @@ export interface Operations {
   job_show: { body: undefined; result: Job }
   job_abort: { body: undefined; result: Job }
   event_list: { body: undefined; result: EventPage }
+  summary: { body: undefined; result: Summary }
   search: { body: undefined; result: SearchResult }
   stream: { body: undefined; result: undefined }
 }
@@ -1201,6 +1251,7 @@ export const operations = {
   job_show: { method: 'GET', path: '/jobs/{job}' },
   job_abort: { method: 'POST', path: '/jobs/{job}/abort' },
   event_list: { method: 'GET', path: '/events' },
+  summary: { method: 'GET', path: '/summary' },
   search: { method: 'GET', path: '/search' },
   stream: { method: 'GET', path: '/stream' },
 } as const
