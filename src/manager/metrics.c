@@ -50,7 +50,8 @@ static void add_inventory(struct buf *b, const struct core_counts *c) {
         buf_addf(b, "tarn_objects{kind=\"%s\"} %zu\n", api_kinds[k].name, c->objects[k]);
     buf_adds(b, "# HELP tarn_vms Virtual machines by state\n# TYPE tarn_vms gauge\n");
     for (int s = 0; s < API_VM_STATE_COUNT; s++)
-        buf_addf(b, "tarn_vms{state=\"%s\"} %zu\n", api_vm_state_text((enum api_vm_state)s), c->by_state[API_KIND_VM][s]);
+        buf_addf(b, "tarn_vms{state=\"%s\"} %zu\n", api_vm_state_text((enum api_vm_state)s),
+                 c->by_state[API_KIND_VM][s]);
     gauge(b, "jobs_active", "Jobs under way", (double)c->jobs_active);
     gauge(b, "jobs_queued", "Jobs that wait", (double)c->jobs_queued);
     gauge(b, "servers_online", "Servers that are online, or have been away for less than the grace",
