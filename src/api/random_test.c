@@ -116,14 +116,21 @@ static bool allowed(const struct api_field *f, enum mode mode) {
            !((f->flags & API_F_IMMUTABLE) || ((f->flags & API_F_INPUT) && !(f->flags & API_F_CHANGEABLE)));
 }
 
+static bool is_kind(const struct api_schema *schema) {
+    for (size_t k = 0; k < API_KIND_COUNT; k++)
+        if (api_kinds[k].schema == schema)
+            return true;
+    return false;
+}
+
 /* Stored objects are whole, but for what may not exist; clients send what they like. */
 static json_t *random_object(const struct api_schema *schema, enum mode mode) {
     json_t *out = json_object();
+    bool whole = mode == CREATE || !is_kind(schema); /* a change takes lists anew, element for element */
     for (size_t i = 0; i < schema->n_fields; i++) {
         const struct api_field *f = &schema->fields[i];
         bool maybe = f->type == API_TYPE_OBJECT || f->type == API_TYPE_JSON;
-        bool needed =
-            mode == STORED ? !maybe || (f->flags & API_F_ARRAY) : mode == CREATE && (f->flags & API_F_REQUIRED);
+        bool needed = mode == STORED ? !maybe || (f->flags & API_F_ARRAY) : whole && (f->flags & API_F_REQUIRED);
         if (allowed(f, mode) && (needed || coin()))
             json_object_set_new(out, f->name, random_field(f, mode));
     }
