@@ -2,6 +2,7 @@
 /* One server: events into the brain, effects out of it. */
 #include "agent/agent.h"
 
+#include "agent/hardware.h"
 #include "os/file.h"
 #include "os/log.h"
 
@@ -239,9 +240,9 @@ static void describe(struct agent *a) {
     a->hello.has_server = true;
     a->hello.server.has_hardware = true;
     if (a->config.sim)
-        facts_sim_hardware(&a->hello.server.hardware);
+        facts_sim_hardware(a->config.number, &a->hello.server.hardware);
     else
-        facts_hardware(&a->hello.server.hardware);
+        hardware_of_system(&a->hello.server.hardware);
 }
 
 int agent_new(const struct agent_config *config, struct agent **ret, struct error *e) {
@@ -268,6 +269,7 @@ int agent_new(const struct agent_config *config, struct agent **ret, struct erro
     host_start(a->host);
     agent_end(a);
     stats_start(a);
+    facts_watch(a);
     config->driver->probe(a->hypervisor, on_probed, a);
     return 0;
 }
@@ -276,6 +278,7 @@ void agent_close(struct agent *a) {
     a->closing = true;
     channel_close_all(a);
     connect_stop(a);
+    hardware_watch_free(TAKE_PTR(a->hardware_watch));
     uv_close((uv_handle_t *)&a->tick, NULL);
     uv_close((uv_handle_t *)&a->dial, NULL);
     uv_close((uv_handle_t *)&a->sample, NULL);

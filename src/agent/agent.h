@@ -74,6 +74,7 @@ struct agent {
     struct list notes; /* dispatch.c: calls of which it has more to know than that they are done */
 
     struct api_agent_hello hello;
+    struct hardware_watch *hardware_watch;
     struct ws_client *connection;
     enum connection_state connection_state;
     int dial_tries;
@@ -118,8 +119,9 @@ void stats_start(struct agent *a);
 void stats_forget(struct agent *a);
 
 /* facts.c */
-void facts_hardware(struct api_hardware *ret);
-void facts_sim_hardware(struct api_hardware *ret);
+void facts_sim_hardware(int number, struct api_hardware *ret);
+/* Watches this machine; what changes goes to the manager at once. */
+void facts_watch(struct agent *a);
 char *facts_read(const char *path); /* a small file of /proc or /sys; NULL if it cannot be read */
 
 /* sim_storage.c: storage's calls with nothing behind them */

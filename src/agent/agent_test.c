@@ -109,14 +109,16 @@ static void delays(void **state) {
 }
 
 static void facts(void **state) {
-    struct api_hardware h;
-    api_hardware_init(&h);
-    facts_hardware(&h);
-    assert_true(h.cpus >= 1 && h.sockets >= 1 && h.cores >= 1);
-    assert_true(h.memory > 64 << 20);
-    assert_string_not_equal(h.kernel, "");
-    assert_string_not_equal(h.os, "");
-    api_hardware_done(&h);
+    struct api_hardware a, b;
+    api_hardware_init(&a);
+    api_hardware_init(&b);
+    facts_sim_hardware(0, &a);
+    facts_sim_hardware(700, &b);
+    assert_int_equal(a.cpus, a.sockets * a.cores * a.threads);
+    assert_string_not_equal(a.nics[0].addresses[0], b.nics[0].addresses[0]);
+    assert_string_not_equal(a.nics[0].mac, b.nics[0].mac);
+    api_hardware_done(&a);
+    api_hardware_done(&b);
     assert_null(facts_read("/proc/no-such-file"));
 }
 

@@ -2,12 +2,12 @@
 /* What machine this is. */
 #include "agent/agent.h"
 
+#include "agent/hardware.h"
 #include "base/buf.h"
 #include "os/file.h"
+#include "os/log.h"
 
 #include <fcntl.h>
-#include <sys/sysinfo.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #define FILE_MAX (256U << 10)
@@ -30,69 +30,88 @@ char *facts_read(const char *path) {
     return buf_take(&text);
 }
 
-/* The value behind "KEY<blanks>: " or "KEY=" in the first line that has it; quotes are taken off. */
-static char *line_value(const char *text, const char *key) {
-    for (const char *line = text; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        size_t n = strlen(key);
-        if (strncmp(line, key, n) != 0)
-            continue;
-        const char *v = line + n + strspn(line + n, " \t");
-        if (*v != ':' && *v != '=')
-            continue;
-        v++;
-        v += strspn(v, " \t\"");
-        return xstrndup(v, strcspn(v, "\"\n"));
+/* ---- a simulated machine ---- */
+
+static void sim_numa(struct api_hardware *h) {
+    h->n_numa = 2;
+    h->numa = xcalloc(h->n_numa, sizeof(*h->numa));
+    for (size_t i = 0; i < h->n_numa; i++) {
+        api_hardware_numa_init(&h->numa[i]);
+        h->numa[i].node = (int64_t)i;
+        str_set(&h->numa[i].cpus, i ? "16-31,48-63" : "0-15,32-47");
+        h->numa[i].memory = h->memory / 2;
     }
-    return xstrdup("");
 }
 
-static int64_t read_number(const char *path) {
-    _cleanup_free_ char *text = facts_read(path);
-    return text ? strtoll(text, NULL, 10) : -1;
-}
-
-/* Distinct packages and cores, from the kernel's topology. */
-static void topology(int64_t cpus, struct api_hardware *h) {
-    int64_t packages = 0, cores = 0;
-    for (int64_t i = 0; i < cpus && i < 4096; i++) {
-        static const char dir[] = "/sys/devices/system/cpu";
-        _cleanup_free_ char *id = xasprintf("%s/cpu%lld/topology/physical_package_id", dir, (long long)i);
-        int64_t package = read_number(id);
-        if (package >= packages)
-            packages = package + 1;
-        _cleanup_free_ char *list = xasprintf("%s/cpu%lld/topology/thread_siblings_list", dir, (long long)i);
-        _cleanup_free_ char *siblings = facts_read(list);
-        if (siblings && strtoll(siblings, NULL, 10) == i)
-            cores++;
+/* One for management and guests, one for storage and migration, with addresses that no two of them share. */
+static void sim_nics(struct api_hardware *h, int number) {
+    h->n_nics = 2;
+    h->nics = xcalloc(h->n_nics, sizeof(*h->nics));
+    for (size_t i = 0; i < h->n_nics; i++) {
+        struct api_hardware_nic *n = &h->nics[i];
+        api_hardware_nic_init(n);
+        str_take(&n->name, xasprintf("eth%zu", i));
+        str_take(&n->mac, xasprintf("02:54:%02zx:00:%02x:%02x", i, number / 256 % 256, number % 256));
+        str_set(&n->driver, "sim");
+        n->up = true;
+        n->speed = 25000;
+        n->mtu = i ? 9000 : 1500;
+        n->n_addresses = 1;
+        n->addresses = xcalloc(1, sizeof(*n->addresses));
+        n->addresses[0] = xasprintf("10.%d.%d.%d/16", 66 + (int)i, number / 250 % 250, number % 250 + 1);
     }
-    h->sockets = packages > 0 ? packages : 1;
-    h->cores = cores >= h->sockets ? cores / h->sockets : cpus;
 }
 
-void facts_hardware(struct api_hardware *ret) {
-    struct utsname u;
-    struct sysinfo info;
-    _cleanup_free_ char *cpuinfo = facts_read("/proc/cpuinfo");
-    _cleanup_free_ char *release = facts_read("/etc/os-release");
-    ret->cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    topology(ret->cpus, ret);
-    str_take(&ret->cpu_model, line_value(cpuinfo, "model name"));
-    str_take(&ret->os, line_value(release, "PRETTY_NAME"));
-    if (uname(&u) == 0) {
-        str_set(&ret->kernel, u.release);
-        str_set(&ret->architecture, u.machine);
-    }
-    if (sysinfo(&info) == 0)
-        ret->memory = (int64_t)info.totalram * info.mem_unit;
-}
-
-void facts_sim_hardware(struct api_hardware *ret) {
+void facts_sim_hardware(int number, struct api_hardware *ret) {
     str_set(&ret->cpu_model, "simulated");
     ret->cpus = 64;
     ret->sockets = 2;
     ret->cores = 16;
+    ret->threads = 2;
     ret->memory = (int64_t)512 << 30;
     str_set(&ret->kernel, "simulated");
     str_set(&ret->os, "simulated");
     str_set(&ret->architecture, "x86_64");
+    sim_numa(ret);
+    sim_nics(ret, number);
+    ret->n_disks = 1;
+    ret->disks = xcalloc(1, sizeof(*ret->disks));
+    api_hardware_disk_init(&ret->disks[0]);
+    str_set(&ret->disks[0].name, "nvme0n1");
+    str_set(&ret->disks[0].model, "simulated");
+    ret->disks[0].size = (int64_t)2 << 40;
+}
+
+/* ---- what has changed since we said hello ---- */
+
+static char *hardware_printed(const struct api_hardware *h) {
+    _cleanup_json_ json_t *j = api_hardware_print(h, API_PUBLIC);
+    return json_text(j);
+}
+
+static void on_changed(void *ctx) {
+    struct agent *a = ctx;
+    struct api_hardware now;
+    if (a->closing)
+        return;
+    api_hardware_init(&now);
+    hardware_of_system(&now);
+    _cleanup_free_ char *was = hardware_printed(&a->hello.server.hardware), *is = hardware_printed(&now);
+    api_hardware_done(&a->hello.server.hardware);
+    a->hello.server.hardware = now;
+    if (str_eq(was, is))
+        return;
+    log_info("this server's hardware or addresses have changed");
+    agent_begin(a);
+    host_set_hello(a->host, &a->hello);
+    agent_end(a);
+}
+
+void facts_watch(struct agent *a) {
+    if (a->config.sim)
+        return;
+    int r = hardware_watch_new(a->config.loop, on_changed, a, &a->hardware_watch);
+    if (r < 0)
+        log_warning("the kernel does not tell of changed hardware and addresses (%s): they are looked at each minute",
+                    strerror(-r));
 }

@@ -106,6 +106,26 @@ void core_agents_start(struct core *c) {
         core_agent(c, t->sorted[i]->id)->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
 }
 
+static void take_hello(struct api_server *s, const struct api_agent_hello *hello) {
+    str_set(&s->version, hello->version);
+    api_hardware_done(&s->hardware);
+    api_hardware_copy(&s->hardware, &hello->server.hardware);
+    s->has_hardware = true;
+    for (size_t i = 0; i < s->n_hypervisors; i++)
+        api_hypervisor_done(&s->hypervisors[i]);
+    s->n_hypervisors = hello->server.n_hypervisors;
+    s->hypervisors = xreallocarray(s->hypervisors, s->n_hypervisors, sizeof *s->hypervisors);
+    for (size_t i = 0; i < s->n_hypervisors; i++)
+        api_hypervisor_copy(&s->hypervisors[i], &hello->server.hypervisors[i]);
+}
+
+/* Something was plugged in or out, or an address has come or gone. */
+static void hello_again(struct core *c, const char *server, const struct api_agent_hello *hello) {
+    struct api_server *s = CORE_COPY(server, SERVER, CORE_GET(c, server, SERVER, server));
+    take_hello(s, hello);
+    core_put(c, API_KIND_SERVER, s);
+}
+
 void core_agent_connected(struct core *c, const char *server, const struct api_agent_hello *hello) {
     struct agent *a = core_agent(c, server);
     a->connected = true;
@@ -118,16 +138,7 @@ void core_agent_connected(struct core *c, const char *server, const struct api_a
     struct api_server *s = CORE_COPY(server, SERVER, old);
     s->state = API_SERVER_STATE_ONLINE;
     str_set(&s->state_reason, "");
-    str_set(&s->version, hello->version);
-    api_hardware_done(&s->hardware);
-    api_hardware_copy(&s->hardware, &hello->server.hardware);
-    s->has_hardware = true;
-    for (size_t i = 0; i < s->n_hypervisors; i++)
-        api_hypervisor_done(&s->hypervisors[i]);
-    s->n_hypervisors = hello->server.n_hypervisors;
-    s->hypervisors = xreallocarray(s->hypervisors, s->n_hypervisors, sizeof *s->hypervisors);
-    for (size_t i = 0; i < s->n_hypervisors; i++)
-        api_hypervisor_copy(&s->hypervisors[i], &hello->server.hypervisors[i]);
+    take_hello(s, hello);
     if (old->state == API_SERVER_STATE_OFFLINE)
         core_event(c, API_SEVERITY_INFO, "tarn", "server.online", API_KIND_SERVER, s->id, s->name, NULL,
                    "Server %s is online", s->name);
@@ -355,6 +366,15 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
 static int take_event(struct core *c, const char *server, const char *event, const json_t *args, struct error *e) {
     if (str_eq(event, "report"))
         return take_report(c, server, args, e);
+    if (str_eq(event, "hello")) {
+        struct api_agent_hello hello;
+        int r = api_agent_hello_parse(args, API_PEER, &hello, e);
+        if (r == 0) {
+            hello_again(c, server, &hello);
+            api_agent_hello_done(&hello);
+        }
+        return r;
+    }
     if (str_eq(event, "guest.state")) {
         struct api_guest_report g;
         int r = api_guest_report_parse(args, API_PEER, &g, e);

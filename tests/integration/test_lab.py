@@ -197,3 +197,34 @@ class Command(cluster.unittest.TestCase):
         self.assertIn("not whole", self.lab("status").stderr)
         self.good("end")
         self.nothing_is_left(processes, state["number"])
+
+
+class Hardware(lab.LabCase):
+    """What a server says of itself, and says again when it changes."""
+
+    SERVERS, TEMPLATE, REPOSITORY = 1, False, False
+
+    def nics(self):
+        return {nic["name"]: nic for nic in self.api.get("/servers/server1")["hardware"]["nics"]}
+
+    def wait_nic(self, question, what):
+        cluster.wait_until(lambda: question(self.nics()), 30, what)
+
+    def test_what_there_is(self):
+        hardware = self.api.get("/servers/server1")["hardware"]
+        self.assertEqual(hardware["cpus"], hardware["sockets"] * hardware["cores"] * hardware["threads"])
+        self.assertGreater(hardware["memory"], 1 << 30)
+        self.assertEqual(sorted(self.nics()), ["hb", "mgmt", "mig", "sto"])
+        self.assertEqual(self.nics()["mig"]["addresses"], [self.lab.address("migration", "server1") + "/24"])
+        shown = self.cluster.cli("server", "show", "server1").stdout
+        self.assertIn(self.nics()["hb"]["mac"], shown)
+
+    def test_plugged_and_unplugged(self):
+        there = self.lab.spaces["server1"]
+        there.ip(["link add extra type veth peer name other", "link set other up", "link set extra up", "addr add 192.0.2.99/24 dev extra"])
+        self.wait_nic(lambda n: "extra" in n and n["extra"]["up"] and n["extra"]["addresses"] == ["192.0.2.99/24"], "the new NIC")
+        there.ip(["addr add 192.0.2.100/24 dev extra", "link set other down"])
+        self.wait_nic(lambda n: len(n["extra"]["addresses"]) == 2 and not n["extra"]["up"], "its new address, and no carrier")
+        there.ip(["link del extra"])
+        self.wait_nic(lambda n: "extra" not in n, "its end")
+        self.assertTrue(self.cluster.online("server1"))

@@ -183,12 +183,61 @@ export interface Hardware {
   sockets: number
   /** Cores per socket */
   cores: number
+  /** Threads per core */
+  threads: number
   memory: number
+  /** /dev/kvm is there and may be opened; whether it works, the hypervisor's accelerator tells */
+  kvm: boolean
+  numa: HardwareNuma[]
+  nics: HardwareNic[]
+  disks: HardwareDisk[]
+  accelerators: HardwareAccelerator[]
   kernel: string
   os: string
   architecture: string
   /** QEMU's CPU models that its CPU and hypervisor have all features of */
   cpu_models: string[]
+}
+
+/** A PCI device that computes or draws */
+export interface HardwareAccelerator {
+  /** Its PCI address, such as 0000:3b:00.0 */
+  address: string
+  type: 'display' | '3d' | 'processing'
+  /** PCI vendor and device, such as 10de:2204 */
+  device: string
+  driver: string
+  /** -1 if it says none */
+  numa_node: number
+}
+
+export interface HardwareDisk {
+  name: string
+  model: string
+  size: number
+  rotational: boolean
+}
+
+/** A network interface that is a device, a bridge or a bond, or has an address */
+export interface HardwareNic {
+  name: string
+  mac: string
+  /** It is switched on and has a carrier */
+  up: boolean
+  /** Mbit/s; 0 if it does not say */
+  speed: number
+  mtu: number
+  driver: string
+  /** IPv4 and IPv6, such as 192.0.2.7/24; none of the link alone */
+  addresses: string[]
+}
+
+/** A NUMA node */
+export interface HardwareNuma {
+  node: number
+  /** Its logical CPUs, such as 0-15,32-47 */
+  cpus: string
+  memory: number
 }
 
 /** One hypervisor driver as it works on this server */
