@@ -4,9 +4,9 @@
  * disks, accelerators.
  *
  * The files are read through a struct hardware_tree, so that the tests and the fuzzer can put recorded ones in their
- * place; hardware_system_open() gives the machine's own. What a file says is not believed further than its type: numbers are
- * checked, texts cut and made printable, and of everything there is at most a fixed number, because it goes to the manager
- * and is kept there.
+ * place; hardware_of_system() reads the machine's own. What a file says is not believed further than its type: numbers
+ * are checked, texts cut and made printable, and of everything there is at most a fixed number, because it goes to the
+ * manager and is kept there.
  */
 #pragma once
 

@@ -44,11 +44,10 @@ static bool there(const struct hardware_tree *tree, const char *fmt, ...) {
 /* ---- network interfaces ---- */
 
 /* Addresses of the link alone are nobody's to name. */
-static bool is_local(const char *text) {
-    return strncmp(text, "fe80:", 5) == 0 || strncmp(text, "169.254.", 8) == 0;
-}
+static bool is_local(const char *text) { return strncmp(text, "fe80:", 5) == 0 || strncmp(text, "169.254.", 8) == 0; }
 
-static void nic_addresses(struct api_hardware_nic *nic, const char *name, const struct hardware_address *all, size_t n) {
+static void nic_addresses(struct api_hardware_nic *nic, const char *name, const struct hardware_address *all,
+                          size_t n) {
     for (size_t i = 0; i < n && nic->n_addresses < ADDRESSES_MAX; i++) {
         if (!str_eq(all[i].nic, name) || is_local(all[i].text))
             continue;

@@ -114,8 +114,7 @@ static size_t system_addresses(void *ctx, struct hardware_address **ret) {
 
 void hardware_of_system(struct api_hardware *ret) {
     _cleanup_close_ int root = open_dir("/");
-    struct hardware_tree tree = {
-        .read = system_read, .list = system_list, .addresses = system_addresses, .ctx = &root};
+    struct hardware_tree tree = {.read = system_read, .list = system_list, .addresses = system_addresses, .ctx = &root};
     struct utsname u;
     hardware_collect(&tree, ret);
     if (ret->cpus == 0) {
