@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useEffect } from 'react'
+import { createBrowserRouter, Navigate, RouterProvider, type RouteObject } from 'react-router-dom'
+import { useSession } from './api/session'
+import { useLanguage } from './i18n'
+import { live } from './live/store'
+import { NotFound, RouteError } from './shell/Errors'
+import { Shell } from './shell/Shell'
+import { SignIn } from './shell/SignIn'
+
+// Every area brings its own routes: pages/AREA/routes.ts.
+const areas = import.meta.glob<{ routes: RouteObject[] }>('./pages/*/routes.ts', { eager: true })
+
+const router = createBrowserRouter([
+  {
+    path: '/',
+    element: <Shell />,
+    errorElement: <RouteError />,
+    children: [
+      { index: true, element: <Navigate to="/dashboard" replace /> },
+      {
+        // A page that fails does so inside the shell.
+        errorElement: <RouteError />,
+        hydrateFallbackElement: <></>,
+        children: [...Object.values(areas).flatMap((area) => area.routes), { path: '*', element: <NotFound /> }],
+      },
+    ],
+  },
+])
+
+export function App() {
+  const { state } = useSession()
+  // Another language draws everything anew.
+  const language = useLanguage()
+  useEffect(() => {
+    if (state === 'in') {
+      live.start()
+      live.reconnect()
+    } else if (state === 'out') live.stop()
+  }, [state])
+  if (state === 'unknown' || state === 'out') return <SignIn key={language} />
+  return <RouterProvider key={language} router={router} />
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Kind, Kinds } from '@/api/types'
+import { hasText, t } from '@/i18n'
+import { Confirm } from '@/ui/Confirm'
+import { ShowAsCommand } from '@/ui/ShowAsCommand'
+import type { Action } from './index'
+
+interface Props {
+  action: Action
+  objects: Kinds[Kind][]
+  onClose: () => void
+  perform: (action: Action, objects: Kinds[Kind][]) => Promise<unknown>
+}
+
+export default function ConfirmAction({ action, objects, onClose, perform }: Props) {
+  const names = objects.map((o) => (o as { name?: string }).name ?? o.id!)
+  const many = objects.length > 1
+  const key = `action.${action.id}`
+  const ask = action.confirm === 'name' ? `${key}_lost` : `${key}_ask`
+  const { params, body } = action.request?.(objects[0] as never) ?? {}
+  return (
+    <Confirm
+      title={many ? t('ui.action_many', { action: t(key), count: objects.length }) : t('ui.action_for', { action: t(key), name: names[0] })}
+      text={hasText(ask) ? t(ask) : undefined}
+      names={names}
+      typed={action.confirm === 'name'}
+      danger={action.danger}
+      button={t(key)}
+      onClose={onClose}
+      onConfirm={async () => {
+        onClose()
+        await perform(action, objects)
+      }}
+    >
+      <ShowAsCommand operation={action.operation} params={{ [action.kind]: names[0], ...params }} body={body} />
+    </Confirm>
+  )
+}

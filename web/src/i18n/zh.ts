@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+import { flatten, type Texts } from './index'
+
+export default flatten(import.meta.glob<Texts>('./zh/*.json', { eager: true, import: 'default' }))

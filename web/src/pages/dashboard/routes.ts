@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { RouteObject } from 'react-router-dom'
+
+export const routes: RouteObject[] = [{ path: 'dashboard', lazy: () => import('./Dashboard') }]

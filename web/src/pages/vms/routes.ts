@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { RouteObject } from 'react-router-dom'
+
+export const routes: RouteObject[] = [
+  { path: 'vms', lazy: () => import('./VmList') },
+  { path: 'vms/:id/:tab?', lazy: () => import('./VmPage') },
+]

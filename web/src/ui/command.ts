@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Any operation as the command line and as the request that the console would send, from the description alone.
+import { pathOf, type OperationId, type Params } from '@/api/client'
+import { description, schemas, type Field } from '@/api/description'
+
+/** So that a shell takes it as one word. */
+export function quoted(word: string) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+}
+
+export function sizeText(bytes: number) {
+  for (const [shift, unit] of [[40, 'TiB'], [30, 'GiB'], [20, 'MiB'], [10, 'KiB']] as const) {
+    const length = 2 ** shift
+    if (bytes && bytes % length === 0) return `${bytes / length}${unit}`
+  }
+  return String(bytes)
+}
+
+function scalar(field: Field, value: unknown): string {
+  if (field.unit === 'bytes' && typeof value === 'number') return sizeText(value)
+  return String(value)
+}
+
+/** KEY=VALUE,… of one object in a list. */
+function members(schema: string, object: Record<string, unknown>): string {
+  return Object.entries(object)
+    .filter(([name, value]) => value !== undefined && value !== null && schemas[schema]?.fields[name])
+    .map(([name, value]) => {
+      const field = schemas[schema].fields[name]
+      return value === true ? field.flag : `${field.flag}=${scalar(field, value)}`
+    })
+    .join(',')
+}
+
+function flags(schema: string, body: Record<string, unknown>, skip: readonly string[]): string[] {
+  const out: string[] = []
+  for (const [name, value] of Object.entries(body)) {
+    const field = schemas[schema]?.fields[name]
+    if (!field || value === undefined || skip.includes(name)) continue
+    if (field.type === 'object' && !field.array && value && typeof value === 'object') {
+      out.push(...flags(field.schema!, value as Record<string, unknown>, []))
+      continue
+    }
+    if (!field.flag) continue
+    const flag = `--${field.flag}`
+    if (field.type === 'boolean') out.push(value ? flag : `--no-${field.flag}`)
+    else if (field.file) out.push(flag, `${field.flag}.txt`)
+    else if (Array.isArray(value)) {
+      if (!value.length) out.push(`--no-${field.flag}`)
+      else if (field.type === 'object') value.forEach((item) => out.push(flag, quoted(members(field.schema!, item as Record<string, unknown>))))
+      else out.push(flag, quoted(value.join(',')))
+    } else out.push(flag, quoted(scalar(field, value === null ? '' : value)))
+  }
+  return out
+}
+
+/** The tarn command, if the operation has one. */
+export function commandLine(operation: OperationId, params: Params = {}, body: Record<string, unknown> = {}): string | undefined {
+  const op = description[operation]
+  if (!op?.cli) return undefined
+  const words = ['tarn', op.cli.object, ...(op.cli.verb ? [op.cli.verb] : [])]
+  for (const name of op.cli.args) words.push(quoted(params[name] ?? String(body[name] ?? name.toUpperCase())))
+  if (op.body) words.push(...flags(op.body[0], body, op.cli.args.filter((name) => !op.path.includes(`{${name}}`))))
+  return words.join(' ')
+}
+
+/** The request, as curl would send it. */
+export function apiCall(operation: OperationId, params: Params = {}, body?: Record<string, unknown>, origin = ''): string {
+  const op = description[operation]
+  const given = Object.fromEntries(Object.keys(params).map((key) => [key, params[key] || key.toUpperCase()]))
+  const lines = [`curl -X ${op.method} ${origin}${pathOf(operation, given)}`, '  -H "Authorization: Bearer $TARN_TOKEN"']
+  const secretless = body && Object.fromEntries(Object.entries(body).map(([key, value]) => [key, key === 'password' ? '…' : value]))
+  if (secretless && op.body) {
+    lines.push("  -H 'Content-Type: application/json'", `  -d ${quoted(JSON.stringify(secretless))}`)
+  }
+  return lines.join(' \\\n')
+}
