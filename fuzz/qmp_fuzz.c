@@ -2,6 +2,7 @@
 /* Any bytes as what QEMU says on its monitor: first each line as a message, then all of it as a stream to a client. */
 #include "fuzz.h"
 
+#include "agent/hypervisor/qemu_models.h"
 #include "agent/hypervisor/qmp.h"
 #include "base/mem.h"
 
@@ -73,7 +74,11 @@ static void as_stream(const char *data, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    char **models;
+    size_t n;
     as_lines((const char *)data, size);
+    if (qemu_models_parse((const char *)data, size, &models, &n) == 0)
+        qemu_models_free(models, n);
     as_stream((const char *)data, size);
     return 0;
 }

@@ -163,6 +163,7 @@ static void on_probed(void *ctx, const struct api_hypervisor *info) {
         api_hypervisor_done(&s->hypervisors[0]);
     }
     api_hypervisor_copy(&s->hypervisors[0], info);
+    facts_take_cpu_models(a);
     if (!a->config.sim)
         log_info("hypervisor %s %s, accelerator %s%s%s", info->driver, str_or(info->version, "(not usable)"),
                  str_or(info->accelerator, "none"), str_empty(info->reason) ? "" : ": ", str_or(info->reason, ""));

@@ -120,6 +120,8 @@ void stats_forget(struct agent *a);
 
 /* facts.c */
 void facts_sim_hardware(int number, struct api_hardware *ret);
+/* What the hypervisor driver knows of this machine's CPU, after its probe. */
+void facts_take_cpu_models(struct agent *a);
 /* Watches this machine; what changes goes to the manager at once. */
 void facts_watch(struct agent *a);
 char *facts_read(const char *path); /* a small file of /proc or /sys; NULL if it cannot be read */

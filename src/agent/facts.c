@@ -84,6 +84,16 @@ void facts_sim_hardware(int number, struct api_hardware *ret) {
 
 /* ---- what has changed since we said hello ---- */
 
+void facts_take_cpu_models(struct agent *a) {
+    struct api_hardware *h = &a->hello.server.hardware;
+    const char *const *models = NULL;
+    size_t n = a->config.driver->cpu_models(a->hypervisor, &models);
+    hardware_names_free(h->cpu_models, h->n_cpu_models);
+    h->cpu_models = xcalloc(n + 1, sizeof(*h->cpu_models));
+    for (h->n_cpu_models = 0; h->n_cpu_models < n; h->n_cpu_models++)
+        h->cpu_models[h->n_cpu_models] = xstrdup(models[h->n_cpu_models]);
+}
+
 static char *hardware_printed(const struct api_hardware *h) {
     _cleanup_json_ json_t *j = api_hardware_print(h, API_PUBLIC);
     return json_text(j);
@@ -96,9 +106,11 @@ static void on_changed(void *ctx) {
         return;
     api_hardware_init(&now);
     hardware_of_system(&now);
-    _cleanup_free_ char *was = hardware_printed(&a->hello.server.hardware), *is = hardware_printed(&now);
+    _cleanup_free_ char *was = hardware_printed(&a->hello.server.hardware);
     api_hardware_done(&a->hello.server.hardware);
     a->hello.server.hardware = now;
+    facts_take_cpu_models(a);
+    _cleanup_free_ char *is = hardware_printed(&a->hello.server.hardware);
     if (str_eq(was, is))
         return;
     log_info("this server's hardware or addresses have changed");

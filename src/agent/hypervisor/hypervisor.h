@@ -71,6 +71,8 @@ struct hypervisor_driver {
     /* Fills in driver, version, accelerator, reason, usable, capabilities; ready(ctx) when done. Slow the first time
        only: the answer is remembered in the state directory for this kernel and this hypervisor version. */
     void (*probe)(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx);
+    /* The CPU models that a guest can have here with all their features, once ready() has been called; borrowed. */
+    size_t (*cpu_models)(struct hypervisor *h, const char *const **ret);
     /*
      * What is there, as a GuestReport with driver, state, started and a reason in words: running or suspended (taken up
      * again: its events come from now on); stopped: it has shut itself down and is kept only to tell so; crashed: it

@@ -6,7 +6,7 @@
  *     qemu_guest.c    a guest's life
  *     qemu_process.c  its process          qemu_args.c   the command line
  *     qmp.c           QEMU's monitor       qemu_console.c  the serial console
- *     qemu_probe.c    QEMU's version, and whether KVM works
+ *     qemu_probe.c    QEMU's version, and whether KVM works   qemu_models.c  its CPU models
  *
  * QEMU is given everything it may touch: it opens no image, no socket and no device by path but /dev/kvm, may start no
  * process, and runs as a user of its own where the agent is root. The agent's part of a start costs a few milliseconds
@@ -14,6 +14,7 @@
  */
 #include "agent/hypervisor/qemu_guest.h"
 
+#include "agent/hypervisor/qemu_models.h"
 #include "base/id.h"
 #include "base/mem.h"
 #include "os/file.h"
@@ -81,6 +82,10 @@ static void on_probed(void *ctx, const struct qemu_probe_result *r) {
     h->host.version_major = r->version_major;
     str_set(&h->unusable_reason, r->reason);
     info_make(r, &info);
+    qemu_models_free(h->cpu_models, h->n_cpu_models);
+    h->cpu_models = xcalloc(r->n_models + 1, sizeof *h->cpu_models);
+    for (h->n_cpu_models = 0; h->n_cpu_models < r->n_models; h->n_cpu_models++)
+        h->cpu_models[h->n_cpu_models] = xstrdup(r->models[h->n_cpu_models]);
     qemu_probe_free(TAKE_PTR(h->probe));
     while ((w = list_first(&h->probe_waiters, struct probe_waiter, link))) {
         list_remove(&w->link);
@@ -98,6 +103,11 @@ static void driver_probe(struct hypervisor *h, void (*ready)(void *ctx, const st
     list_append(&h->probe_waiters, &w->link);
     if (!h->probe)
         h->probe = qemu_probe_new(h->loop, h->state_dirfd, h->user, on_probed, h);
+}
+
+static size_t driver_cpu_models(struct hypervisor *h, const char *const **ret) {
+    *ret = (const char *const *)h->cpu_models;
+    return h->n_cpu_models;
 }
 
 /* ---- open and close ---- */
@@ -134,6 +144,7 @@ static void driver_close(struct hypervisor *h) {
     qemu_probe_free(h->probe);
     map_done(&h->guests);
     free(h->unusable_reason);
+    qemu_models_free(h->cpu_models, h->n_cpu_models);
     free(h->user);
     free(h);
 }
@@ -222,6 +233,7 @@ const struct hypervisor_driver hypervisor_qemu = {
     .open = driver_open,
     .close = driver_close,
     .probe = driver_probe,
+    .cpu_models = driver_cpu_models,
     .find = driver_find,
     .start = driver_start,
     .shutdown = driver_shutdown,

@@ -50,6 +50,8 @@ struct hypervisor {
     bool probed, usable;
     struct qemu_host host;
     char *unusable_reason;
+    char **cpu_models;
+    size_t n_cpu_models;
     uint64_t tsc_at_open;
     uint64_t hrtime_at_open;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/hypervisor/qemu_probe.h"
 
+#include "agent/hypervisor/qemu_models.h"
 #include "agent/hypervisor/qemu_process.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -37,6 +38,7 @@ struct qemu_probe {
 
 void qemu_probe_result_done(struct qemu_probe_result *r) {
     free(r->reason);
+    qemu_models_free(r->models, r->n_models);
     *r = (struct qemu_probe_result){0};
 }
 
@@ -52,9 +54,32 @@ void qemu_probe_free(struct qemu_probe *p) {
     uv_close((uv_handle_t *)&p->timer, on_closed);
 }
 
+/* ---- its CPU models ---- */
+
+static void on_models_exit(void *ctx, struct child *c, struct child_exit how) {
+    struct qemu_probe *p = ctx;
+    struct qemu_probe_result *r = &p->result;
+    const struct buf *out = child_output(c), *err = child_error(c);
+    if (qemu_models_parse(out->len ? out->data : "", out->len, &r->models, &r->n_models) < 0) {
+        log_warning("QEMU does not tell its CPU models: %.*s", err->len ? (int)strcspn(err->data, "\n") : 0,
+                    err->len ? err->data : "");
+    } else {
+        _cleanup_free_ char *key = xasprintf("%s; %s", p->key, r->kvm ? "kvm" : "tcg");
+        int result = qemu_models_remember(p->dirfd, key, r->models, r->n_models);
+        if (result < 0)
+            log_warning("QEMU's CPU models cannot be kept: %s", strerror(-result));
+    }
+    child_free(TAKE_PTR(p->child));
+    p->done(p->ctx, r);
+}
+
 static void on_timer(uv_timer_t *t) {
     struct qemu_probe *p = t->data;
-    p->done(p->ctx, &p->result);
+    struct qemu_probe_result *r = &p->result;
+    _cleanup_free_ char *key = xasprintf("%s; %s", str_or(p->key, ""), r->kvm ? "kvm" : "tcg");
+    if (!r->usable || qemu_models_recall(p->dirfd, key, &r->models, &r->n_models) == 0 ||
+        qemu_models_ask(p->loop, r->kvm, p->user, on_models_exit, p, &p->child) < 0)
+        p->done(p->ctx, r);
 }
 
 static void __attribute__((format(printf, 3, 4))) conclude(struct qemu_probe *p, bool kvm, const char *fmt, ...) {

@@ -3,7 +3,7 @@
  * Which QEMU there is and whether KVM really works with it. /dev/kvm that opens proves nothing: under some nested KVMs
  * a guest's firmware runs and its kernel never gets anywhere. So a tiny guest (qemu_probe_guest.S) is run with a
  * deadline, and the answer kept in probe.json for this kernel, this QEMU and this CPU. TARN_ACCEL=kvm or tcg in the
- * environment decides without asking.
+ * environment decides without asking. Then it is asked for its CPU models, and the answer kept alike.
  */
 #pragma once
 
@@ -17,6 +17,8 @@ struct qemu_probe_result {
     int version_major;
     char version[32]; /* "7.2.22" */
     char *reason;     /* owned */
+    char **models;    /* qemu_models.h; owned */
+    size_t n_models;
 };
 void qemu_probe_result_done(struct qemu_probe_result *r);
 

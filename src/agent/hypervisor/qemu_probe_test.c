@@ -21,11 +21,15 @@ static int dirfd_;
 static char *path_before;
 static struct qemu_probe_result got;
 static bool done;
+static size_t models_seen;
 
 static void on_done(void *ctx, const struct qemu_probe_result *r) {
     qemu_probe_result_done(&got);
     got = *r;
     got.reason = xstrdup(r->reason);
+    got.models = NULL;
+    got.n_models = 0;
+    models_seen = r->n_models;
     done = true;
 }
 
@@ -42,7 +46,10 @@ static void probe(void) {
 /* A QEMU that says this to -version, and does that with a guest. */
 static void fake(const char *version, const char *guest) {
     _cleanup_free_ char *text = xasprintf(
-        "#!/bin/sh\nif [ \"$1\" = -version ]; then %s; exit 0; fi\n echo x >> %s/runs\n%s\n", version, dir, guest);
+        "#!/bin/sh\nif [ \"$1\" = -version ]; then %s; exit 0; fi\n"
+        "case \"$*\" in *'-machine none'*) echo '{\"return\": [{\"name\": \"A\", \"unavailable-features\": [], "
+        "\"migration-safe\": true}]}'; exit 0;; esac\n echo x >> %s/runs\n%s\n",
+        version, dir, guest);
     int r = write_file_at(dirfd_, QEMU_BINARY, text, strlen(text), 0755);
     assert_int_equal(r, 0);
     assert_int_equal(fchmodat(dirfd_, QEMU_BINARY, 0755, 0), 0);
@@ -58,6 +65,7 @@ static int runs(void) {
 static int setup(void **state) {
     unlinkat(dirfd_, QEMU_BINARY, 0);
     unlinkat(dirfd_, "probe.json", 0);
+    unlinkat(dirfd_, "cpu-models.json", 0);
     unlinkat(dirfd_, "runs", 0);
     unsetenv("TARN_ACCEL");
     return setenv("PATH", dir, 1);
@@ -97,9 +105,11 @@ static void test_forced(void **state) {
     setenv("TARN_ACCEL", "kvm", 1);
     probe();
     assert_true(got.usable && got.kvm && got.version_major == 9);
+    assert_int_equal(models_seen, 1);
     setenv("TARN_ACCEL", "tcg", 1);
     probe();
     assert_true(got.usable && !got.kvm);
+    assert_int_equal(models_seen, 1);
     assert_int_equal(runs(), 0);
 }
 

@@ -272,6 +272,14 @@ static void sim_probe(struct hypervisor *h, void (*ready)(void *ctx, const struc
     ready(ctx, &info);
 }
 
+static size_t sim_cpu_models(struct hypervisor *h, const char *const **ret) {
+    static const char *const models[] = {"Broadwell-noTSX", "Haswell-noTSX", "IvyBridge",
+                                         "Nehalem",         "SandyBridge",   "Skylake-Server-noTSX-IBRS",
+                                         "Westmere",        "kvm64",         "qemu64"};
+    *ret = models;
+    return ARRAY_LEN(models);
+}
+
 static void sim_find(struct hypervisor *h, uint64_t call, const char *vm) { end_later(h, call, report(h, vm)); }
 
 static void sim_start(struct hypervisor *h, uint64_t call, const struct api_guest_start *start,
@@ -402,6 +410,7 @@ const struct hypervisor_driver hypervisor_sim = {
     .open = sim_open,
     .close = sim_close,
     .probe = sim_probe,
+    .cpu_models = sim_cpu_models,
     .find = sim_find,
     .start = sim_start,
     .shutdown = sim_shutdown,
