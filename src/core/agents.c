@@ -124,6 +124,7 @@ static void hello_again(struct core *c, const char *server, const struct api_age
     struct api_server *s = CORE_COPY(server, SERVER, CORE_GET(c, server, SERVER, server));
     take_hello(s, hello);
     core_put(c, API_KIND_SERVER, s);
+    pool_refresh(c, s->pool);
 }
 
 void core_agent_connected(struct core *c, const char *server, const struct api_agent_hello *hello) {
