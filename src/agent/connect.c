@@ -2,7 +2,6 @@
 /* The control connection: dialled by us, for as long as we live. Guests and running calls do not depend on it. */
 #include "agent/agent.h"
 
-#include "agent/cluster.h"
 #include "os/log.h"
 
 #define DIAL_MIN_MS        200
@@ -36,7 +35,10 @@ static void dial_again(struct agent *a) {
 
 static void on_open(void *ctx, struct ws_client *c) {
     struct agent *a = ctx;
+    char address[64];
     a->connection_state = CONNECTION_OPEN;
+    if (ws_local_address(c, address, sizeof(address)) == 0)
+        str_set(&a->address, address);
     json_t *frame = json_object();
     json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_HELLO].name);
     json_object_set_new(frame, "args", api_agent_hello_print(&a->hello, API_PUBLIC));
@@ -75,12 +77,6 @@ static void on_text(void *ctx, struct ws_client *c, const char *data, size_t len
     if (api_agent_event_from_text(json_str(j, "event")) == API_AGENT_EVENT_WELCOME) {
         on_welcome(a, json_object_get(j, "args"));
     } else if (a->connection_state == CONNECTION_WELCOME) {
-        /* What is ordered, or answered, is for the lease that is held now; a new one ends this connection. */
-        agent_begin(a);
-        cluster_refresh(a->cluster);
-        agent_end(a);
-        if (a->connection != c)
-            return;
         agent_begin(a);
         host_message(a->host, j);
         agent_end(a);
@@ -156,17 +152,6 @@ void connect_stop(struct agent *a) {
     a->connection = NULL;
     a->connection_state = CONNECTION_OFF;
     ws_free(c);
-}
-
-void connect_again(struct agent *a) {
-    struct ws_client *c = a->connection;
-    if (!c)
-        return;
-    a->connection = NULL;
-    ws_free(c);
-    host_disconnected(a->host);
-    a->dial_tries = 0;
-    dial_again(a);
 }
 
 void connect_send(struct agent *a, const char *text) {

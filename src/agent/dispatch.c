@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls of the brain to the drivers. What an op needs of both (a start, a forget) is done one after the other here. */
 #include "agent/agent.h"
-#include "agent/cluster.h"
 
 #include "os/log.h"
 
@@ -10,12 +9,19 @@ struct note {
     uint64_t call;
     bool quiet;    /* a look at what is there */
     json_t *args;  /* guest.forget: the driver is done first, then the storage; NULL else */
+    bool leaves;   /* guest.release, guest.drop: it is killed before that */
 };
 
 struct start {
     struct agent *a;
     uint64_t call;
     struct api_guest_start args;
+};
+
+struct receive {
+    struct agent *a;
+    uint64_t call;
+    struct api_guest_receive args;
 };
 
 static struct note *note_find(const struct agent *a, uint64_t call) {
@@ -115,12 +121,92 @@ bool dispatch_continue(struct agent *a, uint64_t call, const struct error *error
     struct note *n = note_find(a, call);
     if (!n)
         return false;
+    if (n->leaves && (!error || error->code == ERR_OK)) {
+        n->leaves = false;
+        a->config.driver->forget(a->hypervisor, call, json_str(n->args, "vm"));
+        return true;
+    }
     _cleanup_json_ json_t *args = TAKE_PTR(n->args);
     note_free(n);
     if (!args || (error && error->code != ERR_OK))
         return false;
     storage_forget(a, call, args);
     return true;
+}
+
+/* ---- live migration ---- */
+
+static void on_receive_files(void *ctx, const struct error *e, struct guest_files *files) {
+    struct receive *r = ctx;
+    struct agent *a = r->a;
+    if (e)
+        agent_call_done(a, r->call, e, NULL);
+    else if (a->closing)
+        guest_files_done(files);
+    else
+        a->config.driver->receive(a->hypervisor, r->call, &r->args, files);
+    api_guest_receive_done(&r->args);
+    free(r);
+}
+
+static void guest_receive(struct agent *a, uint64_t call, const json_t *args) {
+    struct receive *r = xcalloc(1, sizeof(*r));
+    _cleanup_error_ struct error e = ERROR_INIT;
+    r->a = a;
+    r->call = call;
+    if (api_guest_receive_parse(args, API_PEER, &r->args, &e) < 0) {
+        free(r);
+        agent_call_done(a, call, &e, NULL);
+        return;
+    }
+    if (str_empty(r->args.address))
+        str_set(&r->args.address, a->address);
+    if (a->storage) {
+        storage_guest_open(a->storage, &r->args.start, on_receive_files, r);
+    } else {
+        struct guest_files files;
+        guest_files_init(&files);
+        on_receive_files(r, NULL, &files);
+    }
+}
+
+/* A case of a call whose arguments have a struct of their own. */
+#define MOVE_CALL(OP, type, function)                                       \
+    case API_AGENT_OP_GUEST_##OP: {                                         \
+        struct api_##type typed;                                            \
+        if (api_##type##_parse(args, API_PEER, &typed, &e) < 0)             \
+            break;                                                          \
+        a->config.driver->function(a->hypervisor, call, &typed);            \
+        api_##type##_done(&typed);                                          \
+        return;                                                             \
+    }
+
+static void guest_move(struct agent *a, uint64_t call, int op, const json_t *args) {
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct note *n;
+    if (!(a->config.driver->capabilities & HYPERVISOR_MIGRATE)) {
+        fail(a, call, ERR_UNSUPPORTED, "this server's hypervisor driver cannot move guests");
+        return;
+    }
+    switch (op) {
+        MOVE_CALL(OFFER, guest_offer, offer)
+        MOVE_CALL(SEND, guest_send, send)
+        MOVE_CALL(UNSEND, guest_move, unsend)
+        MOVE_CALL(ACTIVATE, guest_activate, activate)
+    case API_AGENT_OP_GUEST_RECEIVE:
+        guest_receive(a, call, args);
+        return;
+    case API_AGENT_OP_GUEST_RELEASE:
+    case API_AGENT_OP_GUEST_DROP:
+        n = note_new(a, call);
+        n->args = json_deep_copy(args);
+        n->leaves = true;
+        a->config.driver->kill(a->hypervisor, call, json_str(args, "vm"));
+        return;
+    default:
+        error_set(&e, ERR_INTERNAL, "the agent has no such call");
+    }
+    agent_call_done(a, call, &e, NULL);
 }
 
 static void guest_call(struct agent *a, uint64_t call, int op, const json_t *args) {
@@ -149,22 +235,9 @@ static void guest_call(struct agent *a, uint64_t call, int op, const json_t *arg
     case HOST_CALL_GUEST_SHUTDOWN:
         d->shutdown(a->hypervisor, call, vm);
         return;
-    case API_AGENT_OP_GUEST_POLICY:
-        if (a->cluster)
-            cluster_call(a->cluster, call, op, args);
-        else
-            agent_call_done(a, call, NULL, NULL);
-        return;
     default:
-        fail(a, call, ERR_INTERNAL, "the agent has no such call");
+        guest_move(a, call, op, args);
     }
-}
-
-static void server_call(struct agent *a, uint64_t call, int op, const json_t *args) {
-    if (!a->cluster)
-        fail(a, call, ERR_UNSUPPORTED, "a simulated server is in no cluster and has no power switch");
-    else
-        cluster_call(a->cluster, call, op, args);
 }
 
 /* ---- storage ---- */
@@ -203,10 +276,6 @@ void dispatch_call(struct agent *a, uint64_t call, int op, const json_t *args) {
         guest_call(a, call, op, args);
         return;
     }
-    if (op >= API_AGENT_OP_CLUSTER_CONFIGURE) {
-        server_call(a, call, op, args);
-        return;
-    }
     if (op == API_AGENT_OP_REPOSITORY_OPEN && json_bool(args, "existing", false))
         note_new(a, call)->quiet = true;
     if (a->storage)
@@ -218,4 +287,6 @@ void dispatch_call(struct agent *a, uint64_t call, int op, const json_t *args) {
 void dispatch_cancel(struct agent *a, uint64_t call) {
     if (a->storage)
         storage_cancel(a->storage, call);
+    if (a->config.driver->cancel)
+        a->config.driver->cancel(a->hypervisor, call);
 }

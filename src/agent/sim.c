@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/sim.h"
 
-#include "agent/agent.h"
-
 #include "base/mem.h"
 
 #include <errno.h>
@@ -24,22 +22,23 @@ int sim_parse(const char *text, int *ret_servers, struct error *e) {
     return 0;
 }
 
-char *agent_program(const char *name) {
+/* Beside us (a build directory), else where it is installed. */
+static char *join_program(void) {
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n > 0) {
         self[n] = '\0';
         *strrchr(self, '/') = '\0';
-        char *beside = xasprintf("%s/%s", self, name);
+        char *beside = xasprintf("%s/tarn-agent-join", self);
         if (access(beside, X_OK) == 0)
             return beside;
         free(beside);
     }
-    return xasprintf("%s/%s", LIBEXECDIR, name);
+    return xstrdup(LIBEXECDIR "/tarn-agent-join");
 }
 
 int sim_exec_join(int argc, char **argv) {
-    _cleanup_free_ char *program = agent_program("tarn-agent-join");
+    _cleanup_free_ char *program = join_program();
     execv(program, argv);
     fprintf(stderr, "tarn-agent: cannot run %s: %s\n", program, strerror(errno));
     return 1;
@@ -51,7 +50,7 @@ int sim_join(const char *state_dir, const char *name, const char *manager, const
         return 0;
     if (!manager || !token)
         return error_set(e, ERR_INVALID, "%s has not joined: give --manager and --token", name);
-    _cleanup_free_ char *program = agent_program("tarn-agent-join");
+    _cleanup_free_ char *program = join_program();
     const char *argv[] = {"tarn-agent-join", "--manager", manager,   "--name", name,
                           "--state-dir",     state_dir,   "--quiet", NULL};
     setenv("TARN_JOIN_TOKEN", token, 1); /* not on a command line, which others can read */

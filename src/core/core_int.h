@@ -251,7 +251,9 @@ struct job_step_def {
     int (*undo)(struct job_ctx *x, struct error *e);                       /* NULL: nothing to undo */
     int (*undone)(struct job_ctx *x, const json_t *result,
                   struct error *e); /* the undo's answer; NULL: nothing to do */
-    bool moot; /* an undo refused with ERR_CONFLICT is done: what it would take back is no longer so */
+    /* An undo refused with ERR_CONFLICT is done: what it would take back is no longer so. And of a forward step: one
+       refused with ERR_CONFLICT has not happened and never will, so the job goes back after all. */
+    bool moot;
 };
 
 struct job_kind {
@@ -304,11 +306,27 @@ void jobs_done(struct core *c);
 extern const struct job_kind job_repository_create, job_repository_delete, job_upload_create, job_upload_delete,
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
-    job_pool_remove;
+    job_pool_remove, job_vm_migrate;
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
+/* An answer that is a GuestReport: the virtual machine is as it says. */
+int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e);
+void vm_ended(struct job_ctx *x);
+
+/* Live migration: a job vm.migrate, for the operation and for what moves many (a server's maintenance). */
+struct vm_migrate {
+    const char *vm;         /* id */
+    const char *to;         /* server; NULL or "": Tarn chooses */
+    const char *repository; /* for disks that move too; NULL or "": the only one there */
+    bool disks;             /* those that the other server does not reach move too */
+    const char *actor;
+    uint64_t request; /* the request to answer; 0: none */
+};
+/* Checks, drafts and submits. ret_job (UUID_LEN + 1 bytes, or NULL): the job's id. A job under way has its destination
+   in args.to. */
+int vm_migrate(struct core *c, const struct vm_migrate *m, char *ret_job, struct error *e);
 void core_upload_expire(struct core *c, const struct api_upload *u);
 
 /* ---- pools ---- */

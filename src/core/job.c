@@ -22,6 +22,7 @@ static const struct job_kind *const kinds[] = {
     &job_disk_delete,       &job_template_create,   &job_template_delete, &job_vm_create,     &job_vm_delete,
     &job_vm_start,          &job_vm_stop,           &job_vm_kill,         &job_vm_restart,    &job_vm_suspend,
     &job_vm_resume,         &job_vm_policy,         &job_pool_add,        &job_pool_remove,
+    &job_vm_migrate,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {
@@ -220,7 +221,8 @@ static void begin_undo(struct job_ctx *x) {
 /* The step under way failed, its call made or not. */
 static void step_failed(struct job_ctx *x, const struct error *e) {
     struct api_job *j = x->job;
-    if (x->undo || step_def(j, (size_t)j->current)->forward) {
+    const struct job_step_def *d = step_def(j, (size_t)j->current);
+    if (x->undo || (d->forward && !(d->moot && e->code == ERR_CONFLICT))) {
         step_retry(x, e);
         return;
     }

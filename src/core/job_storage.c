@@ -275,6 +275,13 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
         return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s; stop it first", vm->name,
                          api_vm_state_text(vm->state));
     const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, object_id_of(x));
+    for (size_t k = 0; t && vm && k < vm->n_disks; k++) {
+        const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[k].disk);
+        if (d && !str_eq(d->repository, t->repository))
+            return error_set(e, ERR_CONFLICT,
+                             "virtual disk \"%s\" has been moved to another storage repository meanwhile; ask again",
+                             d->name);
+    }
     const struct api_repository *r = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
     return r ? core_need_agent(x->c, r->server, e) : 0;
 }

@@ -15,17 +15,17 @@ static void set_state(struct job_ctx *x, enum api_vm_state state) {
 }
 
 /* Where no answer said otherwise, it is again what it was before. */
-static void vm_ended(struct job_ctx *x) {
+void vm_ended(struct job_ctx *x) {
     const struct api_vm *vm = vm_of(x);
     enum api_vm_state prior;
     bool moving = vm && (vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING ||
-                         vm->state == API_VM_STATE_DELETING);
+                         vm->state == API_VM_STATE_DELETING || vm->state == API_VM_STATE_MIGRATING);
     if (moving && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)
         core_set_vm_state(x->c, vm->id, prior, x->job->error);
     core_apply_held_report(x->c, x->job->object.id);
 }
 
-static int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
+int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     struct api_guest_report g;
     int r = api_guest_report_parse(result, API_PEER, &g, e);
     if (r < 0)

@@ -514,10 +514,12 @@ int op_vm_restart(struct core *c, const struct core_request *r, struct error *e)
 
 int op_vm_kill(struct core *c, const struct core_request *r, struct error *e) {
     const struct object *o = core_find(c, API_KIND_VM, r->params[0]);
-    /* Who kills does not want to wait for a shutdown that may never end: a stop under way is called off. */
+    /* Who kills does not want to wait for a shutdown that may never end: a stop under way is called off. So is a move.
+     */
     const char *holder = o ? locks_holder(c, o->id) : NULL;
     const struct api_job *j = holder ? CORE_GET(c, job, JOB, holder) : NULL;
-    if (j && (str_eq(j->kind, job_vm_stop.name) || str_eq(j->kind, job_vm_restart.name))) {
+    if (j && (str_eq(j->kind, job_vm_stop.name) || str_eq(j->kind, job_vm_restart.name) ||
+              str_eq(j->kind, job_vm_migrate.name))) {
         _cleanup_error_ struct error ignored = ERROR_INIT;
         job_abort(c, j->id, r->actor, &ignored);
     }

@@ -59,14 +59,28 @@ void world_disconnect(struct world *w, struct world_agent *a) {
 
 /* ---- what the agents do ---- */
 
+/* Live migration. What waits at the destination, or has been sent, is migrating. */
+static const char *move_state(const char *op, const json_t *args, const char *now) {
+    if (str_eq(op, "guest.receive") || str_eq(op, "guest.send"))
+        return "migrating";
+    if (str_eq(op, "guest.activate"))
+        return json_bool(args, "suspended", false) ? "suspended" : "running";
+    if (str_eq(op, "guest.unsend"))
+        return str_eq(now, "migrating") ? "running" : now;
+    return str_eq(op, "guest.offer") ? now : NULL;
+}
+
 static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
     const char *vm = json_is_object(json_object_get(args, "vm")) ? json_str(json_object_get(args, "vm"), "id")
                                                                  : json_str(args, "vm");
     const char *state = str_eq(op, "guest.start") || str_eq(op, "guest.resume") ? "running"
                         : str_eq(op, "guest.suspend")                           ? "suspended"
                                                                                 : "stopped";
+    const char *moved = move_state(op, args, map_get(&a->guests, vm));
+    _cleanup_free_ char *to = xstrdup(moved ? moved : state);
+    state = to;
     a->starts += str_eq(op, "guest.start");
-    if (str_eq(op, "guest.forget"))
+    if (str_eq(op, "guest.forget") || str_eq(op, "guest.release") || str_eq(op, "guest.drop"))
         free(map_remove(&a->guests, vm));
     else if (!str_eq(op, "guest.policy"))
         put(&a->guests, vm, state);
@@ -110,7 +124,8 @@ static void agent_message(struct world *w, struct world_agent *a, const char *te
         json_t *answer;
         if (w->fail_op && str_eq(op, w->fail_op))
             answer =
-                json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code", "io", "message", "it broke");
+                json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code",
+                          w->fail_code ? w->fail_code : "io", "message", "it broke");
         else
             answer = json_pack("{s:s, s:b, s:o}", "id", id, "ok", 1, "result",
                                agent_do(w, a, op, json_object_get(m, "args")));

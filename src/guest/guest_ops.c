@@ -19,16 +19,16 @@ static struct call *call_guest(struct host *h, struct guest *g, enum call_purpos
     return c;
 }
 
-static void call_op(struct host *h, struct guest *g, struct op *op) {
+void host_guest_call_op(struct host *h, struct guest *g, struct op *op) {
     op->call = host_call(h, CALL_OP, op->kind, json_incref(op->args), true);
     op->call->op = op;
     op->call->guest = g;
     g->n_calls++;
 }
 
-static void finish(struct host *h, struct guest *g, struct op *op) { op_finish(h, op, NULL, host_guest_report(g)); }
+void host_guest_finish(struct host *h, struct guest *g, struct op *op) { op_finish(h, op, NULL, host_guest_report(g)); }
 
-static void finish_error(struct host *h, struct op *op, enum error_code code, const char *message) {
+void host_guest_fail(struct host *h, struct op *op, enum error_code code, const char *message) {
     struct error e = {.code = code, .message = (char *)message};
     op_finish(h, op, &e, NULL);
 }
@@ -41,7 +41,7 @@ static void keep_early(struct guest *g, enum guest_event event, const char *reas
     str_set(&g->early_reason, reason);
 }
 
-static void apply_early(struct host *h, struct guest *g) {
+void host_guest_apply_early(struct host *h, struct guest *g) {
     if (g->early < 0)
         return;
     enum guest_event event = (enum guest_event)g->early;
@@ -62,7 +62,9 @@ static void kill_now(struct host *h, struct guest *g, enum api_vm_state end_stat
 }
 
 static void kill_failed(struct host *h, struct guest *g, const struct error *error) {
-    if (g->r.state == API_VM_STATE_STOPPING && (!g->active || !g->kill)) {
+    if (g->r.state == API_VM_STATE_STOPPING && g->r.move != MOVE_NONE) {
+        host_guest_set_state(h, g, API_VM_STATE_MIGRATING, "it could not be killed");
+    } else if (g->r.state == API_VM_STATE_STOPPING && (!g->active || !g->kill)) {
         g->r.should_run = true;
         host_guest_set_state(h, g, API_VM_STATE_RUNNING, "it could not be killed");
     }
@@ -72,7 +74,7 @@ static void kill_failed(struct host *h, struct guest *g, const struct error *err
         op_finish(h, g->active, error, NULL);
     if (!g->active)
         g->stop_at = g->ask_at = NEVER; /* else the kill had passed a stop, which goes on waiting */
-    apply_early(h, g);
+    host_guest_apply_early(h, g);
 }
 
 static void kill_done(struct host *h, struct guest *g, const struct error *error) {
@@ -83,17 +85,18 @@ static void kill_done(struct host *h, struct guest *g, const struct error *error
     }
     g->early = -1;
     g->stop_at = g->ask_at = NEVER;
+    g->r.move = MOVE_NONE;
     _cleanup_free_ char *reason = TAKE_PTR(g->end_reason);
     if (g->r.kept && g->r.state != g->end_state && g->r.state != API_VM_STATE_STOPPED)
         host_guest_set_state(h, g, g->end_state, str_or(reason, ""));
     struct op *kill = g->kill;
     if (g->active)
-        finish(h, g, g->active);
+        host_guest_finish(h, g, g->active);
     if (kill && g->kill == kill)
-        finish(h, g, kill);
+        host_guest_finish(h, g, kill);
 }
 
-static void clean(struct host *h, struct guest *g) {
+void host_guest_clean(struct host *h, struct guest *g) {
     g->cleaning = true;
     g->clean_at = NEVER;
     call_guest(h, g, CALL_CLEAN, API_AGENT_OP_GUEST_KILL, true);
@@ -101,42 +104,39 @@ static void clean(struct host *h, struct guest *g) {
 
 /* ---- ops ---- */
 
-static void keep_start(struct guest *g, const json_t *args) {
+static const char being_moved[] = "the virtual machine is being moved to another server";
+
+void host_guest_keep_start(struct guest *g, const json_t *args) {
     struct api_guest_start start;
     if (api_guest_start_parse(args, API_PEER, &start, NULL) < 0)
         abort(); /* it has been checked */
     g->r.kept = true;
     str_take(&g->r.start, json_text(args));
     str_set(&g->r.name, start.vm.name);
-    g->r.guarded = start.guarded;
-    g->r.incarnation = start.incarnation;
-    g->r.lost = false;
     g->r.policy = start.vm.restart_policy;
     api_guest_start_done(&start);
 }
 
 static void run_start(struct host *h, struct guest *g, struct op *op) {
     if (g->r.state == API_VM_STATE_RUNNING) {
-        finish(h, g, op);
+        host_guest_finish(h, g, op);
         return;
     }
     if (g->r.state == API_VM_STATE_SUSPENDED) {
-        finish_error(h, op, ERR_CONFLICT, "the virtual machine is suspended: resume it");
+        host_guest_fail(h, op, ERR_CONFLICT, "the virtual machine is suspended: resume it");
         return;
     }
-    if (!host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
-        finish_error(h, op, ERR_UNAVAILABLE,
-                     "this server has lost its pool: highly available virtual machines start only where more than half "
-                     "of the pool's servers see each other");
+    if (g->r.move != MOVE_NONE) {
+        host_guest_fail(h, op, ERR_CONFLICT, being_moved);
         return;
     }
-    keep_start(g, op->args);
+    host_guest_keep_start(g, op->args);
     g->r.should_run = true;
     host_guest_restart_forget(g);
     if (g->r.state != API_VM_STATE_STARTING)
         host_guest_set_state(h, g, API_VM_STATE_STARTING, "");
     g->starting = true;
-    call_op(h, g, op);
+    host_guest_call_op(h, g, op);
 }
 
 static void start_done(struct host *h, struct guest *g, struct op *op, const struct error *error,
@@ -146,8 +146,8 @@ static void start_done(struct host *h, struct guest *g, struct op *op, const str
         str_set(&g->r.hypervisor, json_str(result, "hypervisor"));
         host_guest_set_state(h, g, API_VM_STATE_RUNNING, op ? "" : "restarted by its restart policy");
         if (op)
-            finish(h, g, op);
-        apply_early(h, g);
+            host_guest_finish(h, g, op);
+        host_guest_apply_early(h, g);
         return;
     }
     g->early = -1;
@@ -159,7 +159,7 @@ static void start_done(struct host *h, struct guest *g, struct op *op, const str
     } else {
         host_guest_ended(h, g, API_VM_STATE_CRASHED, why);
     }
-    clean(h, g); /* what an earlier try has started may be there */
+    host_guest_clean(h, g); /* what an earlier try has started may be there */
 }
 
 static void ask(struct host *h, struct guest *g, bool held) {
@@ -180,15 +180,19 @@ static void set_stopped(struct host *h, struct guest *g) {
 
 static void run_stop(struct host *h, struct guest *g, struct op *op) {
     bool force = json_bool(op->args, "force", false);
+    if (g->r.move != MOVE_NONE) {
+        host_guest_fail(h, op, ERR_CONFLICT, being_moved);
+        return;
+    }
     switch (g->r.state) {
     case API_VM_STATE_STOPPED:
     case API_VM_STATE_CRASHED:
         set_stopped(h, g);
-        finish(h, g, op);
+        host_guest_finish(h, g, op);
         return;
     case API_VM_STATE_SUSPENDED:
         if (!force) {
-            finish_error(h, op, ERR_CONFLICT,
+            host_guest_fail(h, op, ERR_CONFLICT,
                          "the virtual machine is suspended and cannot shut down: resume or kill it");
             return;
         }
@@ -217,7 +221,7 @@ static void stop_give_up(struct host *h, struct guest *g, enum error_code code, 
     g->stop_at = g->ask_at = NEVER;
     g->r.should_run = true;
     host_guest_set_state(h, g, API_VM_STATE_RUNNING, reason);
-    finish_error(h, g->active, code, message);
+    host_guest_fail(h, g->active, code, message);
 }
 
 void host_guest_stop_cancel(struct host *h, struct guest *g) {
@@ -241,13 +245,13 @@ static void stop_deadline(struct host *h, struct guest *g) {
 static void run_kill(struct host *h, struct guest *g, struct op *op) {
     if (g->r.kept && g->r.state == API_VM_STATE_STOPPED) {
         set_stopped(h, g);
-        finish(h, g, op);
+        host_guest_finish(h, g, op);
         return;
     }
     g->r.should_run = false;
     g->restart_at = NEVER;
     if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_STARTING ||
-        g->r.state == API_VM_STATE_SUSPENDED)
+        g->r.state == API_VM_STATE_SUSPENDED || g->r.state == API_VM_STATE_MIGRATING)
         host_guest_set_state(h, g, API_VM_STATE_STOPPING, "it is killed");
     else if (g->r.kept)
         host_dirty(h, "guest", g->vm);
@@ -259,11 +263,11 @@ static void run_pause(struct host *h, struct guest *g, struct op *op) {
     enum api_vm_state to = suspend ? API_VM_STATE_SUSPENDED : API_VM_STATE_RUNNING;
     enum api_vm_state from = suspend ? API_VM_STATE_RUNNING : API_VM_STATE_SUSPENDED;
     if (g->r.state == to)
-        finish(h, g, op);
+        host_guest_finish(h, g, op);
     else if (g->r.state == from)
-        call_op(h, g, op);
+        host_guest_call_op(h, g, op);
     else
-        finish_error(h, op, ERR_CONFLICT,
+        host_guest_fail(h, op, ERR_CONFLICT,
                      suspend ? "the virtual machine does not run" : "the virtual machine is not suspended");
 }
 
@@ -274,24 +278,24 @@ static void pause_done(struct host *h, struct guest *g, struct op *op, const str
     if (error) {
         op_finish(h, op, error, NULL);
     } else if (g->r.state != from && g->r.state != to) {
-        finish_error(h, op, ERR_GUEST, "the guest has ended meanwhile");
+        host_guest_fail(h, op, ERR_GUEST, "the guest has ended meanwhile");
     } else {
         if (g->r.state == from)
             host_guest_set_state(h, g, to, "");
-        finish(h, g, op);
+        host_guest_finish(h, g, op);
     }
 }
 
 static void run_forget(struct host *h, struct guest *g, struct op *op) {
     if (g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED) {
-        finish_error(h, op, ERR_CONFLICT, "the virtual machine runs: stop or kill it first");
+        host_guest_fail(h, op, ERR_CONFLICT, "the virtual machine runs: stop or kill it first");
         return;
     }
     g->r.should_run = false;
     g->restart_at = NEVER;
     if (g->r.kept)
         host_dirty(h, "guest", g->vm);
-    call_op(h, g, op);
+    host_guest_call_op(h, g, op);
 }
 
 static void forget_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
@@ -302,17 +306,6 @@ static void forget_done(struct host *h, struct guest *g, struct op *op, const st
     op_finish(h, op, error, NULL);
 }
 
-/* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer. */
-static bool policy_guards(struct host *h, struct guest *g, const struct op *op) {
-    const json_t *ha = json_object_get(op->args, "ha");
-    bool guarded = json_is_true(ha) && host_cluster_guards(h);
-    if (!json_is_boolean(ha) || guarded == g->r.guarded)
-        return false;
-    g->r.guarded = guarded;
-    g->r.incarnation = h->cluster.incarnation;
-    return g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED;
-}
-
 static void run_policy(struct host *h, struct guest *g, struct op *op) {
     const char *policy = json_str(op->args, "restart_policy"), *name = json_str(op->args, "name");
     if (g->r.kept && g->r.start) {
@@ -321,8 +314,6 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
             api_restart_policy_from_text(policy, &g->r.policy);
             json_set_str(vm, "restart_policy", policy);
         }
-        if (json_is_boolean(json_object_get(op->args, "ha")))
-            json_object_set_new(vm, "ha", json_pack("{s:O}", "enabled", json_object_get(op->args, "ha")));
         if (*name) {
             str_set(&g->r.name, name);
             json_set_str(vm, "name", name);
@@ -336,21 +327,8 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
             g->r.should_run = false;
         }
         host_dirty(h, "guest", g->vm);
-        if (policy_guards(h, g, op)) {
-            call_op(h, g, op);
-            return;
-        }
     }
     op_finish(h, op, NULL, NULL);
-}
-
-static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
-    if (error && g->r.guarded) {
-        g->r.guarded = false;
-        host_dirty(h, "guest", g->vm);
-    }
-    host_report_guest(h, g);
-    op_finish(h, op, error, NULL);
 }
 
 void host_guest_run(struct host *h, struct guest *g, struct op *op) {
@@ -371,8 +349,11 @@ void host_guest_run(struct host *h, struct guest *g, struct op *op) {
     case API_AGENT_OP_GUEST_FORGET:
         run_forget(h, g, op);
         return;
-    default:
+    case API_AGENT_OP_GUEST_POLICY:
         run_policy(h, g, op);
+        return;
+    default:
+        host_move_run(h, g, op);
     }
 }
 
@@ -442,7 +423,7 @@ static void found_ended(struct host *h, struct guest *g, enum api_vm_state found
         host_guest_ended(h, g, end, why);
     }
     if (!gone)
-        clean(h, g);
+        host_guest_clean(h, g);
 }
 
 static void find_done(struct host *h, struct guest *g, const struct error *error, const json_t *result) {
@@ -458,11 +439,14 @@ static void find_done(struct host *h, struct guest *g, const struct error *error
     enum api_vm_state found = API_VM_STATE_UNKNOWN;
     api_vm_state_from_text(json_str(result, "state"), &found);
     const char *reason = json_str(result, "reason");
-    if (found == API_VM_STATE_RUNNING || found == API_VM_STATE_SUSPENDED || found == API_VM_STATE_STARTING)
+    bool alive = found == API_VM_STATE_RUNNING || found == API_VM_STATE_SUSPENDED || found == API_VM_STATE_STARTING;
+    if (host_move_found(h, g, alive, str_or(reason, "its process is gone")))
+        ;
+    else if (alive)
         found_alive(h, g, found, reason);
     else
         found_ended(h, g, found, reason);
-    apply_early(h, g);
+    host_guest_apply_early(h, g);
 }
 
 /* ---- calls, events, time ---- */
@@ -499,10 +483,10 @@ void host_guest_call_done(struct host *h, struct call *c, const struct error *er
         start_done(h, g, op, error, result);
     else if (op->kind == API_AGENT_OP_GUEST_FORGET)
         forget_done(h, g, op, error);
-    else if (op->kind == API_AGENT_OP_GUEST_POLICY)
-        policy_done(h, g, op, error);
-    else
+    else if (op->kind == API_AGENT_OP_GUEST_SUSPEND || op->kind == API_AGENT_OP_GUEST_RESUME)
         pause_done(h, g, op, error);
+    else
+        host_move_call_done(h, g, op, error, result);
 }
 
 static void ended_while_stopping(struct host *h, struct guest *g, enum guest_event event, const char *reason) {
@@ -517,7 +501,7 @@ static void guest_end_event(struct host *h, struct guest *g, enum guest_event ev
         ended_while_stopping(h, g, event, reason);
     } else if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_SUSPENDED) {
         host_guest_ended(h, g, event == GUEST_POWEROFF ? API_VM_STATE_STOPPED : API_VM_STATE_CRASHED, reason);
-        clean(h, g);
+        host_guest_clean(h, g);
     }
 }
 
@@ -537,6 +521,8 @@ void host_guest_happens(struct host *h, struct guest *g, enum guest_event event,
         return;
     }
     reason = str_or(reason, event_reasons[event]);
+    if (host_move_happens(h, g, event, reason))
+        return;
     switch (event) {
     case GUEST_RUNNING:
         if (g->r.state == API_VM_STATE_SUSPENDED)
@@ -564,7 +550,7 @@ void host_guest_tick(struct host *h, struct guest *g) {
     if (h->mono >= g->find_at)
         host_guest_find(h, g);
     if (h->mono >= g->clean_at)
-        clean(h, g);
+        host_guest_clean(h, g);
     if (h->mono >= g->stop_at && g->active && !g->killing)
         stop_deadline(h, g);
     else if (h->mono >= g->ask_at && g->active && !g->killing)

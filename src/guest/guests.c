@@ -12,6 +12,7 @@ static void record_clear(struct record *r) {
     free(r->reason);
     free(r->hypervisor);
     free(r->started);
+    free(r->move_id);
 }
 
 void host_record_free(struct record *r) {
@@ -28,6 +29,7 @@ struct record *host_record_copy(const struct record *r) {
     c->reason = xstrdup(r->reason);
     c->hypervisor = xstrdup(r->hypervisor);
     c->started = xstrdup(r->started);
+    c->move_id = xstrdup(r->move_id);
     return c;
 }
 
@@ -35,9 +37,6 @@ char *host_guest_record_text(const struct guest *g) {
     const struct record *r = &g->r;
     json_t *j = json_object(), *times = json_array();
     json_object_set_new(j, "should_run", json_boolean(r->should_run));
-    json_object_set_new(j, "guarded", json_boolean(r->guarded));
-    json_object_set_new(j, "lost", json_boolean(r->lost));
-    json_set_int(j, "incarnation", r->incarnation);
     json_set_str(j, "state", api_vm_state_text(r->state));
     json_set_str(j, "policy", api_restart_policy_text(r->policy));
     json_set_str(j, "name", r->name);
@@ -49,6 +48,11 @@ char *host_guest_record_text(const struct guest *g) {
     for (size_t i = 0; i < r->n_restarted; i++)
         json_array_append_new(times, json_integer(r->restarted[i]));
     json_object_set_new(j, "restarted", times);
+    if (!str_empty(r->move_id)) {
+        json_set_str(j, "move", host_move_text(r->move));
+        json_set_str(j, "move_id", r->move_id);
+        json_object_set_new(j, "was_suspended", json_boolean(r->was_suspended));
+    }
     char *text = json_text(j);
     json_decref(j);
     if (!r->start)
@@ -64,20 +68,20 @@ int host_guest_load(struct host *h, const char *vm, const json_t *value, struct 
     json_t *start = json_object_get(value, "start"), *times = json_object_get(value, "restarted");
     const struct guest *known = map_get(&h->guests, vm); /* an op of it may have come first */
     if ((known && known->r.kept) || api_vm_state_from_text(json_str(value, "state"), &r.state) < 0 ||
-        api_restart_policy_from_text(json_str(value, "policy"), &r.policy) < 0 || (start && !json_is_object(start)))
+        api_restart_policy_from_text(json_str(value, "policy"), &r.policy) < 0 ||
+        host_move_from_text(json_str(value, "move"), &r.move) < 0 || (start && !json_is_object(start)))
         return error_set(e, ERR_VERSION, "the agent's record of guest %s is not understood by this version", vm);
     struct guest *g = host_guest_get(h, vm);
     record_clear(&g->r);
     g->r = r;
     g->r.start = start ? json_text(start) : NULL;
     g->r.should_run = json_bool(value, "should_run", false);
-    g->r.guarded = json_bool(value, "guarded", false);
-    g->r.lost = json_bool(value, "lost", false);
-    g->r.incarnation = json_int(value, "incarnation", 0);
     g->r.name = xstrdup(json_str(value, "name"));
     g->r.reason = xstrdup(json_str(value, "reason"));
     g->r.hypervisor = xstrdup(json_str(value, "hypervisor"));
     g->r.started = xstrdup(json_str(value, "started"));
+    g->r.move_id = xstrdup(json_str(value, "move_id"));
+    g->r.was_suspended = json_bool(value, "was_suspended", false);
     g->r.sequence = json_int(value, "sequence", 0);
     g->r.restarts = json_int(value, "restarts", 0);
     for (size_t i = 0; i < json_array_size(times) && i < RESTART_LIMIT; i++)
@@ -96,7 +100,8 @@ struct guest *host_guest_get(struct host *h, const char *vm) {
                            .name = xstrdup(""),
                            .reason = xstrdup(""),
                            .hypervisor = xstrdup(""),
-                           .started = xstrdup("")};
+                           .started = xstrdup(""),
+                           .move_id = xstrdup("")};
     g->early = -1;
     g->at = g->find_at = g->clean_at = g->restart_at = g->stop_at = g->ask_at = NEVER;
     g->reset_at = -NEVER;
@@ -124,12 +129,15 @@ json_t *host_guest_args(const struct guest *g) {
 #define S(name) (1 << API_VM_STATE_##name)
 /* From a state to those after it, as the table in host.h has them. */
 static const unsigned edges[API_VM_STATE_COUNT] = {
-    [API_VM_STATE_STOPPED] = S(STARTING),
+    [API_VM_STATE_STOPPED] = S(STARTING) | S(MIGRATING) /* it comes */,
     [API_VM_STATE_STARTING] = S(RUNNING) | S(STOPPED) | S(CRASHED) | S(STOPPING),
-    [API_VM_STATE_RUNNING] = S(STOPPED) | S(CRASHED) | S(SUSPENDED) | S(STOPPING) | S(RUNNING) /* a reset */,
-    [API_VM_STATE_SUSPENDED] = S(STOPPED) | S(CRASHED) | S(RUNNING) | S(STOPPING),
-    [API_VM_STATE_STOPPING] = S(STOPPED) | S(CRASHED) | S(RUNNING) /* not stopped in time, or cancelled */,
-    [API_VM_STATE_CRASHED] = S(STARTING) | S(STOPPED),
+    [API_VM_STATE_RUNNING] = S(STOPPED) | S(CRASHED) | S(SUSPENDED) | S(STOPPING) | S(RUNNING) /* a reset */ |
+                             S(MIGRATING) /* it has gone */,
+    [API_VM_STATE_SUSPENDED] = S(STOPPED) | S(CRASHED) | S(RUNNING) | S(STOPPING) | S(MIGRATING),
+    [API_VM_STATE_STOPPING] = S(STOPPED) | S(CRASHED) | S(RUNNING) /* not stopped in time, or cancelled */ |
+                              S(MIGRATING) /* not killed */,
+    [API_VM_STATE_CRASHED] = S(STARTING) | S(STOPPED) | S(MIGRATING) | S(CRASHED) /* it is ours after all */,
+    [API_VM_STATE_MIGRATING] = S(RUNNING) | S(SUSPENDED) | S(STOPPED) | S(CRASHED) | S(STOPPING),
 };
 
 void host_guest_set_state(struct host *h, struct guest *g, enum api_vm_state state, const char *reason) {
@@ -148,6 +156,16 @@ void host_guest_set_state(struct host *h, struct guest *g, enum api_vm_state sta
     host_dirty(h, "guest", g->vm);
     host_report_guest(h, g);
     host_guest_touch(h, g);
+}
+
+/* Nothing is kept of it, and nothing told: a guest that this server does not know. */
+void host_guest_forget(struct host *h, struct guest *g) {
+    g->r.kept = false;
+    g->r.state = API_VM_STATE_STOPPED;
+    g->r.move = MOVE_NONE;
+    str_set(&g->r.move_id, "");
+    host_unsend_states(h, g);
+    host_dirty(h, "guest", g->vm);
 }
 
 /* Those of them that nobody has seen. */
@@ -183,7 +201,9 @@ void host_guest_roll_back(struct host *h, struct guest *g, struct op *op) {
     if (g->r.kept)
         host_report_guest(h, g);
     drop_calls(h, g);
-    if (op->kind == API_AGENT_OP_GUEST_START)
+    if (op->kind == API_AGENT_OP_GUEST_START || op->kind == API_AGENT_OP_GUEST_RECEIVE ||
+        op->kind == API_AGENT_OP_GUEST_ACTIVATE || op->kind == API_AGENT_OP_GUEST_RELEASE ||
+        op->kind == API_AGENT_OP_GUEST_DROP)
         g->starting = false;
     if (op->kind == API_AGENT_OP_GUEST_STOP)
         g->stop_at = g->ask_at = NEVER;

@@ -16,7 +16,6 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/units.h"
-#include "guest/deadman.h"
 #include "guest/host.h"
 
 #define OP_ID_MAX         200    /* bytes of an op's id */
@@ -38,7 +37,6 @@ enum call_purpose {
     CALL_RESTART, /* guest.start by the restart policy */
     CALL_FIND,
     CALL_REOPEN,
-    CALL_CLUSTER, /* cluster.configure, after our start */
 };
 
 struct call {
@@ -50,19 +48,28 @@ struct call {
     struct repository *repository; /* CALL_REOPEN */
 };
 
+/* A live migration, as far as this server is concerned; see move.c. */
+enum move {
+    MOVE_NONE,
+    MOVE_OUT,  /* it is being sent; it is ours, and goes on here whatever happens */
+    MOVE_SENT, /* all of it has been sent: it stays paused until the manager says who has it (state migrating) */
+    MOVE_IN,   /* it has come, or is coming, and has never run here (state migrating; crashed: nor will it) */
+    MOVE_COUNT
+};
+
 /* What is stored of a guest. */
 struct record {
     bool kept;   /* false: there is nothing to store */
     char *start; /* GuestStart as JSON text; NULL: never started here */
     bool should_run;
-    bool guarded;         /* tarn-deadman watches it … */
-    int64_t incarnation;  /* … under this lease */
-    bool lost;            /* it ended because that lease had */
     enum api_vm_state state;
     enum api_restart_policy policy;
     char *name, *reason, *hypervisor, *started;
     int64_t sequence;
     int64_t restarts;
+    enum move move;
+    char *move_id;      /* "" if there was none */
+    bool was_suspended; /* MOVE_SENT: what it was before */
     int64_t restarted[RESTART_LIMIT]; /* wall_ms of the last restarts, oldest first */
     size_t n_restarted;
 };
@@ -121,21 +128,6 @@ struct repository {
     int64_t retry_at;
 };
 
-/* The clustered pool (cluster.c). */
-struct cluster {
-    char *config; /* ClusterConfigure as JSON text, with "armed"; NULL: none */
-    struct api_cluster_configure c;
-    bool wanted_armed;
-    bool armed;
-    int64_t incarnation, seen; /* now; the last that there was */
-    int64_t proof, ring_at;
-    uint32_t members[DEADMAN_NODES];
-    size_t n_members;
-    char *told;       /* the state as it was told last, without times */
-    bool configuring; /* after our start */
-    int64_t retry_at;
-};
-
 struct commit {
     struct list link; /* host.commits */
     uint64_t seq;
@@ -162,8 +154,6 @@ struct host {
     int64_t opening_until; /* … but not for ever */
     size_t finding;        /* guests whose first find has not ended: the report waits */
     bool report_wanted;
-
-    struct cluster cluster;
 
     struct map dirty;    /* keys to write with the next commit */
     struct list commits; /* handed out, not yet reported */
@@ -197,7 +187,6 @@ bool host_call_drop(struct host *h, struct call *c);
 void host_call_free(struct host *h, struct call *c);
 void host_cancel_call(struct host *h, uint64_t call);
 void host_open_channel(struct host *h, json_t *args);
-void host_drop(struct host *h);
 /* Ends an event: queues are looked at, and what has changed goes into a commit. */
 void host_settle(struct host *h);
 
@@ -223,6 +212,7 @@ void host_record_free(struct record *r);
 void host_guest_roll_back(struct host *h, struct guest *g, struct op *op);
 /* The only place that changes a guest's state. */
 void host_guest_set_state(struct host *h, struct guest *g, enum api_vm_state state, const char *reason);
+void host_guest_forget(struct host *h, struct guest *g);
 void host_guest_touch(struct host *h, struct guest *g);
 void host_guest_touch_all(struct host *h);
 void host_guest_settle(struct host *h, struct guest *g);
@@ -235,6 +225,26 @@ void host_guest_stop_cancel(struct host *h, struct guest *g);
 void host_guest_find(struct host *h, struct guest *g);
 void host_guest_tick(struct host *h, struct guest *g);
 void host_guest_happens(struct host *h, struct guest *g, enum guest_event event, const char *reason);
+
+void host_guest_call_op(struct host *h, struct guest *g, struct op *op);
+void host_guest_finish(struct host *h, struct guest *g, struct op *op);
+void host_guest_fail(struct host *h, struct op *op, enum error_code code, const char *message);
+/* What is left of its process is ended, now that its end is recorded. */
+void host_guest_clean(struct host *h, struct guest *g);
+void host_guest_keep_start(struct guest *g, const json_t *start);
+void host_guest_apply_early(struct host *h, struct guest *g);
+
+/* move.c: live migration */
+const char *host_move_text(enum move m);
+int host_move_from_text(const char *text, enum move *ret);
+void host_move_run(struct host *h, struct guest *g, struct op *op);
+void host_move_call_done(struct host *h, struct guest *g, struct op *op, const struct error *error,
+                         const json_t *result);
+/* A send that was cancelled before its call had come out. */
+void host_move_cancelled(struct host *h, struct guest *g, struct op *op);
+/* An event, and what was found after our start, of a guest that is or was on its way: true if that is all. */
+bool host_move_happens(struct host *h, struct guest *g, enum guest_event event, const char *reason);
+bool host_move_found(struct host *h, struct guest *g, bool alive, const char *reason);
 
 /* restart.c */
 /* It has ended by itself: what the policy says is put into the record and the timer, and the state set with the reason.
@@ -253,21 +263,6 @@ void host_repository_reopen(struct host *h, struct repository *r);
 void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result);
 int host_repository_load(struct host *h, const char *id, const json_t *value, struct error *e);
 void host_repository_free(struct repository *r);
-
-/* cluster.c */
-int host_cluster_load(struct host *h, const json_t *value, struct error *e);
-void host_cluster_start(struct host *h);
-void host_cluster_done(struct host *h);
-void host_cluster_tick(struct host *h);
-void host_cluster_reconfigured(struct host *h, const struct error *error);
-/* An op on the cluster has been carried out. */
-void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *args, const json_t *result);
-json_t *host_cluster_state(const struct host *h, bool times);
-/* Notes in a GuestStart whether it is to be watched, and under which lease the order came. */
-void host_cluster_stamp(const struct host *h, json_t *start);
-/* May a guest that is watched run under the lease that its order came under? */
-bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
-bool host_cluster_guards(const struct host *h);
 
 /* report.c */
 json_t *host_guest_report(const struct guest *g);

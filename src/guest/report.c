@@ -20,8 +20,6 @@ static struct api_guest_report report_of(const struct guest *g) {
                                      .reason = r->reason,
                                      .restarts = r->restarts,
                                      .sequence = r->sequence,
-                                     .guarded = r->guarded,
-                                     .lost = r->lost,
                                      .hypervisor = r->hypervisor,
                                      .started = r->started};
 }
@@ -75,9 +73,7 @@ void host_report_all(struct host *h) {
     add_guests(h, &report);
     add_repositories(h, &report);
     add_ops(h, &report);
-    json_t *args = api_agent_report_print(&report, API_PUBLIC);
-    json_object_set_new(args, "cluster", host_cluster_state(h, true));
-    host_send_report(h, host_event_frame(API_AGENT_EVENT_REPORT, args));
+    host_send_report(h, host_event_frame(API_AGENT_EVENT_REPORT, api_agent_report_print(&report, API_PUBLIC)));
     free(report.guests);
     free(report.repositories);
     free(report.done);
@@ -85,7 +81,8 @@ void host_report_all(struct host *h) {
 }
 
 void host_report_progress(struct host *h, struct op *op, int percent, const char *message) {
-    if (percent == op->progress || (percent < 100 && h->mono - op->progress_at < PROGRESS_MS && op->progress >= 0))
+    bool same = percent == op->progress && str_empty(message);
+    if (same || (percent < 100 && h->mono - op->progress_at < PROGRESS_MS && op->progress >= 0))
         return;
     op->progress = percent;
     op->progress_at = h->mono;

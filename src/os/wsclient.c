@@ -27,6 +27,8 @@
 #include <errno.h>
 #include <libwebsockets.h>
 #include <netdb.h>
+#include <sys/socket.h>
+#include <netdb.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -646,4 +648,12 @@ void ws_context_free(struct ws_context *w) {
     uv_idle_init(w->loop, &w->end);
     w->end.data = w;
     uv_idle_start(&w->end, on_end);
+}
+
+int ws_local_address(const struct ws_client *c, char *ret, size_t size) {
+    struct sockaddr_storage a;
+    socklen_t len = sizeof a;
+    if (!c->wsi || getsockname(lws_get_socket_fd(c->wsi), (struct sockaddr *)&a, &len) < 0)
+        return -ENOTCONN;
+    return getnameinfo((struct sockaddr *)&a, len, ret, (socklen_t)size, NULL, 0, NI_NUMERICHOST) ? -ENOTCONN : 0;
 }

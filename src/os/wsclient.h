@@ -42,6 +42,8 @@ int ws_connect(struct ws_context *w, const struct ws_client_config *config, stru
  * same). */
 bool ws_send_text(struct ws_client *c, const char *data, size_t len);
 bool ws_send_binary(struct ws_client *c, const void *data, size_t len);
+/* Our own address on its connection, without a port. -ENOTCONN if there is none. */
+int ws_local_address(const struct ws_client *c, char *ret, size_t size);
 void ws_pause_reading(struct ws_client *c, bool pause);
 /* Sends what is queued, then a close frame; on_close follows. */
 void ws_close(struct ws_client *c, int code, const char *reason);

@@ -30,7 +30,7 @@ static void no_guest_runs_twice(struct sim *s) {
         list_for_each(g, &s->servers[i].guests, link) {
             for (int k = i; k < s->config.servers; k++)
                 list_for_each(h, &s->servers[k].guests,
-                              link) if (h != g && str_eq(g->vm, h->vm) && !g->over && !h->over)
+                              link) if (h != g && str_eq(g->vm, h->vm) && driver_has(g) && driver_has(h))
                     sim_broken(s, "no guest runs twice", "%s on %s and on %s", g->vm, s->servers[i].name,
                                s->servers[k].name);
         }
@@ -43,7 +43,7 @@ static void no_disk_has_two_writers(struct sim *s) {
         list_for_each(g, &s->servers[i].guests, link) {
             for (int k = i; k < s->config.servers; k++) {
                 list_for_each(h, &s->servers[k].guests, link) {
-                    if (h == g || g->over || h->over)
+                    if (h == g || !driver_has(g) || !driver_has(h))
                         continue;
                     for (size_t a = 0; a < g->n_disks; a++)
                         for (size_t b = 0; b < h->n_disks; b++)
@@ -265,24 +265,27 @@ static void nothing_is_left_over(struct sim *s) {
         void *value;
         if (!core_server(s->m.c, v->id))
             continue; /* removed from the inventory, with nothing on it */
-        while (map_next(&v->files, &pos, &key, &value))
+        while (map_next(&v->files, &pos, &key, &value)) {
             if (!map_get(&s->m.p.disk.live, key))
                 sim_broken(s, "no disk or template is left over", "%s on %s", key, v->name);
+            for (int k = 0; k < i && strncmp(key, "disk/", 5) == 0; k++)
+                if (map_get(&s->servers[k].files, key))
+                    sim_broken(s, "no disk is left where it was", "%s on %s and %s", key, s->servers[k].name, v->name);
+        }
         struct sim_guest *g;
         list_for_each(g, &v->guests, link) {
-            char vm[64];
-            snprintf(vm, sizeof vm, "vm/%s", g->vm);
-            if (!map_get(&s->m.p.disk.live, vm))
+            _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "vm", g->vm);
+            if (!j || !str_eq(json_str(j, "server"), v->id) || g->incoming || g->sent)
                 sim_broken(s, "no process is left over", "%s on %s", g->vm, v->name);
         }
         pos = 0;
         while (map_next(&v->p.disk.live, &pos, &key, &value)) {
-            char vm[64];
             if (strncmp(key, "op/", 3) == 0)
                 sim_broken(s, "agents do not keep the answers of ended jobs", "%s on %s", key, v->name);
-            snprintf(vm, sizeof vm, "vm/%.40s", key + (strncmp(key, "guest/", 6) ? 0 : 6));
-            if (strncmp(key, "guest/", 6) == 0 && !map_get(&s->m.p.disk.live, vm))
-                sim_broken(s, "agents forget deleted guests", "%s on %s", key, v->name);
+            bool guest = strncmp(key, "guest/", 6) == 0;
+            _cleanup_json_ json_t *j = guest ? stored(&s->m.p.disk.live, "vm", key + 6) : NULL;
+            if (guest && !str_eq(json_str(j, "server"), v->id))
+                sim_broken(s, "agents forget deleted guests, and those that have left", "%s on %s", key, v->name);
         }
     }
 }

@@ -41,6 +41,20 @@ static char *some_object(struct sim *s, const char *kind_name) {
     return xstrdup(found ? found : "nobody");
 }
 
+/* The id of a virtual machine that could be moved, if there is one. */
+static char *some_guest(struct sim *s) {
+    size_t n = 0, pos = 0;
+    const char *key, *found = NULL;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        bool alive = strncmp(key, "vm/", 3) == 0 &&
+                     (strstr(value, "\"state\":\"running\"") || strstr(value, "\"state\":\"suspended\""));
+        if (alive && sim_random(s, ++n) == 0)
+            found = key + 3;
+    }
+    return found ? xstrdup(found) : some_object(s, "vm");
+}
+
 static json_t *random_object(struct sim *s, const struct api_schema *schema, bool change, int depth);
 
 static json_t *random_string(struct sim *s, const struct api_field *f) {
@@ -100,12 +114,15 @@ static bool may_send(const struct api_field *f, bool change) {
 static unsigned weight_of(const struct api_field *f, bool change, int depth) {
     if (depth && f->ref)
         return 60;
-    if (!change && (str_eq(f->name, "disks") || str_eq(f->name, "start") || str_eq(f->name, "restart_policy")))
+    bool likely = str_eq(f->name, "disks") || str_eq(f->name, "start") || str_eq(f->name, "restart_policy");
+    if (!change && likely && (f->type != API_TYPE_BOOLEAN || str_eq(f->name, "start")))
         return 50;
     if (!change && depth && str_eq(f->name, "size"))
         return 70;
     if (str_eq(f->name, "template") || str_eq(f->name, "image"))
         return 60;
+    if (f->type == API_TYPE_BOOLEAN && str_eq(f->name, "disks"))
+        return 80; /* of a migration: else hardly any can go anywhere */
     return change ? 20 : 12;
 }
 
@@ -131,6 +148,8 @@ static json_t *random_object(struct sim *s, const struct api_schema *schema, boo
 }
 
 static const struct api_op *pick_op(struct sim *s) {
+    if (s->config.servers > 1 && maybe(s, 6))
+        return &api_ops[API_OP_VM_MIGRATE]; /* the longest way through two servers */
     for (;;) {
         const struct api_op *op = &api_ops[sim_random(s, API_OP_COUNT)];
         if (op->shell || (strcmp(op->method, "GET") == 0 && !maybe(s, 20)))
@@ -208,7 +227,7 @@ static void ask_at_random(struct sim *s) {
     const struct api_op *op = pick_op(s);
     _cleanup_free_ char *param = NULL;
     if (strchr(op->path, '{'))
-        param = some_object(s, op->tag);
+        param = op->id == API_OP_VM_MIGRATE ? some_guest(s) : some_object(s, op->tag);
     size_t n = s->request_n++;
     if (n < s->config.n_drop_request && s->config.drop_request[n])
         return;

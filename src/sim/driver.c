@@ -8,6 +8,11 @@
 
 #include <stdio.h>
 
+struct refusal {
+    const char *why;
+    enum error_code code;
+};
+
 struct call {
     uint64_t id;
     int op;
@@ -67,18 +72,34 @@ static json_t *report(const char *vm, const char *state, const char *reason) {
     return json_pack("{s:s, s:s, s:s, s:s}", "vm", vm, "state", state, "reason", reason, "hypervisor", "sim");
 }
 
-static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
-    const char *vm = vm_of(args);
-    struct sim_guest *g = driver_guest(v, vm);
-    if (g && g->over) {
-        guest_free(g);
-        g = NULL;
+/* ---- what is in a guest's memory: a guest that goes on from an older state has run twice ---- */
+
+static uint64_t *newest(struct sim *s, const char *vm) {
+    uint64_t *n = map_get(&s->versions, vm);
+    if (!n) {
+        n = xcalloc(1, sizeof *n);
+        map_put(&s->versions, vm, n);
     }
-    if (g)
-        return report(vm, "running", "");
+    return n;
+}
+
+static void guest_boots(struct sim *s, struct sim_guest *g) { g->version = ++*newest(s, g->vm); }
+
+static void guest_runs(struct sim *s, struct sim_guest *g) {
+    uint64_t *n = newest(s, g->vm);
+    if (g->version != *n)
+        sim_broken(s, "a guest goes on from where it was", "%s runs at %llu, it was at %llu", g->vm,
+                   (unsigned long long)g->version, (unsigned long long)*n);
+    g->version = ++*n;
+}
+
+bool driver_has(const struct sim_guest *g) { return !g->over && !g->incoming && !g->sent; }
+
+static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
+    const char *vm = vm_of(args);
     size_t i;
     json_t *d;
-    g = xcalloc(1, sizeof *g);
+    struct sim_guest *g = xcalloc(1, sizeof *g);
     list_init(&g->link);
     snprintf(g->vm, sizeof g->vm, "%s", vm);
     g->memory = json_int(json_object_get(args, "vm"), "memory", 0);
@@ -95,13 +116,126 @@ static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args,
         if (g->n_disks < ARRAY_LEN(g->disks))
             snprintf(g->disks[g->n_disks++], UUID_LEN + 1, "%s", json_str(d, "disk"));
     }
-    g->running = true;
     g->life = ++s->lives;
     list_append(&v->guests, &g->link);
+    return g;
+}
+
+static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args, struct refusal *no) {
+    const char *vm = vm_of(args);
+    struct sim_guest *g = driver_guest(v, vm);
+    if (g && g->over) {
+        guest_free(g);
+        g = NULL;
+    }
+    if (g && !driver_has(g))
+        sim_broken(s, "a guest that is being moved is not started", "%s", vm);
+    if (!g && !(g = make_guest(s, v, args, &no->why)))
+        return NULL;
+    if (!g->version)
+        guest_boots(s, g);
+    g->running = true;
     return report(vm, "running", "");
 }
 
-static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *c, const char **why) {
+/* ---- live migration ---- */
+
+static json_t *do_receive(struct sim *s, struct sim_server *v, const json_t *args, struct refusal *no) {
+    const char *vm = json_str(args, "vm");
+    struct sim_guest *g = driver_guest(v, vm);
+    if (g && !g->incoming)
+        sim_broken(s, "a guest that is here is not overwritten by one that comes", "%s", vm);
+    if (g)
+        guest_free(g);
+    g = make_guest(s, v, json_object_get(args, "start"), &no->why);
+    if (!g)
+        return NULL;
+    g->incoming = true;
+    snprintf(g->move, sizeof g->move, "%s", json_str(args, "move"));
+    return json_pack("{s:s, s:s, s:i}", "vm", vm, "address", v->name, "port", 1);
+}
+
+/* Everything arrives; what becomes of the source is another matter. */
+static struct sim_guest *arrive(struct sim *s, const struct sim_guest *g, const json_t *args) {
+    for (int i = 0; i < s->config.servers; i++) {
+        struct sim_guest *there = driver_guest(&s->servers[i], g->vm);
+        if (!there || !there->incoming || !str_eq(there->move, json_str(args, "move")))
+            continue;
+        there->loaded = true;
+        there->version = g->version;
+        return there;
+    }
+    return NULL;
+}
+
+static json_t *do_send(struct sim *s, struct sim_guest *g, const json_t *args, struct refusal *no) {
+    const char *move = json_str(args, "move");
+    if (g && g->sent && str_eq(g->move, move))
+        return report(g->vm, "suspended", "");
+    if (!g || !driver_has(g) || !arrive(s, g, args)) {
+        no->why = "the other side does not answer";
+        return NULL;
+    }
+    snprintf(g->move, sizeof g->move, "%s", move);
+    g->sent = true;
+    g->running = false;
+    return report(g->vm, "suspended", "");
+}
+
+static json_t *do_unsend(struct sim *s, struct sim_guest *g, const json_t *args) {
+    bool running = json_bool(args, "running", false);
+    if (!g || g->over)
+        return report(json_str(args, "vm"), "unknown", "no process");
+    if (g->incoming)
+        sim_broken(s, "what waits at a destination is not continued as a source", "%s", g->vm);
+    g->sent = false;
+    g->running = running;
+    if (running)
+        guest_runs(s, g);
+    return report(g->vm, running ? "running" : "suspended", "");
+}
+
+static json_t *do_activate(struct sim *s, struct sim_guest *g, const json_t *args, struct refusal *no) {
+    if (!g || (g->incoming && !g->loaded)) {
+        *no = (struct refusal){"it is not there", g ? ERR_CONFLICT : ERR_GUEST};
+        return NULL;
+    }
+    if (g->incoming) {
+        g->incoming = false;
+        g->running = !json_bool(args, "suspended", false);
+        if (g->running)
+            guest_runs(s, g);
+    }
+    return report(g->vm, g->running ? "running" : "suspended", "");
+}
+
+static json_t *do_leave(struct sim *s, struct sim_guest *g, int op) {
+    if (g && !g->over && !(op == API_AGENT_OP_GUEST_DROP ? g->incoming : g->sent))
+        sim_broken(s, "a move ends no guest that is here", "%s", g->vm);
+    if (g)
+        guest_free(g);
+    return json_object();
+}
+
+static json_t *do_move(struct sim *s, struct sim_server *v, int op, const json_t *args, struct refusal *no) {
+    struct sim_guest *g = driver_guest(v, json_str(args, "vm"));
+    switch (op) {
+    case API_AGENT_OP_GUEST_OFFER:
+        return json_pack("{s:s, s:s}", "vm", json_str(args, "vm"), "machine", "sim");
+    case API_AGENT_OP_GUEST_RECEIVE:
+        return do_receive(s, v, args, no);
+    case API_AGENT_OP_GUEST_SEND:
+        return do_send(s, g, args, no);
+    case API_AGENT_OP_GUEST_UNSEND:
+        return do_unsend(s, g, args);
+    case API_AGENT_OP_GUEST_ACTIVATE:
+        return do_activate(s, g, args, no);
+    default:
+        return do_leave(s, g, op);
+    }
+}
+
+static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *c, struct refusal *no) {
     const json_t *args = c->args;
     int op = c->op;
     const char *vm = vm_of(args);
@@ -112,7 +246,7 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
                : g->over ? report(vm, "stopped", "it powered itself off")
                          : report(vm, g->running ? "running" : "suspended", "");
     case API_AGENT_OP_GUEST_START:
-        return do_start(s, v, args, why);
+        return do_start(s, v, args, no);
     case HOST_CALL_GUEST_SHUTDOWN:
         if (g && g->life == c->life) /* a request to a process that is gone dies with it */
             g->asked = true;
@@ -124,17 +258,21 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
     case API_AGENT_OP_GUEST_SUSPEND:
     case API_AGENT_OP_GUEST_RESUME:
         if (!g || g->over) {
-            *why = "it does not run";
+            no->why = "it does not run";
             return NULL;
         }
+        if (!driver_has(g))
+            sim_broken(s, "a guest that is being moved is not paused or resumed", "%s", vm);
         g->running = op == API_AGENT_OP_GUEST_RESUME;
         return report(vm, g->running ? "running" : "suspended", "");
     case API_AGENT_OP_GUEST_FORGET:
         if (g)
             sim_broken(s, "a guest that runs is not forgotten", "%s", vm);
         return json_object();
-    default:
+    case API_AGENT_OP_GUEST_POLICY:
         return json_object();
+    default:
+        return do_move(s, v, op, args, no);
     }
 }
 
@@ -245,8 +383,15 @@ static json_t *do_storage(struct sim *s, struct sim_server *v, int op, const jso
     }
 }
 
-/* What a call that dies half-way leaves: a partial file under the name that the next try replaces. */
-static void half(struct sim_server *v, int op, const json_t *args) {
+/* What a call that dies half-way leaves: a partial file under the name that the next try replaces; a guest that has
+   arrived and goes on where it was; one that has taken over and nobody was told. */
+static void half(struct sim *s, struct sim_server *v, int op, const json_t *args) {
+    struct sim_guest *g = driver_guest(v, json_str(args, "vm"));
+    struct refusal unused = {0};
+    if (op == API_AGENT_OP_GUEST_SEND && g && driver_has(g))
+        arrive(s, g, args);
+    if (op == API_AGENT_OP_GUEST_ACTIVATE && g)
+        json_decref(do_activate(s, g, args, &unused));
     if (op == API_AGENT_OP_DISK_CREATE && !file_find(v, "disk", json_str(args, "disk")))
         file_make(v, "disk", json_str(args, "disk"));
     if (op == API_AGENT_OP_TEMPLATE_MAKE)
@@ -296,17 +441,17 @@ static void act(struct sim *s, struct sim_event *e) {
     }
     struct told *t = xcalloc(1, sizeof *t);
     t->call = c->id;
-    const char *why = NULL;
+    struct refusal no = {.code = ERR_IO};
     bool question = c->op == HOST_CALL_GUEST_FIND;
     if (c->fails && !question && c->op != API_AGENT_OP_GUEST_KILL) {
         if (c->half)
-            half(v, c->op, c->args);
+            half(s, v, c->op, c->args);
         error_set(&t->error, ERR_IO, "the simulated driver failed");
     } else {
         bool guest = c->op >= API_AGENT_OP_COUNT || strncmp(api_agent_ops[c->op].name, "guest.", 6) == 0;
-        t->result = guest ? do_guest(s, v, c, &why) : do_storage(s, v, c->op, c->args, &why);
+        t->result = guest ? do_guest(s, v, c, &no) : do_storage(s, v, c->op, c->args, &no.why);
         if (!t->result)
-            error_set(&t->error, ERR_IO, "%s", why ? why : "it cannot be done");
+            error_set(&t->error, no.code, "%s", no.why ? no.why : "it cannot be done");
     }
     sim_trace(s, "%s: %s %s: %s", v->name, op_name(c->op), vm_of(c->args), t->error.code ? t->error.message : "done");
     int server = e->server;
@@ -328,7 +473,7 @@ void driver_crash(struct sim *s, int i) {
         const struct sim_event *e = &s->heap[k];
         const struct call *c = e->p;
         if (e->run == act && e->server == i && e->epoch == v->p.epoch && c->half)
-            half(v, c->op, c->args);
+            half(s, v, c->op, c->args);
     }
 }
 
@@ -404,6 +549,8 @@ void driver_life(struct sim *s, int i) {
         memcpy(vm, g->vm, sizeof vm);
         if (g->over)
             continue;
+        if (g->running)
+            guest_runs(s, g);
         if (g->running && g->asked && sim_random(s, 3)) {
             g->asked = false;
             g->over = true;

@@ -186,5 +186,10 @@ void schedule_done(struct sim *s) {
     client_done(s);
     check_done(s);
     watch_done(s);
+    size_t pos = 0;
+    void *value;
+    while (map_next(&s->versions, &pos, NULL, &value))
+        free(value);
+    map_done(&s->versions);
     sim_world_done(s);
 }

@@ -119,6 +119,10 @@ struct sim_guest {
     bool over;     /* it powered itself off; the process is kept only to tell so */
     bool asked;    /* its power button was pressed */
     uint64_t life; /* which process it is */
+    char move[UUID_LEN + 1]; /* the migration for which it waits, or in which it was sent */
+    bool incoming, loaded;   /* it waits; all of it is there */
+    bool sent;               /* all of it has gone to another server */
+    uint64_t version;        /* of what is in its memory: grows while it runs */
     char disks[8][UUID_LEN + 1];
     size_t n_disks;
     int64_t memory;
@@ -172,6 +176,7 @@ struct sim {
     int requests_left;
     uint64_t asked_now; /* the request that is being handed to the core; 0: none */
     int64_t asked_before, asked_after; /* its inventory's revisions */
+    struct map versions; /* vm: the newest version of its memory, uint64_t * */
     struct map waiting; /* request id as text: struct asked * */
     struct model *model;
     struct watch *watch;
@@ -235,6 +240,8 @@ void driver_crash(struct sim *s, int i); /* before the epoch of its agent ends *
 void driver_cancel(struct sim *s, int i, uint64_t call);
 void driver_life(struct sim *s, int i); /* things that guests do by themselves */
 struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
+/* It runs or is paused here, and nowhere else: neither only on its way here nor gone. */
+bool driver_has(const struct sim_guest *g);
 void driver_upload(struct sim *s, int i, const char *upload);
 void driver_done(struct sim_server *v);
 

@@ -16,7 +16,7 @@ class Pools(cluster.ClusterCase):
         server = self.cluster.agent.name
         pool = self.api.post("/pools", {"name": "east", "memory_overcommit": 150, "migration": {"parallel": 4}})
         self.assertEqual((pool["placement"], pool["failover"], pool["memory_overcommit"]), ("balance", "restart", 150))
-        self.assertEqual(pool["migration"], {"bandwidth": 0, "post_copy": False, "auto_converge": True, "parallel": 4})
+        self.assertEqual(pool["migration"], {"bandwidth": 0, "post_copy": False, "auto_converge": True, "tls": True, "parallel": 4})
         self.refused(409, "exists", "POST", "/pools", {"name": "east"})
         self.refused(400, "invalid", "POST", "/pools", {"name": "west", "cpu_baseline": "PDP-11"})
         self.assertEqual(self.api.patch("/pools/east", {"placement": "pack"})["placement"], "pack")

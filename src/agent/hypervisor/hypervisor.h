@@ -11,7 +11,6 @@
 #include "api/api.h"
 #include "base/error.h"
 #include "guest/host.h"
-#include "os/child.h"
 
 #include <uv.h>
 
@@ -42,9 +41,7 @@ enum console_type { CONSOLE_SERIAL, CONSOLE_VNC };
 struct hypervisor_events {
     void (*done)(void *ctx, uint64_t call, const struct error *error /* NULL: success */, const json_t *result);
     void (*guest)(void *ctx, const char *vm, enum guest_event event, const char *reason);
-    /* What the guest's process must pass before it becomes the hypervisor: ret->fd stays -1 for nothing. Borrowed until
-       the process is made. NULL: nothing, ever. */
-    int (*gate)(void *ctx, const struct api_guest_start *start, struct child_gate *ret, struct error *e);
+    void (*progress)(void *ctx, uint64_t call, int percent, const char *message);
 };
 
 struct hypervisor_config {
@@ -65,6 +62,7 @@ enum hypervisor_capability {
     HYPERVISOR_UEFI = 1 << 3,
     HYPERVISOR_DIRECT_BOOT = 1 << 4,
     HYPERVISOR_CLOUD_INIT = 1 << 5,
+    HYPERVISOR_MIGRATE = 1 << 6,
 };
 
 struct hypervisor_driver {
@@ -93,6 +91,24 @@ struct hypervisor_driver {
     void (*resume)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*forget)(struct hypervisor *h, uint64_t call, const char *vm);
     /*
+     * Live migration; NULL without HYPERVISOR_MIGRATE. src/guest/move.c says when each is called, and api/agent.yaml
+     * what they are given and answer. Each may be called again after a crash of the agent.
+     *   offer     makes one-time credentials, replacing those of an earlier try.
+     *   receive   makes a process that waits; one that waits already is ended first. Find reports it as suspended.
+     *   send      done: everything is at the other side, which does not run it, and it stays paused here. An error:
+     *             it goes on here as before (args.running), which it has done already.
+     *   unsend    it goes on here as before (args.running), and what the offer made is gone. State unknown: no process.
+     *   activate  it runs here (or is suspended). ERR_CONFLICT: it has never run and cannot; ERR_GUEST: its process
+     *             has ended and may have run it; other errors: ask again.
+     *   cancel    asks a send to end early; it ends in any case.
+     */
+    void (*offer)(struct hypervisor *h, uint64_t call, const struct api_guest_offer *a);
+    void (*receive)(struct hypervisor *h, uint64_t call, const struct api_guest_receive *a, struct guest_files *files);
+    void (*send)(struct hypervisor *h, uint64_t call, const struct api_guest_send *a);
+    void (*unsend)(struct hypervisor *h, uint64_t call, const struct api_guest_move *a);
+    void (*activate)(struct hypervisor *h, uint64_t call, const struct api_guest_activate *a);
+    void (*cancel)(struct hypervisor *h, uint64_t call);
+    /*
      * A connected stream socket (non-blocking, close-on-exec; the caller's) to the guest's serial console, beginning
      * with what the ring has kept (16 KiB), or to its display (RFB). Any number at once; negative errno and *e on
      * failure.
@@ -100,8 +116,6 @@ struct hypervisor_driver {
     int (*console)(struct hypervisor *h, const char *vm, enum console_type type, struct error *e);
     /* Counters since start, from which the agent makes rates; cpu in seconds. -ENOENT if it does not run. */
     int (*sample)(struct hypervisor *h, const char *vm, struct api_vm_stats *ret_totals);
-    /* Of the guest's process; borrowed. -ENOENT if it does not run. NULL where guests have no process. */
-    int (*pidfd)(struct hypervisor *h, const char *vm);
 };
 
 extern const struct hypervisor_driver hypervisor_qemu;

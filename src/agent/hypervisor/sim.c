@@ -37,6 +37,8 @@ struct guest {
     int cpus;
     unsigned load; /* percent of its CPUs, by its id */
     bool deaf;
+    bool incoming; /* it waits to take over from another server */
+    double move_s; /* how long sending it takes */
     enum fate fate;
     int64_t fate_at; /* mono */
 };
@@ -49,11 +51,22 @@ struct hypervisor {
     size_t n_fates;
     struct map guests;
     struct list consoles;
+    struct list sends; /* struct send */
 };
 
 struct console {
     struct list link;
     uv_pipe_t pipe;
+};
+
+/* A guest on its way to another server. */
+struct send {
+    struct list link;
+    struct hypervisor *h;
+    uv_timer_t timer;
+    uint64_t call;
+    char *vm;
+    int64_t begun, ends; /* mono, ms */
 };
 
 struct pending {
@@ -196,7 +209,9 @@ static void read_fate(struct hypervisor *h, struct guest *g, const char *cmdline
                  {"sim.reset=", FATE_RESET},
                  {"sim.panic=", FATE_PANIC},
                  {"sim.die=", FATE_DIE}};
+    const char *move = strstr(cmdline, "sim.move=");
     g->deaf = strstr(cmdline, "sim.deaf") != NULL;
+    g->move_s = move ? strtod(move + strlen("sim.move="), NULL) : 0;
     for (size_t i = 0; i < ARRAY_LEN(fates) && g->fate == FATE_NONE; i++) {
         const char *p = strstr(cmdline, fates[i].key);
         if (!p)
@@ -232,6 +247,7 @@ static int sim_open(const struct hypervisor_config *config, struct hypervisor **
     h->config = *config;
     h->delay = delay_new(config->loop, latency);
     list_init(&h->consoles);
+    list_init(&h->sends);
     uv_timer_init(config->loop, &h->fates);
     h->fates.data = h;
     *ret = h;
@@ -247,9 +263,17 @@ static void console_free(struct console *c) {
 
 static void on_closed(uv_handle_t *handle) { free(handle->data); }
 
+static void send_free(struct send *s) {
+    list_remove(&s->link);
+    free(s->vm);
+    uv_close((uv_handle_t *)&s->timer, on_closed);
+}
+
 static void sim_close(struct hypervisor *h) {
     struct console *c, *next;
     list_for_each_safe(c, next, &h->consoles, link) console_free(c);
+    struct send *send, *next_send;
+    list_for_each_safe(send, next_send, &h->sends, link) send_free(send);
     size_t pos = 0;
     void *value;
     while (map_next(&h->guests, &pos, NULL, &value))
@@ -261,7 +285,7 @@ static void sim_close(struct hypervisor *h) {
 
 static void sim_probe(struct hypervisor *h, void (*ready)(void *ctx, const struct api_hypervisor *info), void *ctx) {
     static char *capabilities[] = {(char *)"pause", (char *)"serial", (char *)"uefi", (char *)"direct-boot",
-                                   (char *)"cloud-init"};
+                                   (char *)"cloud-init", (char *)"migrate"};
     struct api_hypervisor info = {.driver = (char *)h->driver->name,
                                   .version = (char *)TARN_VERSION,
                                   .accelerator = (char *)"none",
@@ -339,6 +363,121 @@ static void sim_forget(struct hypervisor *h, uint64_t call, const char *vm) {
     end_later(h, call, NULL);
 }
 
+/* ---- live migration: nothing is sent; both sides only do as if ---- */
+
+static void sim_offer(struct hypervisor *h, uint64_t call, const struct api_guest_offer *a) {
+    struct api_guest_offered r = {.vm = a->vm,
+                                  .certificate = (char *)"",
+                                  .machine = (char *)"sim",
+                                  .accelerator = (char *)"none",
+                                  .version = (char *)TARN_VERSION};
+    end_later(h, call, api_guest_offered_print(&r, API_PUBLIC));
+}
+
+static void sim_receive(struct hypervisor *h, uint64_t call, const struct api_guest_receive *a,
+                        struct guest_files *files) {
+    guest_files_done(files);
+    guest_remove(h, a->vm);
+    struct guest *g = guest_new(h, &a->start.vm);
+    if (g->fate != FATE_NONE) /* it happened to it where it was started, or will not */
+        h->n_fates--;
+    g->fate = FATE_NONE;
+    g->state = API_VM_STATE_SUSPENDED;
+    g->incoming = true;
+    struct api_guest_received r = {.vm = a->vm, .address = a->address, .port = 1, .certificate = (char *)""};
+    end_later(h, call, api_guest_received_print(&r, API_PUBLIC));
+}
+
+static void guest_pause(struct guest *g) {
+    if (g->state == API_VM_STATE_RUNNING)
+        g->ran += clock_ms(CLOCK_MONOTONIC) - g->run_since;
+    g->state = API_VM_STATE_SUSPENDED;
+}
+
+static void guest_continue(struct guest *g) {
+    if (g->state != API_VM_STATE_RUNNING)
+        g->run_since = clock_ms(CLOCK_MONOTONIC);
+    g->state = API_VM_STATE_RUNNING;
+}
+
+static bool is_alive(const struct guest *g) {
+    return g && (g->state == API_VM_STATE_RUNNING || g->state == API_VM_STATE_SUSPENDED);
+}
+
+static void send_ends(struct send *s, enum error_code code, const char *message) {
+    struct hypervisor *h = s->h;
+    struct guest *g = map_get(&h->guests, s->vm);
+    uint64_t call = s->call;
+    if (code == ERR_OK && is_alive(g))
+        guest_pause(g);
+    json_t *result = report(h, s->vm);
+    _cleanup_error_ struct error e = ERROR_INIT;
+    if (code != ERR_OK)
+        error_set(&e, code, "%s", message);
+    send_free(s);
+    h->config.events->done(h->config.ctx, call, code == ERR_OK ? NULL : &e, result);
+    json_decref(result);
+}
+
+static void on_send(uv_timer_t *timer) {
+    struct send *s = timer->data;
+    int64_t now = clock_ms(CLOCK_MONOTONIC), whole = s->ends - s->begun;
+    const struct guest *g = map_get(&s->h->guests, s->vm);
+    if (!is_alive(g)) {
+        send_ends(s, ERR_GUEST, "the guest has ended");
+    } else if (now >= s->ends) {
+        send_ends(s, ERR_OK, NULL);
+    } else {
+        _cleanup_free_ char *message = xasprintf("about %lld s", (long long)(s->ends - now + 999) / 1000);
+        s->h->config.events->progress(s->h->config.ctx, s->call, (int)((now - s->begun) * 100 / whole), message);
+    }
+}
+
+static void sim_send(struct hypervisor *h, uint64_t call, const struct api_guest_send *a) {
+    const struct guest *g = map_get(&h->guests, a->vm);
+    if (!is_alive(g)) {
+        fail_later(h, call, ERR_CONFLICT, "the guest does not run");
+        return;
+    }
+    struct send *s = xcalloc(1, sizeof(*s));
+    s->h = h;
+    s->call = call;
+    s->vm = xstrdup(a->vm);
+    s->begun = clock_ms(CLOCK_MONOTONIC);
+    s->ends = s->begun + latency + (int64_t)(g->move_s * 1000);
+    list_append(&h->sends, &s->link);
+    uv_timer_init(h->config.loop, &s->timer);
+    s->timer.data = s;
+    uv_timer_start(&s->timer, on_send, latency > 0 ? (uint64_t)latency : 1, 250);
+}
+
+static void sim_cancel(struct hypervisor *h, uint64_t call) {
+    struct send *s, *next;
+    list_for_each_safe(s, next, &h->sends, link) {
+        if (s->call == call)
+            send_ends(s, ERR_CANCELLED, "cancelled on request");
+    }
+}
+
+static void sim_unsend(struct hypervisor *h, uint64_t call, const struct api_guest_move *a) {
+    struct guest *g = map_get(&h->guests, a->vm);
+    if (is_alive(g) && a->running)
+        guest_continue(g);
+    end_later(h, call, report(h, a->vm));
+}
+
+static void sim_activate(struct hypervisor *h, uint64_t call, const struct api_guest_activate *a) {
+    struct guest *g = map_get(&h->guests, a->vm);
+    if (!is_alive(g)) {
+        fail_later(h, call, g && g->incoming ? ERR_CONFLICT : ERR_GUEST, "the guest is not there");
+        return;
+    }
+    g->incoming = false;
+    if (!a->suspended)
+        guest_continue(g);
+    end_later(h, call, report(h, a->vm));
+}
+
 /* ---- consoles: a banner, then an echo ---- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) { *buf = uv_buf_init(xmalloc(4096), 4096); }
@@ -406,7 +545,8 @@ static int sim_sample(struct hypervisor *h, const char *vm, struct api_vm_stats 
 const struct hypervisor_driver hypervisor_sim = {
     .name = "sim",
     .capabilities =
-        HYPERVISOR_PAUSE | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT | HYPERVISOR_CLOUD_INIT,
+        HYPERVISOR_PAUSE | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT | HYPERVISOR_CLOUD_INIT |
+        HYPERVISOR_MIGRATE,
     .open = sim_open,
     .close = sim_close,
     .probe = sim_probe,
@@ -418,6 +558,12 @@ const struct hypervisor_driver hypervisor_sim = {
     .suspend = sim_suspend,
     .resume = sim_resume,
     .forget = sim_forget,
+    .offer = sim_offer,
+    .receive = sim_receive,
+    .send = sim_send,
+    .unsend = sim_unsend,
+    .activate = sim_activate,
+    .cancel = sim_cancel,
     .console = sim_console,
     .sample = sim_sample,
 };

@@ -114,6 +114,7 @@ export const description: Record<string, Operation> = {
   vm_restart: { method: 'POST', path: '/vms/{vm}/restart', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.restart', body: ['VmStop', ''], result: 'Job', cli: { object: 'vm', verb: 'restart', args: ['vm'] } },
   vm_suspend: { method: 'POST', path: '/vms/{vm}/suspend', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.suspend', result: 'Job', cli: { object: 'vm', verb: 'suspend', args: ['vm'] } },
   vm_resume: { method: 'POST', path: '/vms/{vm}/resume', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.resume', result: 'Job', cli: { object: 'vm', verb: 'resume', args: ['vm'] } },
+  vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.migrate', body: ['VmMigrate', ''], result: 'Job', cli: { object: 'vm', verb: 'migrate', args: ['vm'] } },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats', permission: 'vm.read', roles: ['administrator', 'operator', 'viewer'], result: 'VmStats', cli: { object: 'vm', verb: 'stats', args: ['vm'] } },
   vm_console: { method: 'GET', path: '/vms/{vm}/console', permission: 'vm.use', roles: ['administrator', 'operator'], cli: { object: 'vm', verb: 'console', args: ['vm'], special: true } },
   job_list: { method: 'GET', path: '/jobs', permission: 'job.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Job', cli: { object: 'job', verb: 'list', args: [] } },
@@ -130,7 +131,7 @@ export const enums: Record<string, readonly string[]> = {
   ServerState: ['online', 'offline'],
   RepositoryDriver: ['dir'],
   ObjectState: ['creating', 'ready', 'unavailable', 'deleting'],
-  VmState: ['creating', 'stopped', 'starting', 'running', 'stopping', 'suspended', 'crashed', 'deleting', 'unknown'],
+  VmState: ['creating', 'stopped', 'starting', 'running', 'stopping', 'suspended', 'crashed', 'deleting', 'unknown', 'migrating'],
   Machine: ['q35', 'microvm'],
   Firmware: ['bios', 'uefi'],
   BootDevice: ['disk', 'cdrom', 'network'],
@@ -309,6 +310,7 @@ export const schemas: Record<string, Schema> = {
     bandwidth: { type: 'integer', default: 0, min: 0, max: 1099511627776, unit: 'bytes', flag: 'migration-bandwidth', create: true, change: true },
     post_copy: { type: 'boolean', default: false, flag: 'migration-post-copy', create: true, change: true },
     auto_converge: { type: 'boolean', default: true, flag: 'migration-auto-converge', create: true, change: true },
+    tls: { type: 'boolean', default: true, flag: 'migration-tls', create: true, change: true },
     parallel: { type: 'integer', default: 2, min: 1, max: 32, flag: 'migration-parallel', create: true, change: true },
   } },
   Pool: { kind: 'pool', columns: ['name', 'placement', 'failover', 'clustered', 'cpu_model', 'cpu_overcommit', 'memory_overcommit'], fields: {
@@ -460,7 +462,7 @@ export const schemas: Record<string, Schema> = {
     target: { type: 'string', ref: 'server' },
     repository: { type: 'string', ref: 'repository', flag: 'repository', create: true },
     hypervisor: { type: 'string', default: '', maxLength: 20 },
-    state: { type: 'enum', schema: 'VmState', values: ['creating', 'stopped', 'starting', 'running', 'stopping', 'suspended', 'crashed', 'deleting', 'unknown'] },
+    state: { type: 'enum', schema: 'VmState', values: ['creating', 'stopped', 'starting', 'running', 'stopping', 'suspended', 'crashed', 'deleting', 'unknown', 'migrating'] },
     state_reason: { type: 'string' },
     cpus: { type: 'integer', default: 1, min: 1, max: 255, flag: 'cpus', create: true, change: true, fromTemplate: true },
     sockets: { type: 'integer', default: 1, min: 1, max: 255, flag: 'sockets', create: true, change: true },
@@ -485,6 +487,11 @@ export const schemas: Record<string, Schema> = {
   VmStop: { fields: {
     timeout: { type: 'integer', default: 60, min: 1, max: 86400, flag: 'timeout', create: true, change: true },
     force: { type: 'boolean', default: false, flag: 'force', create: true, change: true },
+  } },
+  VmMigrate: { fields: {
+    to: { type: 'string', default: '', maxLength: 64, ref: 'server', flag: 'to', create: true, change: true },
+    disks: { type: 'boolean', default: false, flag: 'disks', create: true, change: true },
+    repository: { type: 'string', default: '', maxLength: 64, ref: 'repository', flag: 'repository', create: true, change: true },
   } },
   VmStats: { fields: {
     vm: { type: 'string', flag: 'vm', create: true, change: true },

@@ -452,6 +452,8 @@ export interface PoolMigration {
   post_copy: boolean
   /** Slow the guest down, more and more, where its memory changes faster than it is sent */
   auto_converge: boolean
+  /** Encrypt and authenticate with certificates made for each move; only a network that nobody else is on can do without */
+  tls: boolean
   /** How many leave a server at once */
   parallel: number
 }
@@ -1090,6 +1092,15 @@ export interface VmLimits {
   memory_max: number
 }
 
+export interface VmMigrate {
+  /** The server to move to; chosen by Tarn if left out */
+  to?: string
+  /** Move the disks that the other server does not reach too, into a storage repository of its own */
+  disks?: boolean
+  /** Where moved disks go; may be left out where that server has only one */
+  repository?: string
+}
+
 export interface VmNic {
   model: NicModel
   /** Made by Tarn if left out */
@@ -1108,8 +1119,8 @@ export interface VmPage {
   revision: number
 }
 
-/** crashed: QEMU died or the guest panicked; unknown: its server does not answer */
-export type VmState = 'creating' | 'stopped' | 'starting' | 'running' | 'stopping' | 'suspended' | 'crashed' | 'deleting' | 'unknown'
+/** crashed: QEMU died or the guest panicked; unknown: its server does not answer; migrating: it runs, or is suspended, on its way to another server */
+export type VmState = 'creating' | 'stopped' | 'starting' | 'running' | 'stopping' | 'suspended' | 'crashed' | 'deleting' | 'unknown' | 'migrating'
 
 /** The last sample; not stored */
 export interface VmStats {
@@ -1220,6 +1231,7 @@ export interface Operations {
   vm_restart: { body: VmStop; result: Job }
   vm_suspend: { body: undefined; result: Job }
   vm_resume: { body: undefined; result: Job }
+  vm_migrate: { body: VmMigrate; result: Job }
   vm_stats: { body: undefined; result: VmStats }
   vm_console: { body: undefined; result: undefined }
   job_list: { body: undefined; result: JobPage }
@@ -1294,6 +1306,7 @@ export const operations = {
   vm_restart: { method: 'POST', path: '/vms/{vm}/restart' },
   vm_suspend: { method: 'POST', path: '/vms/{vm}/suspend' },
   vm_resume: { method: 'POST', path: '/vms/{vm}/resume' },
+  vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate' },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats' },
   vm_console: { method: 'GET', path: '/vms/{vm}/console' },
   job_list: { method: 'GET', path: '/jobs' },
