@@ -4,14 +4,21 @@ import { createBrowserRouter, Navigate, RouterProvider, type RouteObject } from 
 import { useSession } from './api/session'
 import { useLanguage } from './i18n'
 import { live } from './live/store'
+import { Bare } from './shell/Bare'
 import { NotFound, RouteError } from './shell/Errors'
 import { Shell } from './shell/Shell'
 import { SignIn } from './shell/SignIn'
 
-// Every area brings its own routes: pages/AREA/routes.ts.
-const areas = import.meta.glob<{ routes: RouteObject[] }>('./pages/*/routes.ts', { eager: true })
+// Every area brings its own routes: pages/AREA/routes.ts. What opens in a window of its own has none of the shell round it.
+const areas = import.meta.glob<{ routes: RouteObject[]; windows?: RouteObject[] }>('./pages/*/routes.ts', { eager: true })
 
 const router = createBrowserRouter([
+  {
+    element: <Bare />,
+    errorElement: <RouteError />,
+    hydrateFallbackElement: <></>,
+    children: Object.values(areas).flatMap((area) => area.windows ?? []),
+  },
   {
     path: '/',
     element: <Shell />,

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useParams } from 'react-router-dom'
 import { fieldLabel, kindLabel, t } from '@/i18n'
-import { useObject } from '@/live/hooks'
 import { NotFound } from '@/shell/Errors'
 import { ActionBar } from '@/ui/ActionMenu'
 import { Loading } from '@/ui/Empty'
@@ -10,6 +9,8 @@ import { Page } from '@/ui/Page'
 import { Properties, Section } from '@/ui/Properties'
 import { RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
 import type { Vm } from '@/api/types'
+import { Console } from '@/console/Console'
+import { useVm } from './useVm'
 
 function Overview({ vm }: { vm: Vm }) {
   const label = (name: string) => fieldLabel('Vm', name)
@@ -33,7 +34,7 @@ function Overview({ vm }: { vm: Vm }) {
 
 export function Component() {
   const { id } = useParams()
-  const { object: vm, gone, error } = useObject('vm', id)
+  const { object: vm, gone, error } = useVm(id)
   if (gone) return <NotFound />
   if (!vm) return error ? <ErrorAlert error={error} /> : <Loading />
   return (
@@ -43,7 +44,11 @@ export function Component() {
       state={<StateLabel schema="VmState" state={vm.state} reason={vm.state_reason} />}
       actions={<ActionBar kind="vm" object={vm} />}
       base={`/vms/${id}`}
-      tabs={[{ id: '', title: t('ui.overview'), content: () => <Overview vm={vm} /> }]}
+      tabs={[
+        { id: '', title: t('ui.overview'), content: () => <Overview vm={vm} /> },
+        ...(vm.display === 'vnc' ? [{ id: 'display', title: t('console.vnc'), content: () => <Console key="vnc" vm={vm} type="vnc" /> }] : []),
+        { id: 'serial', title: t('console.serial'), content: () => <Console key="serial" vm={vm} type="serial" /> },
+      ]}
     />
   )
 }

@@ -5,3 +5,5 @@ export const routes: RouteObject[] = [
   { path: 'vms', lazy: () => import('./VmList') },
   { path: 'vms/:id/:tab?', lazy: () => import('./VmPage') },
 ]
+
+export const windows: RouteObject[] = [{ path: 'vms/:id/console', lazy: () => import('./ConsoleWindow') }]
