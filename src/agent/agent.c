@@ -2,6 +2,7 @@
 /* One server: events into the brain, effects out of it. */
 #include "agent/agent.h"
 
+#include "agent/cluster.h"
 #include "agent/hardware.h"
 #include "os/file.h"
 #include "os/log.h"
@@ -60,6 +61,10 @@ static void carry_out(struct agent *a, struct host_effect *e) {
         return;
     case HOST_CHANNEL:
         channel_open(a, e->args);
+        return;
+    case HOST_DROP:
+        log_info("a new lease in the pool: the connection to the manager is made anew");
+        connect_again(a);
         return;
     }
 }
@@ -133,8 +138,14 @@ static void on_guest(void *ctx, const char *vm, enum guest_event event, const ch
     if (a->closing)
         return;
     agent_begin(a);
+    cluster_refresh(a->cluster); /* whether it died with the lease */
     host_guest_event(a->host, vm, event, reason);
     agent_end(a);
+}
+
+static int on_gate(void *ctx, const struct api_guest_start *start, struct child_gate *ret, struct error *e) {
+    struct agent *a = ctx;
+    return cluster_gate(a->cluster, start, ret, e);
 }
 
 static void on_progress(void *ctx, uint64_t call, int percent, const char *message) {
@@ -209,7 +220,7 @@ static int open_store(struct agent *a, struct error *e) {
 
 static int open_drivers(struct agent *a, struct error *e) {
     static const struct hypervisor_events events = {
-        .done = on_call_done, .guest = on_guest, .progress = on_guest_progress};
+        .done = on_call_done, .guest = on_guest, .progress = on_guest_progress, .gate = on_gate};
     _cleanup_free_ char *path = a->state_dir ? xasprintf("%s/guests", a->state_dir) : NULL;
     if (!a->config.sim) {
         int r = make_dirs(path, 0711);
@@ -237,6 +248,7 @@ static int open_drivers(struct agent *a, struct error *e) {
                                      .repository = on_repository,
                                      .ctx = a};
     a->storage = storage_new(&storage);
+    a->cluster = cluster_new(a);
     return 0;
 }
 
@@ -274,6 +286,7 @@ int agent_new(const struct agent_config *config, struct agent **ret, struct erro
         return r;
     a->started = true;
     agent_begin(a);
+    cluster_refresh(a->cluster);
     host_start(a->host);
     agent_end(a);
     stats_start(a);
@@ -298,6 +311,7 @@ void agent_close(struct agent *a) {
         storage_free(a->storage);
     if (a->sim_storage)
         sim_storage_free(a->sim_storage);
+    cluster_close(a->cluster);
     dispatch_close(a);
 }
 

@@ -25,6 +25,7 @@
 
 struct agent;
 struct sim_storage;
+struct cluster_shell;
 
 /* What a joined server knows of itself: agent.json, agent.key, agent.crt and ca.crt in its state directory. */
 struct identity {
@@ -70,6 +71,7 @@ struct agent {
     struct hypervisor *hypervisor;
     struct storage *storage;
     struct sim_storage *sim_storage;
+    struct cluster_shell *cluster;
     int hypervisor_fd;
     struct list notes; /* dispatch.c: calls of which it has more to know than that they are done */
 
@@ -98,6 +100,7 @@ void agent_call_done(struct agent *a, uint64_t call, const struct error *error, 
 
 /* connect.c */
 void connect_start(struct agent *a);
+void connect_again(struct agent *a); /* closes, and dials at once: what was in the connection is gone */
 void connect_stop(struct agent *a);
 void connect_send(struct agent *a, const char *text);
 
@@ -131,6 +134,9 @@ char *facts_read(const char *path); /* a small file of /proc or /sys; NULL if it
 struct sim_storage *sim_storage_new(struct agent *a);
 void sim_storage_call(struct sim_storage *s, uint64_t call, int op, const json_t *args);
 void sim_storage_free(struct sim_storage *s);
+
+/* The path of a program that comes with us: beside us in a build directory, else where it is installed. */
+char *agent_program(const char *name);
 
 void trim_memory(void); /* trim.c */
 

@@ -2,6 +2,7 @@
 /* The control connection: dialled by us, for as long as we live. Guests and running calls do not depend on it. */
 #include "agent/agent.h"
 
+#include "agent/cluster.h"
 #include "os/log.h"
 
 #define DIAL_MIN_MS        200
@@ -77,6 +78,12 @@ static void on_text(void *ctx, struct ws_client *c, const char *data, size_t len
     if (api_agent_event_from_text(json_str(j, "event")) == API_AGENT_EVENT_WELCOME) {
         on_welcome(a, json_object_get(j, "args"));
     } else if (a->connection_state == CONNECTION_WELCOME) {
+        /* What is ordered, or answered, is for the lease that is held now; a new one ends this connection. */
+        agent_begin(a);
+        cluster_refresh(a->cluster);
+        agent_end(a);
+        if (a->connection != c)
+            return;
         agent_begin(a);
         host_message(a->host, j);
         agent_end(a);
@@ -152,6 +159,17 @@ void connect_stop(struct agent *a) {
     a->connection = NULL;
     a->connection_state = CONNECTION_OFF;
     ws_free(c);
+}
+
+void connect_again(struct agent *a) {
+    struct ws_client *c = a->connection;
+    if (!c)
+        return;
+    a->connection = NULL;
+    ws_free(c);
+    host_disconnected(a->host);
+    a->dial_tries = 0;
+    dial_again(a);
 }
 
 void connect_send(struct agent *a, const char *text) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls of the brain to the drivers. What an op needs of both (a start, a forget) is done one after the other here. */
 #include "agent/agent.h"
+#include "agent/cluster.h"
 
 #include "os/log.h"
 
@@ -235,9 +236,22 @@ static void guest_call(struct agent *a, uint64_t call, int op, const json_t *arg
     case HOST_CALL_GUEST_SHUTDOWN:
         d->shutdown(a->hypervisor, call, vm);
         return;
+    case API_AGENT_OP_GUEST_POLICY:
+        if (a->cluster)
+            cluster_call(a->cluster, call, op, args);
+        else
+            agent_call_done(a, call, NULL, NULL);
+        return;
     default:
         guest_move(a, call, op, args);
     }
+}
+
+static void server_call(struct agent *a, uint64_t call, int op, const json_t *args) {
+    if (!a->cluster)
+        fail(a, call, ERR_UNSUPPORTED, "a simulated server is in no cluster and has no power switch");
+    else
+        cluster_call(a->cluster, call, op, args);
 }
 
 /* ---- storage ---- */
@@ -274,6 +288,10 @@ static void storage_call(struct agent *a, uint64_t call, int op, const json_t *a
 void dispatch_call(struct agent *a, uint64_t call, int op, const json_t *args) {
     if (op <= API_AGENT_OP_GUEST_POLICY || op >= API_AGENT_OP_COUNT) {
         guest_call(a, call, op, args);
+        return;
+    }
+    if (op >= API_AGENT_OP_CLUSTER_CONFIGURE) {
+        server_call(a, call, op, args);
         return;
     }
     if (op == API_AGENT_OP_REPOSITORY_OPEN && json_bool(args, "existing", false))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/sim.h"
 
+#include "agent/agent.h"
+
 #include "base/mem.h"
 
 #include <errno.h>
@@ -22,23 +24,22 @@ int sim_parse(const char *text, int *ret_servers, struct error *e) {
     return 0;
 }
 
-/* Beside us (a build directory), else where it is installed. */
-static char *join_program(void) {
+char *agent_program(const char *name) {
     char self[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
     if (n > 0) {
         self[n] = '\0';
         *strrchr(self, '/') = '\0';
-        char *beside = xasprintf("%s/tarn-agent-join", self);
+        char *beside = xasprintf("%s/%s", self, name);
         if (access(beside, X_OK) == 0)
             return beside;
         free(beside);
     }
-    return xstrdup(LIBEXECDIR "/tarn-agent-join");
+    return xasprintf("%s/%s", LIBEXECDIR, name);
 }
 
 int sim_exec_join(int argc, char **argv) {
-    _cleanup_free_ char *program = join_program();
+    _cleanup_free_ char *program = agent_program("tarn-agent-join");
     execv(program, argv);
     fprintf(stderr, "tarn-agent: cannot run %s: %s\n", program, strerror(errno));
     return 1;
@@ -50,7 +51,7 @@ int sim_join(const char *state_dir, const char *name, const char *manager, const
         return 0;
     if (!manager || !token)
         return error_set(e, ERR_INVALID, "%s has not joined: give --manager and --token", name);
-    _cleanup_free_ char *program = join_program();
+    _cleanup_free_ char *program = agent_program("tarn-agent-join");
     const char *argv[] = {"tarn-agent-join", "--manager", manager,   "--name", name,
                           "--state-dir",     state_dir,   "--quiet", NULL};
     setenv("TARN_JOIN_TOKEN", token, 1); /* not on a command line, which others can read */

@@ -113,6 +113,9 @@ void host_guest_keep_start(struct guest *g, const json_t *args) {
     g->r.kept = true;
     str_take(&g->r.start, json_text(args));
     str_set(&g->r.name, start.vm.name);
+    g->r.guarded = start.guarded;
+    g->r.incarnation = start.incarnation;
+    g->r.lost = false;
     g->r.policy = start.vm.restart_policy;
     api_guest_start_done(&start);
 }
@@ -128,6 +131,12 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
     }
     if (g->r.move != MOVE_NONE) {
         host_guest_fail(h, op, ERR_CONFLICT, being_moved);
+        return;
+    }
+    if (!host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
+        host_guest_fail(h, op, ERR_UNAVAILABLE,
+                     "this server has lost its pool: highly available virtual machines start only where more than half "
+                     "of the pool's servers see each other");
         return;
     }
     host_guest_keep_start(g, op->args);
@@ -306,6 +315,17 @@ static void forget_done(struct host *h, struct guest *g, struct op *op, const st
     op_finish(h, op, error, NULL);
 }
 
+/* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer. */
+static bool policy_guards(struct host *h, struct guest *g, const struct op *op) {
+    const json_t *ha = json_object_get(op->args, "ha");
+    bool guarded = json_is_true(ha) && host_cluster_guards(h);
+    if (!json_is_boolean(ha) || guarded == g->r.guarded)
+        return false;
+    g->r.guarded = guarded;
+    g->r.incarnation = h->cluster.incarnation;
+    return g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED;
+}
+
 static void run_policy(struct host *h, struct guest *g, struct op *op) {
     const char *policy = json_str(op->args, "restart_policy"), *name = json_str(op->args, "name");
     if (g->r.kept && g->r.start) {
@@ -314,6 +334,8 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
             api_restart_policy_from_text(policy, &g->r.policy);
             json_set_str(vm, "restart_policy", policy);
         }
+        if (json_is_boolean(json_object_get(op->args, "ha")))
+            json_object_set_new(vm, "ha", json_pack("{s:O}", "enabled", json_object_get(op->args, "ha")));
         if (*name) {
             str_set(&g->r.name, name);
             json_set_str(vm, "name", name);
@@ -327,8 +349,21 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
             g->r.should_run = false;
         }
         host_dirty(h, "guest", g->vm);
+        if (policy_guards(h, g, op)) {
+            host_guest_call_op(h, g, op);
+            return;
+        }
     }
     op_finish(h, op, NULL, NULL);
+}
+
+static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
+    if (error && g->r.guarded) {
+        g->r.guarded = false;
+        host_dirty(h, "guest", g->vm);
+    }
+    host_report_guest(h, g);
+    op_finish(h, op, error, NULL);
 }
 
 void host_guest_run(struct host *h, struct guest *g, struct op *op) {
@@ -485,6 +520,8 @@ void host_guest_call_done(struct host *h, struct call *c, const struct error *er
         forget_done(h, g, op, error);
     else if (op->kind == API_AGENT_OP_GUEST_SUSPEND || op->kind == API_AGENT_OP_GUEST_RESUME)
         pause_done(h, g, op, error);
+    else if (op->kind == API_AGENT_OP_GUEST_POLICY)
+        policy_done(h, g, op, error);
     else
         host_move_call_done(h, g, op, error, result);
 }

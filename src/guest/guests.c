@@ -37,6 +37,9 @@ char *host_guest_record_text(const struct guest *g) {
     const struct record *r = &g->r;
     json_t *j = json_object(), *times = json_array();
     json_object_set_new(j, "should_run", json_boolean(r->should_run));
+    json_object_set_new(j, "guarded", json_boolean(r->guarded));
+    json_object_set_new(j, "lost", json_boolean(r->lost));
+    json_set_int(j, "incarnation", r->incarnation);
     json_set_str(j, "state", api_vm_state_text(r->state));
     json_set_str(j, "policy", api_restart_policy_text(r->policy));
     json_set_str(j, "name", r->name);
@@ -76,6 +79,9 @@ int host_guest_load(struct host *h, const char *vm, const json_t *value, struct 
     g->r = r;
     g->r.start = start ? json_text(start) : NULL;
     g->r.should_run = json_bool(value, "should_run", false);
+    g->r.guarded = json_bool(value, "guarded", false);
+    g->r.lost = json_bool(value, "lost", false);
+    g->r.incarnation = json_int(value, "incarnation", 0);
     g->r.name = xstrdup(json_str(value, "name"));
     g->r.reason = xstrdup(json_str(value, "reason"));
     g->r.hypervisor = xstrdup(json_str(value, "hypervisor"));

@@ -170,6 +170,8 @@ void host_open_channel(struct host *h, json_t *args) {
     effect_add(h, e, false);
 }
 
+void host_drop(struct host *h) { effect_add(h, effect_new(HOST_DROP), false); }
+
 /* ---- commits ---- */
 
 void host_dirty(struct host *h, const char *kind, const char *id) {
@@ -193,6 +195,8 @@ static char *key_value(struct host *h, const char *key) {
         struct op *op = map_get(&h->ops, id);
         return op && op->state != OP_WAITING ? op_record_text(op) : NULL;
     }
+    if (key_id(key, "cluster"))
+        return h->cluster.config ? xstrdup(h->cluster.config) : NULL;
     id = key_id(key, "repository");
     struct repository *r = host_repository_find(h, id);
     return r ? xstrdup(r->args) : NULL;
@@ -350,7 +354,7 @@ struct host *host_new(const struct host_config *config) {
                             &h->fresh,        &h->commits, &h->ready, &h->held,  &h->pending, &h->forgotten};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
-    h->opening_until = NEVER;
+    h->opening_until = h->cluster.retry_at = NEVER;
     h->seq = h->durable = 1; /* 0 stands for the next commit */
     return h;
 }
@@ -379,6 +383,7 @@ void host_free(struct host *h) {
     map_done(&h->ops);
     map_done(&h->guests);
     map_done(&h->dirty);
+    host_cluster_done(h);
     free(h->hello);
     free(h->version);
     free(h);
@@ -401,6 +406,8 @@ int host_load(struct host *h, const char *key, const char *value, size_t len, st
         return op_load(h, id, j, e);
     if (json_is_object(j) && (id = key_id(key, "repository")) && uuid_valid(id))
         return host_repository_load(h, id, j, e);
+    if (json_is_object(j) && key_id(key, "cluster"))
+        return host_cluster_load(h, j, e);
     return error_set(e, ERR_VERSION, "the agent's store holds \"%.80s\", which this version does not know", key);
 }
 
@@ -422,6 +429,7 @@ void host_start(struct host *h) {
         h->finding++;
         host_guest_find(h, g);
     }
+    host_cluster_start(h);
     op_resume_all(h);
     host_settle(h);
 }
@@ -474,7 +482,10 @@ void host_call_done(struct host *h, uint64_t call, const struct error *error, co
     }
     if (&c->link == &h->calls)
         return;
-    if (c->purpose == CALL_REOPEN) {
+    if (c->purpose == CALL_CLUSTER) {
+        host_call_free(h, c);
+        host_cluster_reconfigured(h, error);
+    } else if (c->purpose == CALL_REOPEN) {
         struct repository *r = c->repository;
         host_call_free(h, c);
         if (r)
@@ -527,6 +538,7 @@ void host_tick(struct host *h) {
         if (h->mono >= r->retry_at)
             host_repository_reopen(h, r);
     }
+    host_cluster_tick(h);
     host_settle(h);
 }
 
@@ -544,6 +556,8 @@ int64_t host_next_deadline(const struct host *h) {
         if (r->retry_at < at)
             at = r->retry_at;
     }
+    if (h->cluster.retry_at < at)
+        at = h->cluster.retry_at;
     return at;
 }
 

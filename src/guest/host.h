@@ -8,6 +8,7 @@
  *     host_message                          CALL    have a driver do this; answer with host_call_done(call)
  *     host_call_done, host_call_progress    CANCEL  ask that call to stop early; it still ends with host_call_done
  *     host_guest_event, host_guest_found    CHANNEL open a bulk channel (no answer)
+ *     host_cluster_facts                    DROP    close the connection to the manager and dial it again
  *     host_stored, host_tick
  *
  * What it promises:
@@ -83,11 +84,28 @@ void host_guest_event(struct host *h, const char *vm, enum guest_event event, co
 void host_repository_state(struct host *h, const struct api_repository_report *r);
 void host_upload_received(struct host *h, const struct api_upload_report *r);
 
+/*
+ * What tarn-deadman says now (times on its clock, in ms). To be told after each change of it, at the latest every
+ * second, before each message of the manager, and before a guest's end: what is decided must not be older than what it
+ * is decided for. Nothing is told while no deadman runs: then all is 0.
+ */
+struct host_cluster_facts {
+    bool armed;
+    uint64_t incarnation;   /* of the lease; 0: none */
+    int64_t proof, ring_at; /* guest/deadman.h */
+    const uint32_t *members;
+    size_t n_members;
+};
+void host_cluster_facts(struct host *h, const struct host_cluster_facts *facts);
+/* The guests that tarn-deadman must watch: after it has been started anew. */
+typedef void host_guarded_visitor(void *ctx, const char *vm);
+void host_each_guarded(const struct host *h, host_guarded_visitor *visit, void *ctx);
+
 void host_stored(struct host *h, uint64_t seq, int result);
 void host_tick(struct host *h);
 int64_t host_next_deadline(const struct host *h);
 
-enum host_effect_kind { HOST_COMMIT, HOST_SEND, HOST_CALL, HOST_CANCEL, HOST_CHANNEL };
+enum host_effect_kind { HOST_COMMIT, HOST_SEND, HOST_CALL, HOST_CANCEL, HOST_CHANNEL, HOST_DROP };
 
 /*
  * What a CALL asks for. The ops of api/agent.yaml by their own number (args as there), except that guest.stop is split

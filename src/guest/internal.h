@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "guest/deadman.h"
 #include "guest/host.h"
 
 #define OP_ID_MAX         200    /* bytes of an op's id */
@@ -37,6 +38,7 @@ enum call_purpose {
     CALL_RESTART, /* guest.start by the restart policy */
     CALL_FIND,
     CALL_REOPEN,
+    CALL_CLUSTER, /* cluster.configure, after our start */
 };
 
 struct call {
@@ -62,6 +64,9 @@ struct record {
     bool kept;   /* false: there is nothing to store */
     char *start; /* GuestStart as JSON text; NULL: never started here */
     bool should_run;
+    bool guarded;         /* tarn-deadman watches it … */
+    int64_t incarnation;  /* … under this lease */
+    bool lost;            /* it ended because that lease had */
     enum api_vm_state state;
     enum api_restart_policy policy;
     char *name, *reason, *hypervisor, *started;
@@ -128,6 +133,21 @@ struct repository {
     int64_t retry_at;
 };
 
+/* The clustered pool (cluster.c). */
+struct cluster {
+    char *config; /* ClusterConfigure as JSON text, with "armed"; NULL: none */
+    struct api_cluster_configure c;
+    bool wanted_armed;
+    bool armed;
+    int64_t incarnation, seen; /* now; the last that there was */
+    int64_t proof, ring_at;
+    uint32_t members[DEADMAN_NODES];
+    size_t n_members;
+    char *told;       /* the state as it was told last, without times */
+    bool configuring; /* after our start */
+    int64_t retry_at;
+};
+
 struct commit {
     struct list link; /* host.commits */
     uint64_t seq;
@@ -154,6 +174,8 @@ struct host {
     int64_t opening_until; /* … but not for ever */
     size_t finding;        /* guests whose first find has not ended: the report waits */
     bool report_wanted;
+
+    struct cluster cluster;
 
     struct map dirty;    /* keys to write with the next commit */
     struct list commits; /* handed out, not yet reported */
@@ -187,6 +209,7 @@ bool host_call_drop(struct host *h, struct call *c);
 void host_call_free(struct host *h, struct call *c);
 void host_cancel_call(struct host *h, uint64_t call);
 void host_open_channel(struct host *h, json_t *args);
+void host_drop(struct host *h);
 /* Ends an event: queues are looked at, and what has changed goes into a commit. */
 void host_settle(struct host *h);
 
@@ -263,6 +286,21 @@ void host_repository_reopen(struct host *h, struct repository *r);
 void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result);
 int host_repository_load(struct host *h, const char *id, const json_t *value, struct error *e);
 void host_repository_free(struct repository *r);
+
+/* cluster.c */
+int host_cluster_load(struct host *h, const json_t *value, struct error *e);
+void host_cluster_start(struct host *h);
+void host_cluster_done(struct host *h);
+void host_cluster_tick(struct host *h);
+void host_cluster_reconfigured(struct host *h, const struct error *error);
+/* An op on the cluster has been carried out. */
+void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *args, const json_t *result);
+json_t *host_cluster_state(const struct host *h, bool times);
+/* Notes in a GuestStart whether it is to be watched, and under which lease the order came. */
+void host_cluster_stamp(const struct host *h, json_t *start);
+/* May a guest that is watched run under the lease that its order came under? */
+bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
+bool host_cluster_guards(const struct host *h);
 
 /* report.c */
 json_t *host_guest_report(const struct guest *g);

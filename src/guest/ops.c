@@ -21,6 +21,14 @@ static void answer_now(struct host *h, const char *id, const struct error *error
     host_send(h, frame, false);
 }
 
+static void answer_result(struct host *h, const char *id, json_t *result) {
+    json_t *frame = json_object();
+    json_set_str(frame, "id", id);
+    json_object_set_new(frame, "ok", json_true());
+    json_object_set_new(frame, "result", result);
+    host_send(h, frame, false);
+}
+
 static void refuse(struct host *h, const char *id, enum error_code code, const char *message) {
     struct error e = {.code = code, .message = (char *)message};
     answer_now(h, id, &e);
@@ -44,6 +52,11 @@ static void refuse_unstored(struct host *h, const char *id) {
 /* ---- what an op is about ---- */
 
 static bool op_is_guest(enum api_agent_op kind) { return kind <= API_AGENT_OP_GUEST_POLICY; }
+
+/* About the server itself: no guest, no repository. */
+static bool op_is_server(enum api_agent_op kind) {
+    return kind >= API_AGENT_OP_CLUSTER_CONFIGURE && kind <= API_AGENT_OP_FENCE_RUN;
+}
 
 static const char *op_vm(enum api_agent_op kind, const json_t *args) {
     return kind == API_AGENT_OP_GUEST_START ? json_str(json_object_get(args, "vm"), "id") : json_str(args, "vm");
@@ -81,6 +94,8 @@ static int check_args(enum api_agent_op kind, const json_t *args, struct error *
             return error_set_field(e, ERR_INVALID, "vm", "the virtual machine's id is missing or malformed");
         return 0;
     }
+    if (op_is_server(kind))
+        return 0;
     const char *fields[] = {"repository", op_object_field(kind)};
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         if (!uuid_valid(json_str(args, fields[i])))
@@ -113,6 +128,10 @@ static struct op *op_new(struct host *h, const char *id, enum api_agent_op kind,
     if (op_is_guest(kind)) {
         op->guest = host_guest_get(h, op_vm(kind, args));
         op->subject = xstrdup(op_vm(kind, args));
+    } else if (kind == API_AGENT_OP_FENCE_RUN) {
+        op->subject = xasprintf("fence/%s", json_str(args, "server"));
+    } else if (op_is_server(kind)) {
+        op->subject = xstrdup("cluster");
     } else {
         op->subject = xasprintf("%s/%s", op_object_field(kind), json_str(args, op_object_field(kind)));
     }
@@ -318,6 +337,8 @@ void op_done_call(struct host *h, struct op *op, const struct error *error, cons
         host_repository_opened(h, op->args, result);
     if (!error && op->kind == API_AGENT_OP_REPOSITORY_CLOSE)
         host_repository_closed(h, op->args);
+    if (!error && op_is_server(op->kind))
+        host_cluster_op_done(h, op->kind, op->args, result);
     op_finish(h, op, error, json_is_object(result) ? json_deep_copy(result) : NULL);
 }
 
@@ -391,6 +412,9 @@ static void op_question(struct host *h, const char *id, enum api_agent_op kind, 
         op_cancel(h, json_str(args, "op"));
     } else if (kind == API_AGENT_OP_OP_FORGET) {
         op_forget(h, json_str(args, "job"));
+    } else if (kind == API_AGENT_OP_CLUSTER_CHECK) {
+        answer_result(h, id, host_cluster_state(h, true));
+        return;
     } else {
         const char *vm = json_str(args, "vm");
         struct guest *g = *vm ? map_get(&h->guests, vm) : NULL;
@@ -428,6 +452,8 @@ static void op_receive(struct host *h, const char *id, const json_t *message) {
     _cleanup_error_ struct error e = ERROR_INIT;
     json_t *args = json_object_get(message, "args");
     _cleanup_json_ json_t *kept = args ? json_incref(args) : json_object();
+    if (kind == API_AGENT_OP_GUEST_START)
+        host_cluster_stamp(h, kept);
     if (check_args(kind, kept, &e) < 0)
         answer_now(h, id, &e);
     else if (!api_agent_ops[kind].once)

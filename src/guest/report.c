@@ -20,6 +20,8 @@ static struct api_guest_report report_of(const struct guest *g) {
                                      .reason = r->reason,
                                      .restarts = r->restarts,
                                      .sequence = r->sequence,
+                                     .guarded = r->guarded,
+                                     .lost = r->lost,
                                      .hypervisor = r->hypervisor,
                                      .started = r->started};
 }
@@ -73,7 +75,9 @@ void host_report_all(struct host *h) {
     add_guests(h, &report);
     add_repositories(h, &report);
     add_ops(h, &report);
-    host_send_report(h, host_event_frame(API_AGENT_EVENT_REPORT, api_agent_report_print(&report, API_PUBLIC)));
+    json_t *args = api_agent_report_print(&report, API_PUBLIC);
+    json_object_set_new(args, "cluster", host_cluster_state(h, true));
+    host_send_report(h, host_event_frame(API_AGENT_EVENT_REPORT, args));
     free(report.guests);
     free(report.repositories);
     free(report.done);

@@ -50,7 +50,13 @@ void host_guest_ended(struct host *h, struct guest *g, enum api_vm_state state, 
     _cleanup_buf_ struct buf text = {0};
     buf_adds(&text, reason);
     g->restart_at = NEVER;
-    if (!policy_wants(g, state)) {
+    g->r.lost = !host_cluster_allows(h, g->r.guarded, g->r.incarnation);
+    if (g->r.lost) { /* the manager starts it again where it may run */
+        g->r.should_run = false;
+        state = API_VM_STATE_CRASHED;
+        buf_consume(&text, text.len);
+        buf_adds(&text, "its server had lost its pool");
+    } else if (!policy_wants(g, state)) {
         g->r.should_run = false;
     } else if (recent_restarts(h, g) >= RESTART_LIMIT) {
         g->r.should_run = false;
@@ -65,6 +71,14 @@ void host_guest_ended(struct host *h, struct guest *g, enum api_vm_state state, 
 
 void host_guest_restart(struct host *h, struct guest *g) {
     struct record *r = &g->r;
+    if (!host_cluster_allows(h, r->guarded, r->incarnation)) {
+        g->restart_at = NEVER;
+        r->should_run = false;
+        r->lost = true;
+        host_dirty(h, "guest", g->vm);
+        host_report_guest(h, g);
+        return;
+    }
     if (recent_restarts(h, g) == RESTART_LIMIT)
         r->n_restarted--; /* the clock was set back */
     r->restarted[r->n_restarted++] = h->wall;

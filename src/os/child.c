@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,6 +58,7 @@ struct plan {
     int n_groups;
     struct limit limits[3];
     int n_limits;
+    const struct child_gate *gate;
     bool new_session, detach;
     pid_t parent;
     int failed; /* errno of what went wrong in the child */
@@ -107,12 +109,41 @@ NO_SANITIZE static int setup_process(struct plan *p) {
     return 0;
 }
 
+/* Announces itself, and waits for leave to go on. A late answer to an earlier one is passed over. */
+NO_SANITIZE static int pass_gate(const struct child_gate *gate) {
+    int self = (int)syscall(SYS_pidfd_open, syscall(SYS_getpid), 0);
+    if (self < 0)
+        return errno;
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    *(int *)CMSG_DATA(&control.header) = self;
+    struct iovec part = {.iov_base = (void *)gate->message, .iov_len = gate->len};
+    struct msghdr m = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+    if (syscall(SYS_sendmsg, gate->fd, &m, MSG_NOSIGNAL) != (long)gate->len)
+        return errno ? errno : EIO;
+    for (;;) {
+        struct child_gate_answer answer;
+        long n = syscall(SYS_recvfrom, gate->fd, &answer, sizeof answer, 0, NULL, NULL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n != (long)sizeof answer)
+            return n < 0 && errno != EAGAIN ? errno : n == 0 ? EPIPE : ETIMEDOUT;
+        if (answer.serial == *(const uint64_t *)gate->message)
+            return answer.result == 0 ? 0 : (int)-answer.result;
+    }
+}
+
 NO_SANITIZE static int child_main(void *arg) {
     struct plan *p = arg;
     struct sigaction fallback = {.sa_handler = SIG_DFL};
     for (int s = 1; s < NSIG; s++)
         sigaction(s, &fallback, NULL);
-    int r = setup_fds(p);
+    int r = p->gate ? pass_gate(p->gate) : 0;
+    if (r == 0)
+        r = setup_fds(p);
     if (r == 0)
         r = setup_process(p);
     if (r == 0) {
@@ -263,6 +294,7 @@ static int plan_make(struct plan *p, const struct child_spec *spec, const int st
     add_limit(p, RLIMIT_FSIZE, spec->limit_file_size);
     p->argv = (char *const *)spec->argv;
     p->envp = (char *const *)env;
+    p->gate = spec->gate;
     p->new_session = spec->new_session;
     p->detach = spec->detach;
     return 0;

@@ -24,6 +24,22 @@ struct child_fd {
     int to;   /* its number in the child: >= 3, or 1 or 2, which then take no part in output_max and error_max */
 };
 
+/*
+ * Somebody who must know of the child before it runs. The child itself sends message with a pidfd of its own over the
+ * connected SEQPACKET socket, and goes on to exec only after the answer {serial, 0}; any other result (a negative
+ * errno) is what child_spawn() then returns, silence is -ETIMEDOUT as the socket's SO_RCVTIMEO has it. Our own death or
+ * stop meanwhile leaves no gap: the child has been announced, or it ends.
+ */
+struct child_gate {
+    int fd;
+    const void *message; /* begins with the serial, a uint64_t */
+    size_t len;
+};
+struct child_gate_answer {
+    uint64_t serial;
+    int64_t result;
+};
+
 struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH unless it has a slash */
     const char *const *env;  /* NULL: a minimal environment (PATH, LANG=C.UTF-8, HOME=/) */
@@ -33,6 +49,7 @@ struct child_spec {
     size_t input_len;
     size_t output_max, error_max; /* what is kept of stdout and stderr; more is read and dropped. 0: to /dev/null */
     const char *user;             /* drop to this user (and its groups) if we are root; NULL: stay */
+    const struct child_gate *gate;                      /* NULL: none */
     int64_t limit_cpu_s, limit_memory, limit_file_size; /* rlimits; 0: none */
     bool new_session;                                   /* setsid: outlives us (guests) */
     /* Not killed when the struct child is freed, nor when we die; any other child is killed then (PR_SET_PDEATHSIG).

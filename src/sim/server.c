@@ -296,6 +296,9 @@ static void carry_out(struct sim *s, int i, struct host_effect *e) {
         break;
     case HOST_CHANNEL:
         break;
+    case HOST_DROP:
+        server_cut(s, i, "a new lease");
+        break;
     }
 }
 

@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "base/error.h"
 #include "guest/host.h"
+#include "os/child.h"
 
 #include <uv.h>
 
@@ -41,6 +42,9 @@ enum console_type { CONSOLE_SERIAL, CONSOLE_VNC };
 struct hypervisor_events {
     void (*done)(void *ctx, uint64_t call, const struct error *error /* NULL: success */, const json_t *result);
     void (*guest)(void *ctx, const char *vm, enum guest_event event, const char *reason);
+    /* What the guest's process must pass before it becomes the hypervisor: ret->fd stays -1 for nothing. Borrowed until
+       the process is made. NULL: nothing, ever. */
+    int (*gate)(void *ctx, const struct api_guest_start *start, struct child_gate *ret, struct error *e);
     void (*progress)(void *ctx, uint64_t call, int percent, const char *message);
 };
 
@@ -116,6 +120,8 @@ struct hypervisor_driver {
     int (*console)(struct hypervisor *h, const char *vm, enum console_type type, struct error *e);
     /* Counters since start, from which the agent makes rates; cpu in seconds. -ENOENT if it does not run. */
     int (*sample)(struct hypervisor *h, const char *vm, struct api_vm_stats *ret_totals);
+    /* Of the guest's process; borrowed. -ENOENT if it does not run. NULL where guests have no process. */
+    int (*pidfd)(struct hypervisor *h, const char *vm);
 };
 
 extern const struct hypervisor_driver hypervisor_qemu;

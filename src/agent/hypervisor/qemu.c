@@ -226,6 +226,11 @@ static int driver_sample(struct hypervisor *h, const char *vm, struct api_vm_sta
     return g ? guest_sample(g, ret) : -ENOENT;
 }
 
+static int driver_pidfd(struct hypervisor *h, const char *vm) {
+    struct guest *g = vm ? guest_get(h, vm, false) : NULL;
+    return g && g->process ? qemu_process_pidfd(g->process) : -ENOENT;
+}
+
 const struct hypervisor_driver hypervisor_qemu = {
     .name = "qemu",
     .capabilities = HYPERVISOR_PAUSE | HYPERVISOR_VNC | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT |
@@ -243,4 +248,5 @@ const struct hypervisor_driver hypervisor_qemu = {
     .forget = driver_forget,
     .console = driver_console,
     .sample = driver_sample,
+    .pidfd = driver_pidfd,
 };

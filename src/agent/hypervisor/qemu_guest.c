@@ -507,8 +507,16 @@ static int process_make(struct guest *g, struct error *e) {
     result = qemu_args_make(&r->start, &r->files, &h->host, &sockets, &args, e);
     if (result < 0)
         return result;
-    struct qemu_process_spec spec = {
-        .loop = h->loop, .dirfd = g->dirfd, .vm = g->vm, .on_end = on_process_end, .ctx = g};
+    struct child_gate gate = {.fd = -1};
+    result = h->events->gate ? h->events->gate(h->ctx, &r->start, &gate, e) : 0;
+    if (result < 0)
+        return result;
+    struct qemu_process_spec spec = {.loop = h->loop,
+                                     .dirfd = g->dirfd,
+                                     .vm = g->vm,
+                                     .gate = gate.fd >= 0 ? &gate : NULL,
+                                     .on_end = on_process_end,
+                                     .ctx = g};
     return qemu_process_spawn(&spec, &args, h->user, wall_ms(), &g->process, e);
 }
 

@@ -257,6 +257,8 @@ void qemu_process_kill(struct qemu_process *p) {
         syscall(SYS_pidfd_send_signal, p->pidfd, SIGKILL, NULL, 0);
 }
 
+int qemu_process_pidfd(const struct qemu_process *p) { return p->child ? child_pidfd(p->child) : p->pidfd; }
+
 int64_t qemu_process_started(const struct qemu_process *p) { return p->started_ms; }
 
 static struct qemu_process *process_new(const struct qemu_process_spec *spec) {
@@ -289,14 +291,21 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
                                .fds = fds,
                                .n_fds = args->n_fds + (theirs >= 0),
                                .user = user,
+                               .gate = spec->gate,
                                .new_session = true,
                                .detach = true,
                                .on_exit = on_child_exit,
                                .ctx = p};
     r = child_spawn(spec->loop, &child, &p->child);
+    p->spec.gate = NULL;
     if (r < 0) {
         qemu_process_free(p);
         qemu_process_clean(spec->dirfd);
+        if (spec->gate && (r == -ESTALE || r == -EPIPE || r == -ETIMEDOUT || r == -ENOSPC))
+            return error_set(e, ERR_UNAVAILABLE,
+                             r == -ESTALE ? "this server has lost its pool since it was told to start the guest"
+                                          : "tarn-deadman does not take the guest into its watch: %s",
+                             strerror(-r));
         return error_set(e, ERR_GUEST, "%s cannot be run: %s%s", args->argv[0], strerror(-r),
                          r == -ENOENT || r == -EACCES ? "; install the package qemu-system-x86" : "");
     }

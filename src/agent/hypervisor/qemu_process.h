@@ -32,6 +32,7 @@ struct qemu_process_spec {
     uv_loop_t *loop;
     int dirfd; /* the guest's directory; borrowed, for as long as the process is kept */
     const char *vm;
+    const struct child_gate *gate; /* NULL: none; for qemu_process_spawn() alone */
     qemu_process_end *on_end;
     void *ctx;
 };
@@ -43,6 +44,7 @@ int qemu_process_find(const struct qemu_process_spec *spec, struct qemu_process 
 /* Leaves it running. NULL is allowed. */
 void qemu_process_free(struct qemu_process *p);
 void qemu_process_kill(struct qemu_process *p);
+int qemu_process_pidfd(const struct qemu_process *p); /* borrowed */
 /* When it began to run: ms since 1970. */
 int64_t qemu_process_started(const struct qemu_process *p);
 /* CPU time and resident memory; -ENOENT if it is gone. */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/cluster.h"
+
+#include "base/mem.h"
+#include "os/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SILENT_MS 2000 /* it writes its page twenty times a second */
+
+int64_t deadman_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int deadman_link_open(struct deadman_link *l, const char *dir) {
+    int r = make_dirs(dir, 0700);
+    *l = (struct deadman_link){.dirfd = -1, .fd = -1};
+    if (r < 0)
+        return r;
+    l->dirfd = open_dir(dir);
+    if (l->dirfd < 0)
+        return l->dirfd;
+    l->dir = xstrdup(dir);
+    return 0;
+}
+
+static void unmap(struct deadman_link *l) {
+    if (l->page)
+        munmap((void *)l->page, sizeof *l->page);
+    l->page = NULL;
+}
+
+static void disconnect(struct deadman_link *l) {
+    close_fd(&l->fd);
+    unmap(l);
+}
+
+void deadman_link_close(struct deadman_link *l) {
+    disconnect(l);
+    close_fd(&l->dirfd);
+    str_take(&l->dir, NULL);
+}
+
+static int map_page(struct deadman_link *l) {
+    _cleanup_close_ int fd = open_beneath(l->dirfd, DEADMAN_STATE, O_RDONLY, 0);
+    struct stat s;
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &s) < 0 || s.st_size < (off_t)sizeof *l->page)
+        return -ENODATA;
+    void *page = mmap(NULL, sizeof *l->page, PROT_READ, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    l->page = page;
+    return 0;
+}
+
+int deadman_link_connect(struct deadman_link *l) {
+    if (l->fd >= 0)
+        return 0;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval wait = {.tv_sec = 1};
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/" DEADMAN_SOCKET, l->dirfd);
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) < 0 ||
+        connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        return -errno;
+    int r = map_page(l);
+    if (r == 0) {
+        l->fd = fd;
+        fd = -1;
+    }
+    return r;
+}
+
+static int receive(struct deadman_link *l, uint64_t serial) {
+    for (;;) {
+        struct child_gate_answer answer;
+        ssize_t n = recv(l->fd, &answer, sizeof answer, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n != sizeof answer)
+            return n < 0 && errno != EAGAIN ? -errno : n == 0 ? -EPIPE : -ETIMEDOUT;
+        if (answer.serial == serial)
+            return (int)answer.result;
+    }
+}
+
+int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidfd) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    struct iovec part = {.iov_base = q, .iov_len = sizeof *q};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+    if (pidfd >= 0) {
+        memcpy(CMSG_DATA(&control.header), &pidfd, sizeof pidfd);
+        m.msg_control = &control;
+        m.msg_controllen = sizeof control.space;
+    }
+    int r = deadman_link_connect(l);
+    if (r < 0)
+        return r;
+    q->serial = ++l->serial;
+    r = sendmsg(l->fd, &m, MSG_NOSIGNAL) == sizeof *q ? receive(l, q->serial) : -errno;
+    if (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN)
+        disconnect(l);
+    return r;
+}
+
+bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret) {
+    if (!l->page)
+        return false;
+    /* It may be stopped in the middle of writing. */
+    for (int tries = 0; tries < 1000; tries++) {
+        uint32_t before = atomic_load(&l->page->seq);
+        atomic_thread_fence(memory_order_seq_cst);
+        *ret = l->page->state;
+        atomic_thread_fence(memory_order_seq_cst);
+        if (!(before & 1) && before == atomic_load(&l->page->seq))
+            return deadman_now() - ret->alive < SILENT_MS && ret->n_members <= DEADMAN_NODES;
+    }
+    return false;
+}
