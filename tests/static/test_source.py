@@ -92,7 +92,7 @@ class Source(unittest.TestCase):
     def test_generator_size(self):
         total = sum(len(read(name).splitlines()) for name in files(".py", "apigen") if name.startswith("tools/apigen/")
                     and not os.path.basename(name).startswith("test"))
-        self.assertLess(total, 1500)
+        self.assertLess(total, 1750)
 
 
 class Scripts(unittest.TestCase):
