@@ -45,6 +45,7 @@ static const struct {
     {"upload", "files on their way into a repository"},
     {"server", "servers that run virtual machines"},
     {"job", "changes under way, and their history"},
+    {"alarm", "what needs somebody now"},
     {"event", "what happened, and who did it"},
     {"user", "who may sign in"},
     {"token", "API tokens and sessions"},

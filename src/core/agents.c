@@ -140,6 +140,7 @@ void core_agent_connected(struct core *c, const char *server, const struct api_a
     s->state = API_SERVER_STATE_ONLINE;
     str_set(&s->state_reason, "");
     take_hello(s, hello);
+    core_alarm_clear(c, s->id, "server.offline");
     if (old->state == API_SERVER_STATE_OFFLINE)
         core_event(c, API_SEVERITY_INFO, "tarn", "server.online", API_KIND_SERVER, s->id, s->name, NULL,
                    "Server %s is online", s->name);
@@ -183,8 +184,10 @@ void core_agents_tick(struct core *c) {
         a->offline_at = 0;
         set_offline(c, a->server, "not connected");
         const struct api_server *s = CORE_GET(c, server, SERVER, a->server);
-        if (s)
-            vms_unknown(c, s);
+        if (!s)
+            continue;
+        vms_unknown(c, s);
+        alarms_server_offline(c, s);
     }
 }
 

@@ -186,6 +186,24 @@ static struct object *object_for(struct core *c, enum api_kind kind, const char 
     return o;
 }
 
+static struct core_effect *publication(const char *type, enum api_kind kind, const char *id, const char *text,
+                                       int64_t revision) {
+    struct core_effect *e = effect_new(CORE_PUBLISH);
+    struct buf b = {0};
+    buf_addf(&b, "{\"type\":\"%s\",\"revision\":%lld,\"kind\":\"%s\",\"id\":\"%s\"", type, (long long)revision,
+             api_kinds[kind].name, id);
+    if (text) {
+        buf_adds(&b, ",\"object\":");
+        buf_adds(&b, text);
+    }
+    buf_addc(&b, '}');
+    e->text = buf_take(&b);
+    e->revision = revision;
+    e->object_kind = api_kinds[kind].name;
+    e->object_id = xstrdup(id);
+    return e;
+}
+
 void core_put(struct core *c, enum api_kind kind, void *data) {
     char key[128];
     struct object *o = object_for(c, kind, kind_id(kind, data));
@@ -200,6 +218,7 @@ void core_put(struct core *c, enum api_kind kind, void *data) {
     struct version *v = version_new(kind, data);
     remember(c->txn, o, object_swap(c, o, v, c->txn->revision), old_revision);
     core_publish(c, "put", kind, o->id, v->text, c->txn->revision);
+    alarms_observe(c, o);
 }
 
 void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
@@ -215,6 +234,14 @@ void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
     core_publish(c, "put", kind, o->id, o->v->text, o->revision);
     /* What else this version tells may not be durable yet. */
     list_entry(c->txn->effects.prev, struct core_effect, link)->seq = o->dirty > c->durable ? o->dirty : 0;
+    alarms_observe(c, o);
+}
+
+void core_show(struct core *c, enum api_kind kind, void *data) {
+    struct object *o = object_for(c, kind, kind_id(kind, data));
+    *(int64_t *)((char *)data + api_kinds[kind].revision_offset) = c->revision;
+    version_free(kind, object_swap(c, o, version_new(kind, data), c->revision));
+    list_append(&c->effects, &publication("put", kind, o->id, o->v->text, c->revision)->link);
 }
 
 void core_remove(struct core *c, enum api_kind kind, const char *id) {
@@ -227,6 +254,7 @@ void core_remove(struct core *c, enum api_kind kind, const char *id) {
     int64_t old_revision = o->revision;
     remember(c->txn, o, object_swap(c, o, NULL, c->txn->revision), old_revision);
     core_publish(c, "delete", kind, o->id, NULL, c->txn->revision);
+    alarms_forget(c, o->id);
 }
 
 void core_reply(struct core *c, uint64_t request, int status, char *text, int64_t revision, uint64_t after) {
@@ -271,20 +299,7 @@ void core_drop(struct core *c, const char *server) {
 
 void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text,
                   int64_t revision) {
-    struct core_effect *e = effect_new(CORE_PUBLISH);
-    struct buf b = {0};
-    buf_addf(&b, "{\"type\":\"%s\",\"revision\":%lld,\"kind\":\"%s\",\"id\":\"%s\"", type, (long long)revision,
-             api_kinds[kind].name, id);
-    if (text) {
-        buf_adds(&b, ",\"object\":");
-        buf_adds(&b, text);
-    }
-    buf_addc(&b, '}');
-    e->text = buf_take(&b);
-    e->revision = revision;
-    e->object_kind = api_kinds[kind].name;
-    e->object_id = xstrdup(id);
-    list_append(&c->txn->effects, &e->link);
+    list_append(&c->txn->effects, &publication(type, kind, id, text, revision)->link);
 }
 
 static void txn_durable(struct core *c, struct txn *t) {
@@ -352,6 +367,7 @@ static void all_failed(struct core *c, int result) {
     c->probe_at = c->mono_ms + PROBE_INTERVAL_MS;
     for (int kind = 0; kind < API_KIND_COUNT; kind++)
         c->tables[kind].dirty = 0;
+    alarms_read_only(c, error.message);
 }
 
 static void recovered(struct core *c) {
@@ -366,6 +382,7 @@ static void recovered(struct core *c) {
             core_drop(c, a->server);
     }
     jobs_start(c);
+    alarms_writable(c);
     core_end(c);
 }
 

@@ -82,7 +82,7 @@ void core_start(struct core *c, int64_t revision) {
     for (int kind = 0; kind < API_KIND_COUNT; kind++)
         table_sort(&c->tables[kind], (enum api_kind)kind);
     /* New ids sort after all that there are, whatever the clock says. */
-    static const enum api_kind ordered[] = {API_KIND_JOB, API_KIND_EVENT};
+    static const enum api_kind ordered[] = {API_KIND_JOB, API_KIND_EVENT, API_KIND_ALARM};
     for (size_t i = 0; i < ARRAY_LEN(ordered); i++) {
         struct table *t = &c->tables[ordered[i]];
         if (!t->n)
@@ -98,6 +98,7 @@ void core_start(struct core *c, int64_t revision) {
     core_agents_start(c);
     core_begin(c);
     jobs_start(c);
+    alarms_start(c);
     core_end(c);
     core_trim_history(c);
 }
@@ -246,6 +247,7 @@ static void sweep(struct core *c) {
     t = &c->tables[API_KIND_UPLOAD];
     for (size_t i = t->n; i-- > 0;) /* a job for each; an idle upload is thrown away after a day */
         core_upload_expire(c, t->sorted[i]->v->data);
+    alarms_sweep(c);
 }
 
 void core_tick(struct core *c) {

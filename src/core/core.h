@@ -88,6 +88,10 @@ void core_stored(struct core *c, uint64_t seq, int result);
 /* Writes an event for something that happened in the shell (a refused sign-in, say). */
 void core_note(struct core *c, enum api_severity severity, const char *actor, const char *code, const char *message);
 
+/* Raises an alarm of an object for what only the shell can know, or ends it (message NULL). */
+void core_condition(struct core *c, enum api_severity severity, enum api_kind kind, const char *id, const char *code,
+                    const char *message);
+
 void core_tick(struct core *c);
 /* When core_tick() is next needed, in mono_ms; INT64_MAX for never. */
 int64_t core_next_deadline(const struct core *c);
@@ -144,6 +148,7 @@ struct core_counts {
     size_t objects[API_KIND_COUNT];
     size_t by_state[API_KIND_COUNT][CORE_STATES]; /* of the kinds that have a state */
     int64_t vm_cpus, vm_memory;                   /* of the virtual machines that run, or may */
+    size_t alarms[API_SEVERITY_COUNT];            /* active */
     size_t jobs_active, jobs_queued;
     uint64_t requests, commits, commit_failures, agent_messages, agent_errors;
 };

@@ -8,6 +8,7 @@
  *     search.c      text search over every kind
  *     summary.c     figures of everything, kept as things change
  *     event_log.c   the log of events
+ *     alarm.c       conditions that need somebody
  *     agents.c      connections, reports, messages
  *     job.c, lock.c the job engine
  *     job_*.c       the kinds of jobs: tables of steps
@@ -96,6 +97,7 @@ struct core {
     struct table tables[API_KIND_COUNT];
     struct map macs; /* struct object * of the virtual machine, by address */
     struct search *search;
+    struct map alarms; /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
 
     struct list effects; /* ready to go out */
@@ -148,6 +150,8 @@ void core_cancel(struct core *c); /* takes everything back, effects too: a refus
 void core_put(struct core *c, enum api_kind kind, void *data);
 /* The same in memory only, for what is not worth storing (progress, free space). */
 void core_put_volatile(struct core *c, enum api_kind kind, void *data);
+/* Adds an object in memory only, outside a transaction: for the time when the store takes nothing. */
+void core_show(struct core *c, enum api_kind kind, void *data);
 void core_remove(struct core *c, enum api_kind kind, const char *id);
 void core_new_id(struct core *c, char ret[static UUID_LEN + 1]);
 const char *core_now(const struct core *c, char buf[static TIME_TEXT_MAX]);
@@ -206,6 +210,20 @@ void core_event(struct core *c, enum api_severity severity, const char *actor, c
     __attribute__((format(printf, 9, 10)));
 /* Drops ended jobs and events beyond config.history from memory. */
 void core_trim_history(struct core *c);
+
+/* ---- alarm.c: its head tells how to use it ---- */
+
+void core_alarm_raise(struct core *c, enum api_severity severity, enum api_kind kind, const char *id, const char *name,
+                      const char *code, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+void core_alarm_clear(struct core *c, const char *id, const char *code);
+void alarms_index(struct core *c, struct object *o, bool add);
+void alarms_observe(struct core *c, const struct object *o); /* after every change */
+void alarms_forget(struct core *c, const char *id);          /* the object is removed */
+void alarms_server_offline(struct core *c, const struct api_server *s);
+void alarms_start(struct core *c);
+void alarms_sweep(struct core *c);
+void alarms_read_only(struct core *c, const char *message);
+void alarms_writable(struct core *c);
 
 /* ---- agents.c ---- */
 

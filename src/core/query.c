@@ -437,7 +437,7 @@ int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
     const struct api_schema *schema = api_kinds[kind].schema;
     bool history = kind == API_KIND_JOB || kind == API_KIND_EVENT;
     const char *sort = r->query.sort;
-    bool descending = sort ? *sort == '-' : history;
+    bool descending = sort ? *sort == '-' : history || kind == API_KIND_ALARM;
     struct path path = {0};
     struct page p = {.c = c, .r = r, .kind = kind, .visible = visible, .ctx = ctx};
     p.limit = r->query.limit ? r->query.limit : LIMIT_DEFAULT;

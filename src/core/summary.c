@@ -58,6 +58,15 @@ void core_summary(const struct core *c, struct api_summary *ret) {
     add_states(c, API_KIND_REPOSITORY, SIZE_MAX, &ret->repositories, &ret->n_repositories);
     /* Most of those that have ended are in the store only. */
     add_states(c, API_KIND_JOB, API_JOB_STATE_DONE, &ret->jobs, &ret->n_jobs);
+    for (int i = 0; i < API_SEVERITY_COUNT; i++) {
+        if (!c->counts.alarms[i])
+            continue;
+        ret->alarms = xreallocarray(ret->alarms, ret->n_alarms + 1, sizeof *ret->alarms);
+        struct api_state_count *s = &ret->alarms[ret->n_alarms++];
+        api_state_count_init(s);
+        str_set(&s->state, api_severity_text((enum api_severity)i));
+        s->count = (int64_t)c->counts.alarms[i];
+    }
     struct api_capacity *sum = &ret->capacity;
     ret->has_capacity = true;
     sum->cpus_allocated = c->counts.vm_cpus;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/agents.h"
 
+#include "base/units.h"
+#include "manager/ca.h"
 #include "manager/channel.h"
 #include "manager/parse.h"
 #include "manager/stats.h"
@@ -84,6 +86,25 @@ static void send_welcome(struct agent *a) {
     json_decref(j);
 }
 
+#define DAY_MS           (24LL * 3600 * 1000)
+#define CERTIFICATE_DAYS 30 /* before its end an alarm is raised */
+
+/* A server's certificate is as old as its record: it gets a new one by joining anew. */
+static void check_certificate(struct agent *a) {
+    struct manager *m = a->m;
+    const struct api_server *s = core_server(m->core, a->server);
+    int64_t made;
+    if (!s || time_parse(s->created, &made) < 0)
+        return;
+    int64_t days = (made + CA_CLIENT_DAYS * DAY_MS - manager_wall()) / DAY_MS;
+    _cleanup_free_ char *message =
+        days < CERTIFICATE_DAYS
+            ? xasprintf("The certificate of server %s ends in %lld days: empty it, remove it, and let it join again",
+                        s->name, (long long)days)
+            : NULL;
+    core_condition(m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.certificate", message);
+}
+
 static void agent_welcome(struct agent *a, const struct api_agent_hello *hello) {
     struct manager *m = a->m;
     struct agent *old = map_get(&m->agents, a->server);
@@ -100,6 +121,7 @@ static void agent_welcome(struct agent *a, const struct api_agent_hello *hello) 
     send_welcome(a);
     shell_time(m);
     core_agent_connected(m->core, a->server, hello);
+    check_certificate(a);
     shell_pump(m);
 }
 

@@ -14,7 +14,7 @@
 
 #define CA_DAYS     7300
 #define SERVER_DAYS 397 /* what browsers accept */
-#define CLIENT_DAYS 3650
+#define CLIENT_DAYS CA_CLIENT_DAYS
 #define RENEW_S     (30 * 86400)
 #define PEM_MAX     65536
 

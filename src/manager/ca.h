@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#define CA_CLIENT_DAYS 3650 /* that a server's certificate is valid, from when it joined */
+
 struct ca;
 
 /* Makes what is missing; renews the server's certificate when it ends within 30 days or lacks one of the names. */

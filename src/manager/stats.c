@@ -6,6 +6,10 @@
 #define VMS_MAX      4096 /* of one server */
 #define TOP_FRESH_MS 1000
 
+/* A server's clock that differs by more is wrong, until it differs by less than the other. */
+#define CLOCK_WRONG_MS 30000
+#define CLOCK_RIGHT_MS 10000
+
 struct vm_entry {
     struct list link; /* in its server's */
     char id[UUID_LEN + 1];
@@ -19,6 +23,7 @@ struct server_entry {
     struct list vms;
     size_t n_vms;
     uint64_t sample;
+    bool clock_wrong;
 };
 
 struct stats {
@@ -92,6 +97,25 @@ static void vm_store(struct stats *s, struct server_entry *server, const struct 
     v->net_send = in->net_send;
 }
 
+static void check_clock(struct manager *m, struct server_entry *entry) {
+    const struct api_server *s = core_server(m->core, entry->last.server);
+    int64_t theirs;
+    if (!s || time_parse(entry->last.time, &theirs) < 0)
+        return;
+    int64_t off = theirs - manager_wall(), by = off < 0 ? -off : off;
+    bool wrong = by > (entry->clock_wrong ? CLOCK_RIGHT_MS : CLOCK_WRONG_MS);
+    if (wrong == entry->clock_wrong && entry->sample > 1)
+        return;
+    entry->clock_wrong = wrong;
+    _cleanup_free_ char *message =
+        wrong ? xasprintf("The clock of server %s is %lld s %s the manager's: let both follow a time server (NTP)",
+                          s->name, (long long)(by / 1000), off < 0 ? "behind" : "ahead of")
+              : NULL;
+    shell_time(m);
+    core_condition(m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.clock", message);
+    shell_pump(m);
+}
+
 void stats_sample(struct manager *m, const char *server, const json_t *args) {
     struct stats *s = m->stats;
     struct api_stats_sample sample;
@@ -108,6 +132,7 @@ void stats_sample(struct manager *m, const char *server, const json_t *args) {
     api_server_stats_done(&entry->last);
     api_server_stats_copy(&entry->last, &sample.server);
     str_set(&entry->last.server, server);
+    check_clock(m, entry);
     for (size_t i = 0; i < sample.n_vms; i++)
         vm_store(s, entry, &sample.vms[i]);
     struct vm_entry *v, *tmp;

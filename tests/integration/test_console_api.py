@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the web console asks of the manager beside lists: search, summary.
+"""What the web console asks of the manager beside lists: search, summary, alarms.
 
-Named here: search, summary."""
+Named here: search, summary, alarm_list, alarm_show, alarm_acknowledge."""
 
 import cluster
 
@@ -72,3 +72,40 @@ class Summary(cluster.ClusterCase):
         self.assertIn("capacity", done.stdout)
         c.restart_manager()
         self.assertEqual(self.counts("vms"), {"stopped": 2})
+
+
+class Alarms(cluster.ClusterCase):
+    def active(self, code):
+        return [a for a in self.api.list("/alarms", filter="active=true") if a["code"] == code]
+
+    def test_a_guest_that_crashes(self):
+        c = self.cluster
+        vm = c.vm("crasher")
+        cluster.kill_pid(c.agent.guests()[vm["id"]])
+        c.wait_vm("crasher", "crashed")
+        alarm, = self.active("vm.crashed")
+        self.assertEqual((alarm["object"]["name"], alarm["severity"], alarm["cleared"]), ("crasher", "error", ""))
+        self.assertEqual(self.api.get("/summary")["alarms"], [{"state": "error", "count": 1}])
+        self.api.post("/users", {"name": "looker", "password": "longenough", "role": "viewer"})
+        looker = c.manager.client().sign_in("looker", "longenough")
+        self.assertEqual(looker.get("/alarms/" + alarm["id"])["message"], alarm["message"])
+        self.assertEqual(looker.raw("POST", f"/alarms/{alarm['id']}/acknowledge").status, 403)
+        self.assertEqual(self.api.post(f"/alarms/{alarm['id']}/acknowledge")["acknowledged_by"], "admin")
+        done = c.cli("alarm", "list", "--filter", "active=true")
+        self.assertIn("crasher", done.stdout)
+        self.assertEqual(c.cli("alarm", "ack", alarm["id"]).returncode, 0)
+        c.restart_manager()
+        self.assertEqual(len(self.active("vm.crashed")), 1)
+        self.api.do("/vms/crasher/start")
+        self.assertEqual(self.active("vm.crashed"), [])
+        self.assertTrue(self.api.get("/alarms/" + alarm["id"])["cleared"])
+        self.api.do("/vms/crasher/kill")
+
+    def test_a_server_that_is_away(self):
+        c = self.cluster
+        c.agent.stop()
+        alarm = cluster.wait_until(lambda: self.active("server.offline"), 40, "an alarm")[0]
+        self.assertEqual(alarm["object"]["name"], c.agent.name)
+        c.agent.start()
+        c.wait_online(c.agent.name)
+        cluster.wait_until(lambda: not self.active("server.offline"), 20, "its end")

@@ -13,6 +13,38 @@ export interface About {
   read_only_reason: string
 }
 
+/** Something that is not as it should be, from when it began until it ended; at most one is active for an object and a code */
+export interface Alarm {
+  id: string
+  revision: number
+  /** warning or error */
+  severity: Severity
+  /** Stable: server.offline, server.clock, server.certificate, vm.crashed, repository.unavailable, repository.space, job.stuck, manager.read-only and others */
+  code: string
+  /** What it is about; of the kind manager for the manager itself */
+  object?: ObjectRef
+  message: string
+  /** It is still so */
+  active: boolean
+  raised: string
+  /** When it ended; empty while it is active */
+  cleared: string
+  /** The user who has seen it; empty if nobody has, or if it became worse since */
+  acknowledged_by: string
+  /** When */
+  acknowledged: string
+}
+
+export interface AlarmPage {
+  items: Alarm[]
+  /** The cursor of the next page; absent on the last one */
+  next?: string
+  /** How many there are; absent with a filter */
+  total?: number
+  /** The inventory's revision */
+  revision: number
+}
+
 export type BootDevice = 'disk' | 'cdrom' | 'network'
 
 export interface Capacity {
@@ -726,6 +758,8 @@ export interface Summary {
   repositories: StateCount[]
   /** Those that have not ended */
   jobs: StateCount[]
+  /** Those that are active, by severity */
+  alarms: StateCount[]
   capacity?: Capacity
   /** The five that use most, by the last samples; so are the others */
   top_cpu: Consumer[]
@@ -1148,7 +1182,7 @@ export interface VmStop {
 }
 
 /** What each kind's objects are. */
-export interface Kinds { user: User, token: Token, server: Server, pool: Pool, rule: Rule, repository: Repository, upload: Upload, disk: Disk, template: Template, vm: Vm, job: Job, event: Event }
+export interface Kinds { user: User, token: Token, server: Server, pool: Pool, rule: Rule, repository: Repository, upload: Upload, disk: Disk, template: Template, vm: Vm, job: Job, event: Event, alarm: Alarm }
 export type Kind = keyof Kinds
 
 /** The paths of lists, by kind. */
@@ -1165,6 +1199,7 @@ export const plurals: Record<Kind, string> = {
   vm: 'vms',
   job: 'jobs',
   event: 'events',
+  alarm: 'alarms',
 }
 
 /** What each operation takes and gives. */
@@ -1238,6 +1273,9 @@ export interface Operations {
   job_show: { body: undefined; result: Job }
   job_abort: { body: undefined; result: Job }
   event_list: { body: undefined; result: EventPage }
+  alarm_list: { body: undefined; result: AlarmPage }
+  alarm_show: { body: undefined; result: Alarm }
+  alarm_acknowledge: { body: undefined; result: Alarm }
   summary: { body: undefined; result: Summary }
   search: { body: undefined; result: SearchResult }
   stream: { body: undefined; result: undefined }
@@ -1313,6 +1351,9 @@ export const operations = {
   job_show: { method: 'GET', path: '/jobs/{job}' },
   job_abort: { method: 'POST', path: '/jobs/{job}/abort' },
   event_list: { method: 'GET', path: '/events' },
+  alarm_list: { method: 'GET', path: '/alarms' },
+  alarm_show: { method: 'GET', path: '/alarms/{alarm}' },
+  alarm_acknowledge: { method: 'POST', path: '/alarms/{alarm}/acknowledge' },
   summary: { method: 'GET', path: '/summary' },
   search: { method: 'GET', path: '/search' },
   stream: { method: 'GET', path: '/stream' },
