@@ -50,6 +50,8 @@ export interface Operation {
   job?: string
   /** The schema of its body and what it does: create, change or neither. */
   body?: readonly [schema: string, mode: 'create' | 'change' | '']
+  /** The schema whose fields are its own query parameters. */
+  query?: string
   /** The schema of its answer; list:NAME for a page of them. */
   result?: string
   cli?: { object: string; verb?: string; args: readonly string[]; special?: true }
@@ -91,6 +93,8 @@ def operation(op, command):
         out["job"] = op.key("x-job")
     if op.body:
         out["body"] = [op.body[0], op.body[1]]
+    if op.query:
+        out["query"] = op.query
     if op.result:
         out["result"] = ("list:" if op.result[1] else "") + op.result[0]
     if command:

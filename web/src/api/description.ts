@@ -44,6 +44,8 @@ export interface Operation {
   job?: string
   /** The schema of its body and what it does: create, change or neither. */
   body?: readonly [schema: string, mode: 'create' | 'change' | '']
+  /** The schema whose fields are its own query parameters. */
+  query?: string
   /** The schema of its answer; list:NAME for a page of them. */
   result?: string
   cli?: { object: string; verb?: string; args: readonly string[]; special?: true }
@@ -125,7 +127,7 @@ export const description: Record<string, Operation> = {
   alarm_show: { method: 'GET', path: '/alarms/{alarm}', permission: 'alarm.read', roles: ['administrator', 'operator', 'viewer'], result: 'Alarm', cli: { object: 'alarm', verb: 'show', args: ['alarm'] } },
   alarm_acknowledge: { method: 'POST', path: '/alarms/{alarm}/acknowledge', permission: 'alarm.acknowledge', roles: ['administrator', 'operator'], result: 'Alarm', cli: { object: 'alarm', verb: 'ack', args: ['alarm'] } },
   summary: { method: 'GET', path: '/summary', permission: 'summary.read', roles: ['administrator', 'operator', 'viewer'], result: 'Summary', cli: { object: 'summary', args: [] } },
-  search: { method: 'GET', path: '/search', permission: 'search.read', roles: ['administrator', 'operator', 'viewer'], result: 'SearchResult', cli: { object: 'search', args: ['q'] } },
+  search: { method: 'GET', path: '/search', permission: 'search.read', roles: ['administrator', 'operator', 'viewer'], query: 'SearchQuery', result: 'SearchResult', cli: { object: 'search', args: ['q'] } },
   stream: { method: 'GET', path: '/stream', permission: 'stream.watch', roles: ['administrator', 'operator', 'viewer'] },
 }
 
