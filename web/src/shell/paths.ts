@@ -3,7 +3,7 @@
 import { plurals, type Kind } from '@/api/types'
 
 // Kinds whose objects have no page: they are shown on others' pages.
-const PAGELESS = new Set(['token', 'event', 'upload'])
+const PAGELESS = new Set(['token', 'event', 'upload', 'user'])
 
 export function listPath(kind: Kind) {
   return `/${plurals[kind]}`

@@ -27,12 +27,14 @@ interface Props<O extends OperationId> {
   ifMatch?: number
   danger?: boolean
   wide?: boolean
+  /** onDone shows what follows; the dialog does not close the caller. */
+  keepOpen?: boolean
   onDone?: (result: Operations[O]['result']) => void
   onClose: () => void
 }
 
 export function OperationDialog<O extends OperationId>(props: Props<O>) {
-  const { operation, title, button, params, shownParams, initial, fields = [], children, extra, ifMatch, danger, wide, onDone, onClose } = props
+  const { operation, title, button, params, shownParams, initial, fields = [], children, extra, ifMatch, danger, wide, keepOpen, onDone, onClose } = props
   const [schema, mode] = description[operation].body!
   const form = useForm(schema, mode, initial)
   const [busy, setBusy] = useState(false)
@@ -42,7 +44,7 @@ export function OperationDialog<O extends OperationId>(props: Props<O>) {
     setBusy(true)
     try {
       const result = await call(operation, { params, body, ifMatch })
-      onClose()
+      if (!keepOpen) onClose()
       onDone?.(result)
     } catch (error) {
       form.fail(error)

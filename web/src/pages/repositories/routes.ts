@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { RouteObject } from 'react-router-dom'
+
+export const routes: RouteObject[] = [
+  { path: 'repositories', lazy: () => import('./RepositoryList') },
+  { path: 'repositories/:id/:tab?', lazy: () => import('./RepositoryPage') },
+  { path: 'disks', lazy: () => import('./DiskList') },
+  { path: 'disks/:id/:tab?', lazy: () => import('./DiskPage') },
+]
