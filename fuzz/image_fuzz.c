@@ -44,6 +44,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     image_check_boot_file(&s, IMAGE_KERNEL, NULL);
     image_check_boot_file(&s, IMAGE_INITRD, NULL);
+    char label[IMAGE_LABEL_MAX + 1] = "";
+    if (image_check_iso(&s, label, NULL) == 0 && memchr(label, 0, sizeof label) == NULL)
+        abort();
     if (image_own_backing(&s, backing, NULL) == 0 && strlen(backing) > IMAGE_BACKING_MAX)
         abort();
     image_check_own(&s, "../templates/0190b5d1-0000-7000-8000-000000000001/disk-0.qcow2", &own, NULL);

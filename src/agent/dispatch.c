@@ -3,6 +3,7 @@
 #include "agent/agent.h"
 #include "agent/cluster.h"
 
+#include "os/file.h"
 #include "os/log.h"
 
 struct note {
@@ -11,6 +12,12 @@ struct note {
     bool quiet;    /* a look at what is there */
     json_t *args;  /* guest.forget: the driver is done first, then the storage; NULL else */
     bool leaves;   /* guest.release, guest.drop: it is killed before that */
+};
+
+struct cdrom {
+    struct agent *a;
+    uint64_t call;
+    struct api_guest_cdrom args;
 };
 
 struct start {
@@ -210,6 +217,35 @@ static void guest_move(struct agent *a, uint64_t call, int op, const json_t *arg
     agent_call_done(a, call, &e, NULL);
 }
 
+static void on_iso(void *ctx, const struct error *e, int fd) {
+    struct cdrom *c = ctx;
+    struct agent *a = c->a;
+    if (e)
+        agent_call_done(a, c->call, e, NULL);
+    else if (a->closing)
+        close_fd(&fd);
+    else
+        a->config.driver->cdrom(a->hypervisor, c->call, c->args.vm, (int)c->args.index, fd);
+    api_guest_cdrom_done(&c->args);
+    free(c);
+}
+
+static void guest_cdrom(struct agent *a, uint64_t call, const json_t *args) {
+    struct cdrom *c = xcalloc(1, sizeof(*c));
+    _cleanup_error_ struct error e = ERROR_INIT;
+    c->a = a;
+    c->call = call;
+    if (api_guest_cdrom_parse(args, API_PEER, &c->args, &e) < 0) {
+        free(c);
+        agent_call_done(a, call, &e, NULL);
+        return;
+    }
+    if (a->storage && !str_empty(c->args.iso))
+        storage_iso_open(a->storage, c->args.repository, c->args.iso, on_iso, c);
+    else
+        on_iso(c, NULL, -1);
+}
+
 static void guest_call(struct agent *a, uint64_t call, int op, const json_t *args) {
     const struct hypervisor_driver *d = a->config.driver;
     const char *vm = json_str(args, "vm");
@@ -228,6 +264,9 @@ static void guest_call(struct agent *a, uint64_t call, int op, const json_t *arg
         return;
     case API_AGENT_OP_GUEST_FORGET:
         guest_forget(a, call, args);
+        return;
+    case API_AGENT_OP_GUEST_CDROM:
+        guest_cdrom(a, call, args);
         return;
     case HOST_CALL_GUEST_FIND:
         note_new(a, call)->quiet = true;
@@ -257,14 +296,14 @@ static void server_call(struct agent *a, uint64_t call, int op, const json_t *ar
 /* ---- storage ---- */
 
 /* A case of a call whose arguments have a struct of their own. */
-#define STORAGE_CALL(OP, type, function)                                    \
-    case API_AGENT_OP_##OP: {                                               \
-        struct api_##type typed;                                            \
-        if (api_##type##_parse(args, API_PEER, &typed, &e) < 0)             \
-            break;                                                          \
-        function(a->storage, call, &typed);                                 \
-        api_##type##_done(&typed);                                          \
-        return;                                                             \
+#define STORAGE_CALL(OP, type, function)                                                                               \
+    case API_AGENT_OP_##OP: {                                                                                          \
+        struct api_##type typed;                                                                                       \
+        if (api_##type##_parse(args, API_PEER, &typed, &e) < 0)                                                        \
+            break;                                                                                                     \
+        function(a->storage, call, &typed);                                                                            \
+        api_##type##_done(&typed);                                                                                     \
+        return;                                                                                                        \
     }
 
 static void storage_call(struct agent *a, uint64_t call, int op, const json_t *args) {
@@ -277,6 +316,8 @@ static void storage_call(struct agent *a, uint64_t call, int op, const json_t *a
         STORAGE_CALL(TEMPLATE_MAKE, template_make, storage_template_make)
         STORAGE_CALL(TEMPLATE_SEAL, template_op, storage_template_seal)
         STORAGE_CALL(TEMPLATE_DELETE, template_op, storage_template_delete)
+        STORAGE_CALL(ISO_MAKE, iso_make, storage_iso_make)
+        STORAGE_CALL(ISO_DELETE, iso_op, storage_iso_delete)
         STORAGE_CALL(UPLOAD_OPEN, upload_open, storage_upload_open)
         STORAGE_CALL(UPLOAD_DELETE, upload_op, storage_upload_delete)
     default:

@@ -58,9 +58,11 @@ void sim_storage_call(struct sim_storage *s, uint64_t call, int op, const json_t
     if (op == API_AGENT_OP_REPOSITORY_OPEN)
         p->result = repository_result(s, args);
     else if (op == API_AGENT_OP_DISK_CREATE)
-        p->result = disk_result(s, json_int(args, "size", (int64_t)1 << 30));
+        p->result = disk_result(s, json_int(args, "size", 0) ? json_int(args, "size", 0) : (int64_t)1 << 30);
     else if (op == API_AGENT_OP_TEMPLATE_MAKE)
         p->result = disk_result(s, (int64_t)1 << 30);
+    else if (op == API_AGENT_OP_ISO_MAKE)
+        p->result = json_pack("{s:i, s:s}", "size", 1 << 30, "label", "SIMULATED");
     else if (op == API_AGENT_OP_UPLOAD_OPEN)
         p->result = upload_result(args);
     delay_add(s->delay, on_due, drop, p);

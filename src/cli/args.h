@@ -28,6 +28,7 @@ struct command {
     const struct api_cli_command *row; /* NULL: the CLI's own command */
     const char *usage;                 /* the positional arguments, instead of those of the row; or NULL */
     const struct option *options;      /* ended by a NULL name; or NULL */
+    const char *as;                    /* the verb whose row it has; NULL: its own */
     bool body;                         /* the row's flags apply; always so for commands that are not special */
     int min_args, max_args;
     const char *more; /* further help: examples, notes; or NULL */

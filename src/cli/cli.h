@@ -92,6 +92,8 @@ int login_run(struct cli *cli, struct error *e);
 int logout_run(struct cli *cli, struct error *e);
 int profile_list_run(struct cli *cli, struct error *e);
 int import_run(struct cli *cli, struct error *e);
+int import_disk_run(struct cli *cli, struct error *e);
+int import_iso_run(struct cli *cli, struct error *e);
 int job_watch_run(struct cli *cli, struct error *e);
 int event_list_run(struct cli *cli, struct error *e);
 int stream_run(struct cli *cli, struct error *e);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tarn template import: uploads what is local, then one POST /templates, then the job. */
+/* tarn template, disk and iso import: uploads what is local, then one POST, then the job. */
 #include "api/api.h"
+#include "base/id.h"
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/job.h"
 #include "cli/text.h"
 #include "cli/upload.h"
 
@@ -82,15 +84,54 @@ static void leftovers(struct cli *cli, const struct source *sources, size_t n, b
             upload_discard(cli, sources[i].upload);
             continue;
         }
-        fprintf(stderr, "tarn: the upload %s of --%s is left; throw it away with: tarn upload delete %s\n",
-                sources[i].upload, sources[i].option, sources[i].upload);
+        fprintf(stderr, "tarn: the upload %s of %s is left; throw it away with: tarn upload delete %s\n",
+                sources[i].upload, sources[i].path, sources[i].upload);
         buf_addf(&resume, " --resume %s", sources[i].upload);
     }
     if (keep)
-        fprintf(stderr, "tarn: no template was made%s%s\n",
+        fprintf(stderr, "tarn: nothing was made%s%s\n",
                 resume.len ? "; to go on where it stopped, give the same command with" : "",
                 resume.len ? resume.data : "");
     buf_done(&resume);
+}
+
+/* Whether the job has ended with nothing made is told too: then its uploads are still there. */
+static int import_follow(struct cli *cli, json_t *job, bool *ret_undone, struct error *e) {
+    if (args_has(&cli->args, "no-wait"))
+        return engine_job(cli, job, e);
+    _cleanup_json_ json_t *ended = NULL;
+    int r = job_follow(cli, job, &ended, e);
+    if (r != 0)
+        return r;
+    *ret_undone = !str_eq(json_str(ended, "state"), "done");
+    return job_print_ended(cli, ended, e);
+}
+
+/* Uploads, asks, follows the job. */
+static int import_sources(struct cli *cli, struct source *sources, size_t n, const char *path, struct error *e) {
+    int r = 0;
+    upload_catch_interrupts(true);
+    for (size_t i = 0; i < n && r >= 0; i++)
+        if (sources[i].path)
+            r = source_place(cli, &sources[i], e);
+    if (r >= 0 && cli->dry_run) {
+        cli_print_request(cli, "POST", path, cli->args.body);
+        return 0;
+    }
+    _cleanup_reply_ struct http_reply reply = {0};
+    if (r >= 0 && upload_interrupted)
+        r = error_set(e, ERR_CANCELLED, "interrupted");
+    if (r >= 0)
+        r = http_do(cli->http, &(struct http_request){.method = "POST", .path = path, .body = cli->args.body, .fd = -1},
+                    &reply, e);
+    upload_catch_interrupts(false);
+    bool interrupted = upload_interrupted != 0, undone = r < 0;
+    int result = interrupted && r < 0 ? EXIT_INTERRUPTED : r < 0 ? r : import_follow(cli, reply.body, &undone, e);
+    if (undone)
+        leftovers(cli, sources, n, interrupted);
+    for (size_t i = 0; i < n; i++)
+        free(sources[i].upload);
+    return result;
 }
 
 int import_run(struct cli *cli, struct error *e) {
@@ -98,32 +139,30 @@ int import_run(struct cli *cli, struct error *e) {
     struct source sources[] = {{"disk", "image", args_option(a, "disk"), NULL},
                                {"kernel", "kernel_image", args_option(a, "kernel"), NULL},
                                {"initrd", "initrd_image", args_option(a, "initrd"), NULL}};
-    size_t n = ARRAY_LEN(sources);
     int r = sources_check(a, sources, e);
-    if (r < 0)
-        return r;
-    upload_catch_interrupts(true);
-    for (size_t i = 0; i < n && r >= 0; i++)
-        if (sources[i].path)
-            r = source_place(cli, &sources[i], e);
-    if (r >= 0 && cli->dry_run) {
-        cli_print_request(cli, "POST", "/templates", a->body);
-        return 0;
-    }
-    _cleanup_reply_ struct http_reply reply = {0};
-    if (r >= 0 && upload_interrupted)
-        r = error_set(e, ERR_CANCELLED, "interrupted");
-    if (r >= 0)
-        r = http_do(cli->http,
-                    &(struct http_request){.method = "POST", .path = "/templates", .body = a->body, .fd = -1}, &reply,
-                    e);
-    upload_catch_interrupts(false);
-    bool interrupted = upload_interrupted != 0;
-    if (r < 0)
-        leftovers(cli, sources, n, interrupted);
-    for (size_t i = 0; i < n; i++)
-        free(sources[i].upload);
-    if (interrupted && r < 0)
-        return EXIT_INTERRUPTED;
-    return r < 0 ? r : engine_job(cli, reply.body, e);
+    return r < 0 ? r : import_sources(cli, sources, ARRAY_LEN(sources), "/templates", e);
 }
+
+/* FILE [NAME]: the name is the file's without its ending, unless it is given. */
+static int name_place(struct cli *cli, struct error *e) {
+    const struct args *a = &cli->args;
+    const char *slash = strrchr(a->values[0], '/');
+    _cleanup_free_ char *name = xstrdup(a->n_values > 1 ? a->values[1] : slash ? slash + 1 : a->values[0]);
+    char *dot = a->n_values > 1 ? NULL : strrchr(name, '.');
+    if (dot && dot > name)
+        *dot = 0;
+    if (a->n_values < 2 && name_problem(name))
+        return error_set(e, ERR_INVALID, "\"%.100s\" cannot be its name: it %s; give one behind the file", name,
+                         name_problem(name));
+    json_set_str(a->body, "name", name);
+    return 0;
+}
+
+static int import_one(struct cli *cli, const char *option, const char *path, struct error *e) {
+    struct source source = {option, "image", cli->args.values[0], NULL};
+    int r = name_place(cli, e);
+    return r < 0 ? r : import_sources(cli, &source, 1, path, e);
+}
+
+int import_disk_run(struct cli *cli, struct error *e) { return import_one(cli, "disk", "/disks", e); }
+int import_iso_run(struct cli *cli, struct error *e) { return import_one(cli, "iso", "/isos", e); }

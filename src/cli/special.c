@@ -23,6 +23,17 @@ static const struct option import_options[] = {
     {"keep-uploads", NULL, "leave complete uploads in the repository when the import fails", 0},
     {0},
 };
+static const struct option disk_import_options[] = {
+    {"format", "FORMAT", "the image's format; default: found out", 0},
+    {"resume", "UPLOAD", "go on with an upload that was interrupted", 0},
+    {"keep-uploads", NULL, "leave a complete upload in the repository when the import fails", 0},
+    {0},
+};
+static const struct option iso_import_options[] = {
+    {"resume", "UPLOAD", "go on with an upload that was interrupted", 0},
+    {"keep-uploads", NULL, "leave a complete upload in the repository when the import fails", 0},
+    {0},
+};
 static const struct option console_options[] = {
     {"until", "TEXT", "end with exit code 0 as soon as the guest has written TEXT", 0},
     {"timeout", "SECONDS", "end after this time: exit code 6 with --until, 0 without", 0},
@@ -78,6 +89,35 @@ const struct special specials[] = {
               "  tarn template import tiny --kernel vmlinuz --initrd initrd.img --cmdline console=ttyS0\n"
               "  tarn template import golden --from-vm web1"},
      import_run,
+     true},
+    {{.object = "disk",
+      .verb = "import",
+      .summary = "Make a virtual disk from an image",
+      .usage = "FILE [NAME]",
+      .options = disk_import_options,
+      .as = "create",
+      .body = true,
+      .min_args = 1,
+      .max_args = 2,
+      .more =
+          "FILE is a disk image (qcow2, raw, VMDK, VDI, VHDX or VHD) here, or server:/PATH on the repository's server. "
+          "The name is\n"
+          "the file's unless another is given.\n\n"
+          "  tarn disk import appliance.vmdk data --size 40GiB"},
+     import_disk_run,
+     true},
+    {{.object = "iso",
+      .verb = "import",
+      .usage = "FILE [NAME]",
+      .options = iso_import_options,
+      .body = true,
+      .min_args = 1,
+      .max_args = 2,
+      .more = "FILE is here, or server:/PATH on the repository's server. The name is the file's unless another is "
+              "given.\n\n"
+              "  tarn iso import debian-12.8.0-amd64-netinst.iso\n"
+              "  tarn vm create new --cdrom debian-12.8.0-amd64-netinst --disk size=20GiB --start"},
+     import_iso_run,
      true},
     {{.object = "vm",
       .verb = "console",
@@ -183,7 +223,7 @@ bool command_at(size_t i, struct command *ret) {
         if (row_find(c->object, c->verb))
             continue;
         if (i-- == 0) {
-            *ret = *c;
+            *ret = command_make(c->as ? row_find(c->object, c->as) : NULL, &specials[k]);
             return true;
         }
     }
@@ -192,7 +232,7 @@ bool command_at(size_t i, struct command *ret) {
 
 bool command_find(const char *object, const char *verb, struct command *ret) {
     const struct special *special = special_find(object, verb);
-    const struct api_cli_command *row = row_find(object, verb);
+    const struct api_cli_command *row = row_find(object, special && special->command.as ? special->command.as : verb);
     /* A row that needs code which nobody wrote is no command. */
     if (!special && (!row || row->special))
         return false;

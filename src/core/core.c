@@ -176,8 +176,8 @@ int core_check_if_match(const struct core_request *r, const struct object *o, st
 int core_check_name_free(struct core *c, enum api_kind kind, const char *name, const char *except_id, struct error *e) {
     const struct object *o = core_find(c, kind, name);
     if (o && !str_eq(o->id, except_id))
-        return error_set_field(e, ERR_EXISTS, "name", "there is a %s with the name \"%s\" already", kind_word(kind),
-                               name);
+        return error_set_field(e, ERR_EXISTS, "name", "there is a%s %s with the name \"%s\" already",
+                               kind == API_KIND_ISO ? "n" : "", kind_word(kind), name);
     return 0;
 }
 

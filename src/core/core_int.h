@@ -324,7 +324,7 @@ void jobs_done(struct core *c);
 extern const struct job_kind job_repository_create, job_repository_delete, job_upload_create, job_upload_delete,
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
-    job_pool_remove, job_vm_migrate;
+    job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom;
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
@@ -345,6 +345,14 @@ struct vm_migrate {
 /* Checks, drafts and submits. ret_job (UUID_LEN + 1 bytes, or NULL): the job's id. A job under way has its destination
    in args.to. */
 int vm_migrate(struct core *c, const struct vm_migrate *m, char *ret_job, struct error *e);
+/* The upload's file on its server goes; a step's run. */
+int job_upload_delete_call(struct job_ctx *x, const char *upload, struct error *e);
+/* An image in a job's arguments: {upload, path, format}. */
+int job_check_image(struct core *c, const json_t *image, struct error *e); /* the upload is there and complete */
+void job_image_args(json_t *args, const json_t *image);
+/* The steps "tidy" and "forget upload" of the kind, if the image is an upload's, and the lock of that. */
+void job_add_image_steps(struct core *c, struct api_job *j, const struct job_kind *kind, const json_t *image,
+                         int64_t param);
 void core_upload_expire(struct core *c, const struct api_upload *u);
 
 /* ---- pools ---- */
@@ -377,5 +385,18 @@ int core_check_name_free(struct core *c, enum api_kind kind, const char *name, c
 int core_resolve_refs(struct core *c, enum api_kind kind, void *data, struct error *e);
 /* The repository named, or the only one there is. */
 struct api_repository *core_pick_repository(struct core *c, const char *id_or_name, struct error *e);
+/* Checks an ImageSource of a request; *ret is the image for a job's arguments, the caller's. */
+int core_image_source(struct core *c, const struct core_request *r, const struct api_image_source *s, const char *field,
+                      const char *repository, json_t **ret, struct error *e);
+/* Where its upload is; NULL. */
+const char *core_image_repository(struct core *c, const struct api_image_source *s);
+/* A deletion by job: one lock, the steps of the kind in their order. */
+int core_submit_delete(struct core *c, const struct core_request *r, const struct job_kind *kind, struct object *o,
+                       struct error *e);
+/* Completes the CD drives among a virtual machine's disks, and refuses what makes no sense. */
+int core_shape_cdroms(struct api_vm *vm, struct error *e);
+void core_add_cdrom(struct api_vm *vm, const char *iso);
+/* Whether a virtual machine on that server may have it in a drive; "" is nothing, and may. */
+int core_check_iso(struct core *c, const char *server, const char *id, const char *field, struct error *e);
 bool core_is_admin(const struct core_request *r);
 const char *kind_word(enum api_kind kind); /* "virtual machine" */

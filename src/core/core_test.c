@@ -34,6 +34,18 @@ static void with_suspended(struct world *w) {
     assert_int_equal(ask(w, API_OP_VM_SUSPEND, "v", NULL), 202);
     assert_int_equal(core_vm(w->c, "v")->state, API_VM_STATE_SUSPENDED);
 }
+static void with_isos(struct world *w) {
+    assert_int_equal(ask(w, API_OP_ISO_CREATE, NULL, "{\"name\":\"one\",\"image\":{\"path\":\"/1.iso\"}}"), 202);
+    assert_int_equal(ask(w, API_OP_ISO_CREATE, NULL, "{\"name\":\"two\",\"image\":{\"path\":\"/2.iso\"}}"), 202);
+}
+/* It has a drive with "one" in it, and runs. */
+static void with_drive(struct world *w) {
+    with_isos(w);
+    assert_int_equal(ask(w, API_OP_VM_CREATE, NULL,
+                         "{\"name\":\"v\",\"cdrom\":\"one\",\"start\":true,\"disks\":[{\"size\":1048576}]}"),
+                     202);
+    assert_int_equal(core_vm(w->c, "v")->state, API_VM_STATE_RUNNING);
+}
 static void with_template(struct world *w) { make_template(w); }
 static void with_disk(struct world *w) {
     assert_int_equal(ask(w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
@@ -73,6 +85,13 @@ static const struct scenario scenarios[] = {
     {"vm.restart", with_running, API_OP_VM_RESTART, "v", NULL},
     {"vm.suspend", with_running, API_OP_VM_SUSPEND, "v", NULL},
     {"vm.resume", with_suspended, API_OP_VM_RESUME, "v", NULL},
+    {"disk.create", none, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"image\":{\"upload\":\"UPLOAD\"}}"},
+    {"iso.create", none, API_OP_ISO_CREATE, NULL, "{\"name\":\"i\",\"image\":{\"upload\":\"UPLOAD\"}}"},
+    {"iso.delete", with_isos, API_OP_ISO_DELETE, "one", NULL},
+    {"vm.create", with_isos, API_OP_VM_CREATE, NULL,
+     "{\"name\":\"n\",\"cdrom\":\"two\",\"start\":true,\"disks\":[{\"image\":{\"upload\":\"UPLOAD\"}}]}"},
+    {"vm.cdrom", with_drive, API_OP_VM_CDROM, "v", "{\"iso\":\"two\"}"},
+    {"vm.cdrom", with_drive, API_OP_VM_CDROM, "v", "{}"},
     {"vm.policy", with_running, API_OP_VM_CHANGE, "v", "{\"name\":\"renamed\"}"},
     {"pool.add", with_pool, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"},
     {"pool.remove", with_member, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"},
@@ -95,7 +114,7 @@ static void check_world(struct world *w, const struct scenario *s) {
             snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
             assert_non_null(map_get(&w->store, key));
             if (kind == API_KIND_DISK || kind == API_KIND_TEMPLATE || kind == API_KIND_REPOSITORY ||
-                kind == API_KIND_UPLOAD) {
+                kind == API_KIND_UPLOAD || kind == API_KIND_ISO) {
                 expected++;
                 if (!map_get(&w->things, key))
                     fail_msg("%s: the inventory has %s, the agent has not", s->kind, key);
@@ -104,6 +123,8 @@ static void check_world(struct world *w, const struct scenario *s) {
                 assert_int_equal(((struct api_disk *)d)->state, API_OBJECT_STATE_READY);
             if (kind == API_KIND_TEMPLATE)
                 assert_int_equal(((struct api_template *)d)->state, API_OBJECT_STATE_READY);
+            if (kind == API_KIND_ISO)
+                assert_int_equal(((struct api_iso *)d)->state, API_OBJECT_STATE_READY);
             if (kind == API_KIND_VM) {
                 const struct api_vm *vm = d;
                 const char *real = map_get(&w->agents[0].guests, vm->id);

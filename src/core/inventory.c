@@ -12,6 +12,7 @@ bool kind_named(enum api_kind kind) {
     case API_KIND_REPOSITORY:
     case API_KIND_TEMPLATE:
     case API_KIND_DISK:
+    case API_KIND_ISO:
     case API_KIND_VM:
     case API_KIND_POOL:
     case API_KIND_RULE:
@@ -219,6 +220,8 @@ const char *kind_word(enum api_kind kind) {
         return "server pool";
     case API_KIND_RULE:
         return "placement rule";
+    case API_KIND_ISO:
+        return "ISO image";
     default:
         return api_kinds[kind].name;
     }

@@ -23,6 +23,7 @@ static const struct job_kind *const kinds[] = {
     &job_vm_start,          &job_vm_stop,           &job_vm_kill,         &job_vm_restart,    &job_vm_suspend,
     &job_vm_resume,         &job_vm_policy,         &job_pool_add,        &job_pool_remove,
     &job_vm_migrate,
+    &job_iso_create,        &job_iso_delete,        &job_vm_cdrom,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {

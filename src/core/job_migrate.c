@@ -138,6 +138,18 @@ static int check_room(const struct plan *p, struct error *e) {
                            p->repository->name, size_format(p->repository->free, has));
 }
 
+static int check_cds(const struct plan *p, struct error *e) {
+    for (size_t i = 0; i < p->vm->n_disks; i++) {
+        const struct api_iso *iso = CORE_GET(p->c, iso, ISO, p->vm->disks[i].iso);
+        if (iso && !reaches(p->c, p->to, iso->repository))
+            return error_set_field(e, ERR_CONFLICT, "to",
+                                   "ISO image \"%s\" in its CD drive is in storage repository \"%s\", which server "
+                                   "\"%s\" does not reach; take it out first",
+                                   iso->name, repository_name(p->c, iso->repository), p->to->name);
+    }
+    return 0;
+}
+
 static int check_boot(const struct plan *p, struct error *e) {
     const struct api_template *t = p->vm->direct_boot ? CORE_GET(p->c, template, TEMPLATE, p->vm->template) : NULL;
     if (!t || reaches(p->c, p->to, t->repository))
@@ -170,6 +182,8 @@ static int check_storage(struct plan *p, struct error *e) {
         json_array_append_new(p->local, json_string(d->id));
     }
     int r = check_boot(p, e);
+    if (r == 0)
+        r = check_cds(p, e);
     p->own = !str_empty(p->vm->repository) && !reaches(p->c, p->to, p->vm->repository);
     if (r == 0 && p->own && !p->disks)
         return error_set_field(

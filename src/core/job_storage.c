@@ -48,13 +48,14 @@ static void repository_create_ended(struct job_ctx *x) { drop_if_undone(x, API_K
 
 static int repository_check_empty(struct job_ctx *x, struct error *e) {
     const char *id = object_id_of(x);
-    static const enum api_kind kinds[] = {API_KIND_DISK, API_KIND_TEMPLATE, API_KIND_UPLOAD, API_KIND_VM};
+    static const enum api_kind kinds[] = {API_KIND_DISK, API_KIND_TEMPLATE, API_KIND_ISO, API_KIND_UPLOAD, API_KIND_VM};
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         struct table *t = &x->c->tables[kinds[k]];
         for (size_t i = 0; i < t->n; i++) {
             void *data = t->sorted[i]->v->data;
             const char *repository = kinds[k] == API_KIND_DISK       ? ((struct api_disk *)data)->repository
                                      : kinds[k] == API_KIND_TEMPLATE ? ((struct api_template *)data)->repository
+                                     : kinds[k] == API_KIND_ISO      ? ((struct api_iso *)data)->repository
                                      : kinds[k] == API_KIND_UPLOAD   ? ((struct api_upload *)data)->repository
                                                                      : ((struct api_vm *)data)->repository;
             if (str_eq(repository, id))
@@ -108,6 +109,9 @@ static int upload_call(struct job_ctx *x, const char *upload, enum api_agent_op 
 static int upload_open(struct job_ctx *x, struct error *e) {
     return upload_call(x, object_id_of(x), API_AGENT_OP_UPLOAD_OPEN, e);
 }
+int job_upload_delete_call(struct job_ctx *x, const char *upload, struct error *e) {
+    return upload_call(x, upload, API_AGENT_OP_UPLOAD_DELETE, e);
+}
 static int upload_undo(struct job_ctx *x, struct error *e) {
     return upload_call(x, object_id_of(x), API_AGENT_OP_UPLOAD_DELETE, e);
 }
@@ -127,15 +131,19 @@ const struct job_kind job_upload_delete = {.name = "upload.delete", .steps = upl
 
 /* ---- disk ---- */
 
+static const json_t *disk_image(const struct job_ctx *x) { return json_object_get(x->job->args, "image"); }
+
 static int disk_create(struct job_ctx *x, struct error *e) {
     const struct api_disk *d = CORE_GET(x->c, disk, DISK, object_id_of(x));
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
-    return job_call(x, r->server, API_AGENT_OP_DISK_CREATE,
-                    json_pack("{s:s, s:s, s:I}", "repository", r->id, "disk", d->id, "size", (json_int_t)d->size), e);
+    json_t *args = json_pack("{s:s, s:s, s:I}", "repository", r->id, "disk", d->id, "size", (json_int_t)d->size);
+    job_image_args(args, disk_image(x));
+    return job_call(x, r->server, API_AGENT_OP_DISK_CREATE, args, e);
 }
 static int disk_created(struct job_ctx *x, const json_t *result, struct error *e) {
     struct api_disk *d = CORE_COPY(disk, DISK, CORE_GET(x->c, disk, DISK, object_id_of(x)));
     d->state = API_OBJECT_STATE_READY;
+    d->size = json_int(result, "size", d->size);
     d->allocated = json_int(result, "allocated", 0);
     job_changed(x, API_KIND_DISK, d->id, d->name, "created", NULL);
     core_put(x->c, API_KIND_DISK, d);
@@ -172,10 +180,27 @@ static int disk_mark(struct job_ctx *x, struct error *e) {
 }
 static int disk_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_DISK); }
 
+static int disk_tidy(struct job_ctx *x, struct error *e) {
+    return job_upload_delete_call(x, json_str(disk_image(x), "upload"), e);
+}
+static int disk_tidied(struct job_ctx *x, struct error *e) {
+    core_remove(x->c, API_KIND_UPLOAD, json_str(disk_image(x), "upload"));
+    return STEP_DONE;
+}
+static int disk_create_check(struct job_ctx *x, struct error *e) {
+    return disk_image(x) ? job_check_image(x->c, disk_image(x), e) : 0;
+}
+
 static const struct job_step_def disk_create_steps[] = {
-    {"create", 1, false, disk_create, disk_created, disk_delete, NULL, false}};
-const struct job_kind job_disk_create = {
-    .name = "disk.create", .steps = disk_create_steps, .n_steps = 1, .ended = disk_create_ended};
+    {"create", 1, false, disk_create, disk_created, disk_delete, NULL, false},
+    {"tidy", 1, true, disk_tidy, NULL, NULL, NULL, false},
+    {"forget upload", 1, true, disk_tidied, NULL, NULL, NULL, false},
+};
+const struct job_kind job_disk_create = {.name = "disk.create",
+                                         .steps = disk_create_steps,
+                                         .n_steps = ARRAY_LEN(disk_create_steps),
+                                         .check = disk_create_check,
+                                         .ended = disk_create_ended};
 
 static const struct job_step_def disk_delete_steps[] = {
     {"mark", 1, true, disk_mark, NULL, NULL, NULL, false},
@@ -248,7 +273,7 @@ static int template_publish(struct job_ctx *x, struct error *e) {
 
 /* The upload that the file came from is not needed any more. Step param i: of args.files[i]. */
 static int template_tidy(struct job_ctx *x, struct error *e) {
-    return upload_call(x, json_str(template_file(x), "upload"), API_AGENT_OP_UPLOAD_DELETE, e);
+    return job_upload_delete_call(x, json_str(template_file(x), "upload"), e);
 }
 static int template_tidied(struct job_ctx *x, struct error *e) {
     core_remove(x->c, API_KIND_UPLOAD, json_str(template_file(x), "upload"));
@@ -259,13 +284,9 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
     size_t i;
     json_t *file;
     json_array_foreach(json_object_get(x->job->args, "files"), i, file) {
-        const char *upload = json_str(file, "upload");
-        const struct api_upload *u = CORE_GET(x->c, upload, UPLOAD, upload);
-        if (*upload && !u)
-            return error_set(e, ERR_NOT_FOUND, "the upload is gone");
-        if (u && u->state != API_UPLOAD_STATE_COMPLETE)
-            return error_set(e, ERR_CONFLICT, "the upload \"%s\" is not complete: %lld of %lld bytes have arrived",
-                             u->name, (long long)u->received, (long long)u->size);
+        int r = job_check_image(x->c, file, e);
+        if (r < 0)
+            return r;
     }
     const char *from_vm = json_str(x->job->args, "from_vm");
     const struct api_vm *vm = CORE_GET(x->c, vm, VM, from_vm);

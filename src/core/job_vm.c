@@ -54,6 +54,11 @@ static int guest_call(struct job_ctx *x, enum api_agent_op op, struct error *e) 
 /* ---- what a start needs ---- */
 
 static json_t *guest_disk(struct core *c, const struct api_vm_disk *vd) {
+    if (vd->cdrom) {
+        const struct api_iso *iso = CORE_GET(c, iso, ISO, vd->iso);
+        return json_pack("{s:b, s:s, s:s, s:s, s:b}", "cdrom", true, "iso", iso ? iso->id : "", "repository",
+                         iso ? iso->repository : "", "bus", api_disk_bus_text(vd->bus), "read_only", true);
+    }
     const struct api_disk *d = CORE_GET(c, disk, DISK, vd->disk);
     if (!d)
         return NULL;
@@ -98,6 +103,12 @@ int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
 
 static int check_disks_ready(struct job_ctx *x, const struct api_vm *vm, struct error *e) {
     for (size_t i = 0; i < vm->n_disks; i++) {
+        if (vm->disks[i].cdrom) {
+            int result = core_check_iso(x->c, vm->server, vm->disks[i].iso, NULL, e);
+            if (result < 0)
+                return result;
+            continue;
+        }
         const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[i].disk);
         const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
         if (!d || d->state != API_OBJECT_STATE_READY)
@@ -255,8 +266,19 @@ static int create_disk(struct job_ctx *x, struct error *e) {
         json_set_int(args, "template_disk", json_int(clone, "index", 0));
         json_set_str(args, "clone", json_str(clone, "mode"));
     }
+    job_image_args(args, json_object_get(json_object_get(x->job->args, "images"), d->id));
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
     return job_call(x, r->server, API_AGENT_OP_DISK_CREATE, args, e);
+}
+
+static const char *image_upload(const struct job_ctx *x) {
+    const json_t *images = json_object_get(x->job->args, "images");
+    return json_str(json_object_get(images, vm_of(x)->disks[x->param].disk), "upload");
+}
+static int create_tidy(struct job_ctx *x, struct error *e) { return job_upload_delete_call(x, image_upload(x), e); }
+static int create_tidied(struct job_ctx *x, struct error *e) {
+    core_remove(x->c, API_KIND_UPLOAD, image_upload(x));
+    return STEP_DONE;
 }
 
 static int created_disk(struct job_ctx *x, const json_t *result, struct error *e) {
@@ -298,6 +320,13 @@ static int create_check(struct job_ctx *x, struct error *e) {
     const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, vm->template);
     if (!str_empty(vm->template) && (!t || t->state != API_OBJECT_STATE_READY))
         return error_set_field(e, ERR_CONFLICT, "template", "the template is not ready");
+    const char *disk;
+    json_t *image;
+    json_object_foreach(json_object_get(x->job->args, "images"), disk, image) {
+        int r = job_check_image(x->c, image, e);
+        if (r < 0)
+            return r;
+    }
     return core_need_agent(x->c, vm->server, e);
 }
 
@@ -327,6 +356,8 @@ static const struct job_step_def create_steps[] = {
     {"finish", 1, false, create_finish, NULL, create_unfinish, NULL, false},
     {"prepare start", 1, false, nothing, NULL, guest_forget, NULL, false},
     {"start", 2, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
+    {"tidy", 1, true, create_tidy, NULL, NULL, NULL, false},
+    {"forget upload", 1, true, create_tidied, NULL, NULL, NULL, false},
 };
 const struct job_kind job_vm_create = {.name = "vm.create",
                                        .steps = create_steps,

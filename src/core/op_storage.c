@@ -18,9 +18,8 @@ static void discard(enum api_kind kind, void *data) {
     free(data);
 }
 
-/* A deletion by job: one lock, the steps of the kind in their order. */
-static int submit_delete(struct core *c, const struct core_request *r, const struct job_kind *kind, struct object *o,
-                         struct error *e) {
+int core_submit_delete(struct core *c, const struct core_request *r, const struct job_kind *kind, struct object *o,
+                       struct error *e) {
     int result = core_check_if_match(r, o, e);
     if (result < 0)
         return result;
@@ -119,7 +118,7 @@ int op_repository_change(struct core *c, const struct core_request *r, struct er
 
 int op_repository_delete(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_REPOSITORY, e);
-    return o ? submit_delete(c, r, &job_repository_delete, o, e) : -ENOENT;
+    return o ? core_submit_delete(c, r, &job_repository_delete, o, e) : -ENOENT;
 }
 
 /* ---- uploads ---- */
@@ -166,7 +165,7 @@ int op_upload_delete(struct core *c, const struct core_request *r, struct error 
     struct object *o = core_param(c, r, 0, API_KIND_UPLOAD, e);
     if (o && !core_is_admin(r) && !str_eq(((struct api_upload *)o->v->data)->owner, r->user_id))
         return error_set(e, ERR_FORBIDDEN, "the upload is another user's");
-    return o ? submit_delete(c, r, &job_upload_delete, o, e) : -ENOENT;
+    return o ? core_submit_delete(c, r, &job_upload_delete, o, e) : -ENOENT;
 }
 
 #define UPLOAD_IDLE_MS (24 * 3600 * 1000LL)
@@ -191,6 +190,26 @@ void core_upload_expire(struct core *c, const struct api_upload *u) {
 
 /* ---- disks ---- */
 
+static int disk_fill_in(struct core *c, const struct core_request *r, struct api_disk *d, json_t **ret_image,
+                        struct error *e) {
+    int result = core_resolve_refs(c, API_KIND_DISK, d, e);
+    if (result == 0)
+        result = core_check_name_free(c, API_KIND_DISK, d->name, NULL, e);
+    if (result == 0 && !d->size && !d->has_image)
+        result = error_set_field(e, ERR_INVALID, "size", "is missing: give a size, or an image to make the disk from");
+    if (result < 0)
+        return result;
+    const char *wanted = !str_empty(d->repository) ? d->repository
+                         : d->has_image            ? core_image_repository(c, &d->image)
+                                                   : NULL;
+    const struct api_repository *rep = core_pick_repository(c, wanted, e);
+    result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+    if (result < 0)
+        return result;
+    str_set(&d->repository, rep->id);
+    return d->has_image ? core_image_source(c, r, &d->image, "image", rep->id, ret_image, e) : 0;
+}
+
 int op_disk_create(struct core *c, const struct core_request *r, struct error *e) {
     struct api_disk *d = xcalloc(1, sizeof *d);
     int result = api_disk_parse(r->body, API_CREATE, d, e);
@@ -198,16 +217,14 @@ int op_disk_create(struct core *c, const struct core_request *r, struct error *e
         free(d);
         return result;
     }
-    const struct api_repository *rep = core_pick_repository(c, d->repository, e);
-    result = rep ? core_check_name_free(c, API_KIND_DISK, d->name, NULL, e) : -ENOENT;
-    if (result == 0)
-        result = core_need_agent(c, rep->server, e);
+    json_t *image = NULL;
+    result = disk_fill_in(c, r, d, &image, e);
     if (result < 0) {
         discard(API_KIND_DISK, d);
         return result;
     }
     FRESH(c, disk, d);
-    str_set(&d->repository, rep->id);
+    const struct api_repository *rep = CORE_GET(c, repository, REPOSITORY, d->repository);
     d->state = API_OBJECT_STATE_CREATING;
     struct job_request q = {.kind = &job_disk_create,
                             .actor = r->actor,
@@ -215,11 +232,15 @@ int op_disk_create(struct core *c, const struct core_request *r, struct error *e
                             .object_kind = API_KIND_DISK,
                             .object_id = d->id,
                             .object_name = d->name,
-                            .title = xasprintf("Create virtual disk %s", d->name)};
+                            .title = xasprintf(image ? "Import virtual disk %s" : "Create virtual disk %s", d->name)};
+    if (image)
+        q.args = json_pack("{s:o}", "image", image);
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_DISK, d->id, d->name, false);
     job_lock(j, API_KIND_REPOSITORY, rep->id, rep->name, true);
     job_add_step(j, q.kind, "create", 0);
+    if (image)
+        job_add_image_steps(c, j, q.kind, image, 0);
     core_put(c, API_KIND_DISK, d);
     return job_submit(c, &q, j, e);
 }
@@ -248,7 +269,7 @@ int op_disk_change(struct core *c, const struct core_request *r, struct error *e
 
 int op_disk_delete(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_DISK, e);
-    return o ? submit_delete(c, r, &job_disk_delete, o, e) : -ENOENT;
+    return o ? core_submit_delete(c, r, &job_disk_delete, o, e) : -ENOENT;
 }
 
 /* ---- templates ---- */
@@ -256,25 +277,17 @@ int op_disk_delete(struct core *c, const struct core_request *r, struct error *e
 /* Adds {role, index, upload | path, format} to files. */
 static int add_source(struct core *c, const struct core_request *r, const struct api_image_source *s, const char *role,
                       const char *repository, json_t *files, struct error *e) {
-    _cleanup_free_ char *field = xasprintf("%s", str_eq(role, "disk")     ? "image"
-                                                 : str_eq(role, "kernel") ? "kernel_image"
-                                                                          : "initrd_image");
-    if (str_empty(s->upload) == str_empty(s->path))
-        return error_set_field(e, ERR_INVALID, field, "needs either an upload or a path on the server, one of the two");
-    if (!str_empty(s->path) && !core_is_admin(r))
-        return error_set_field(e, ERR_FORBIDDEN, field,
-                               "a path on a server may be given by administrators only; upload the file");
-    const struct api_upload *u = CORE_GET(c, upload, UPLOAD, s->upload);
-    if (!str_empty(s->upload) && !u)
-        return error_set_field(e, ERR_NOT_FOUND, field, "there is no upload \"%.*s\"", 128, s->upload);
-    if (u && !core_is_admin(r) && !str_eq(u->owner, r->user_id))
-        return error_set_field(e, ERR_FORBIDDEN, field, "the upload is another user's");
-    if (u && !str_eq(u->repository, repository))
-        return error_set_field(e, ERR_INVALID, field,
-                               "the upload is in another storage repository than the template is to be");
-    json_array_append_new(files,
-                          json_pack("{s:s, s:i, s:s, s:s, s:s}", "role", role, "index", 0, "upload", u ? u->id : "",
-                                    "path", s->path, "format", api_image_format_text(s->format)));
+    json_t *file = NULL;
+    int result = core_image_source(c, r, s,
+                                   str_eq(role, "disk")     ? "image"
+                                   : str_eq(role, "kernel") ? "kernel_image"
+                                                            : "initrd_image",
+                                   repository, &file, e);
+    if (result < 0)
+        return result;
+    json_set_str(file, "role", role);
+    json_set_int(file, "index", 0);
+    json_array_append_new(files, file);
     return 0;
 }
 
@@ -297,19 +310,20 @@ static int add_vm_kernel(struct core *c, const struct api_vm *vm, struct api_tem
 
 static int add_vm_disks(struct core *c, struct api_template *t, json_t *files, struct error *e) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, t->from_vm);
-    if (!vm->n_disks)
-        return error_set_field(e, ERR_CONFLICT, "from_vm",
-                               "virtual machine \"%s\" has no disks to make a template from", vm->name);
+    int n = 0;
     for (size_t i = 0; i < vm->n_disks; i++) {
         const struct api_disk *d = CORE_GET(c, disk, DISK, vm->disks[i].disk);
         if (!d)
-            continue;
+            continue; /* a CD drive */
         if (!str_eq(d->repository, t->repository))
             return error_set_field(e, ERR_INVALID, "from_vm",
                                    "its disks are in another storage repository than the template is to be");
-        json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s}", "role", "disk", "index", (int)i, "from_disk",
-                                               d->id, "bus", api_disk_bus_text(vm->disks[i].bus)));
+        json_array_append_new(files, json_pack("{s:s, s:i, s:s, s:s}", "role", "disk", "index", n++, "from_disk", d->id,
+                                               "bus", api_disk_bus_text(vm->disks[i].bus)));
     }
+    if (!n)
+        return error_set_field(e, ERR_CONFLICT, "from_vm",
+                               "virtual machine \"%s\" has no disks to make a template from", vm->name);
     int r = vm->direct_boot ? add_vm_kernel(c, vm, t, files, e) : 0;
     if (r < 0)
         return r;
@@ -361,14 +375,7 @@ static void add_template_steps(struct core *c, struct api_job *j, json_t *files)
     json_array_foreach(files, i, file) job_add_step(j, &job_template_create, "copy", (int64_t)i);
     job_add_step(j, &job_template_create, "seal", 0);
     job_add_step(j, &job_template_create, "publish", 0);
-    json_array_foreach(files, i, file) {
-        const struct api_upload *u = CORE_GET(c, upload, UPLOAD, json_str(file, "upload"));
-        if (!u)
-            continue;
-        job_lock(j, API_KIND_UPLOAD, u->id, u->name, false);
-        job_add_step(j, &job_template_create, "tidy", (int64_t)i);
-        job_add_step(j, &job_template_create, "forget upload", (int64_t)i);
-    }
+    json_array_foreach(files, i, file) job_add_image_steps(c, j, &job_template_create, file, (int64_t)i);
 }
 
 int op_template_create(struct core *c, const struct core_request *r, struct error *e) {
@@ -443,5 +450,5 @@ int op_template_change(struct core *c, const struct core_request *r, struct erro
 
 int op_template_delete(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_TEMPLATE, e);
-    return o ? submit_delete(c, r, &job_template_delete, o, e) : -ENOENT;
+    return o ? core_submit_delete(c, r, &job_template_delete, o, e) : -ENOENT;
 }

@@ -15,6 +15,7 @@ struct creation {
     const struct api_template *template; /* NULL: none */
     const struct api_repository *repository;
     json_t *clones; /* disk id: {index, mode} */
+    json_t *images; /* disk id: {upload, path, format} */
     json_t *made;   /* ids of disks that the job makes */
 };
 
@@ -168,15 +169,37 @@ static int take_disk(struct core *c, const struct api_vm *vm, const char *id, co
     return 0;
 }
 
+/* The image that a new disk is made from; two cannot be made from one upload, which is thrown away. */
+static int image_disk(struct creation *x, const struct api_vm_disk *vd, const char *field, struct error *e) {
+    json_t *image, *other;
+    const char *key;
+    json_object_foreach(
+        x->images, key,
+        other) if (!str_empty(vd->image.upload) &&
+                   str_eq(json_str(other, "upload"),
+                          vd->image.upload)) return error_set_field(e, ERR_INVALID, field,
+                                                                    "names the same upload as another disk");
+    int r = core_image_source(x->c, x->r, &vd->image, field, x->repository->id, &image, e);
+    if (r == 0)
+        json_object_set_new(x->images, vd->disk, image);
+    return r;
+}
+
 static int own_disks(struct creation *x, size_t first, struct error *e) {
     struct api_vm *vm = x->vm;
     for (size_t i = first; i < vm->n_disks; i++) {
         struct api_vm_disk *vd = &vm->disks[i];
         char field[48];
         snprintf(field, sizeof field, "disks[%zu]", i - first);
-        if (str_empty(vd->disk) == (vd->size == 0))
+        if (vd->cdrom) {
+            int r = core_check_iso(x->c, vm->server, vd->iso, field, e);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        if (str_empty(vd->disk) == (vd->size == 0 && !vd->has_image))
             return error_set_field(e, ERR_INVALID, field,
-                                   "needs either disk (an existing one) or size (a new one), one of the two");
+                                   "needs one of disk (an existing one), size or image (a new one), and iso (a CD)");
         for (size_t k = 0; k < i; k++)
             if (!str_empty(vd->disk) && str_eq(vd->disk, vm->disks[k].disk))
                 return error_set_field(e, ERR_INVALID, field, "names the same disk twice");
@@ -190,6 +213,9 @@ static int own_disks(struct creation *x, size_t first, struct error *e) {
         str_set(&vd->disk, d->id);
         vd->size = 0;
         core_put(x->c, API_KIND_DISK, d);
+        int r = vd->has_image ? image_disk(x, vd, field, e) : 0;
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -239,7 +265,10 @@ static int fill_in(struct creation *x, struct error *e) {
     x->template = CORE_GET(c, template, TEMPLATE, vm->template);
     if (x->template)
         from_template(vm, x->template);
-    if ((r = check_shape(vm, e)) < 0 || (r = check_macs(c, vm, e)) < 0 || (r = place(x, e)) < 0)
+    if (!str_empty(vm->cdrom))
+        core_add_cdrom(vm, vm->cdrom);
+    if ((r = core_shape_cdroms(vm, e)) < 0 || (r = check_shape(vm, e)) < 0 || (r = check_macs(c, vm, e)) < 0 ||
+        (r = place(x, e)) < 0)
         return r;
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
     core_new_id(c, id);
@@ -259,6 +288,18 @@ static void lock_disks(struct core *c, struct api_job *j, const struct api_vm *v
     }
 }
 
+/* What lies in its CD drives is not deleted meanwhile. */
+static void lock_isos(struct core *c, struct api_job *j, const struct api_vm *vm) {
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_iso *iso = CORE_GET(c, iso, ISO, vm->disks[i].iso);
+        bool locked = false;
+        for (size_t k = 0; k < i && iso && !locked; k++)
+            locked = str_eq(vm->disks[k].iso, iso->id);
+        if (iso && !locked)
+            job_lock(j, API_KIND_ISO, iso->id, iso->name, true);
+    }
+}
+
 static int submit_create(struct creation *x, struct error *e) {
     struct api_vm *vm = x->vm;
     bool start = vm->start;
@@ -269,10 +310,12 @@ static int submit_create(struct creation *x, struct error *e) {
                             .object_id = vm->id,
                             .object_name = vm->name,
                             .title = xasprintf("%s virtual machine %s", x->template ? "Deploy" : "Create", vm->name)};
-    q.args = json_pack("{s:O, s:O, s:b}", "clones", x->clones, "made", x->made, "start", start);
+    q.args =
+        json_pack("{s:O, s:O, s:O, s:b}", "clones", x->clones, "images", x->images, "made", x->made, "start", start);
     struct api_job *j = job_draft(x->c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     lock_disks(x->c, j, vm);
+    lock_isos(x->c, j, vm);
     if (x->template)
         job_lock(j, API_KIND_TEMPLATE, x->template->id, x->template->name, true);
     job_lock(j, API_KIND_REPOSITORY, x->repository->id, x->repository->name, true);
@@ -284,6 +327,8 @@ static int submit_create(struct creation *x, struct error *e) {
         job_add_step(j, q.kind, "prepare start", 0);
         job_add_step(j, q.kind, "start", 0);
     }
+    for (size_t i = 0; i < vm->n_disks; i++)
+        job_add_image_steps(x->c, j, q.kind, json_object_get(x->images, vm->disks[i].disk), (int64_t)i);
     core_put(x->c, API_KIND_VM, TAKE_PTR(x->vm));
     return job_submit(x->c, &q, j, e);
 }
@@ -295,8 +340,8 @@ int op_vm_create(struct core *c, const struct core_request *r, struct error *e) 
         free(vm);
         return result;
     }
-    _cleanup_json_ json_t *clones = json_object(), *made = json_object();
-    struct creation x = {.c = c, .r = r, .vm = vm, .clones = clones, .made = made};
+    _cleanup_json_ json_t *clones = json_object(), *made = json_object(), *images = json_object();
+    struct creation x = {.c = c, .r = r, .vm = vm, .clones = clones, .images = images, .made = made};
     result = fill_in(&x, e);
     if (result == 0)
         result = submit_create(&x, e);
@@ -330,6 +375,12 @@ static int change_disks(struct core *c, const struct api_vm *old, const struct a
     for (size_t i = 0; i < next->n_disks; i++) {
         char field[48];
         snprintf(field, sizeof field, "disks[%zu]", i);
+        if (next->disks[i].cdrom) {
+            int r = core_check_iso(c, next->server, next->disks[i].iso, field, e);
+            if (r < 0)
+                return r;
+            continue;
+        }
         if (str_empty(next->disks[i].disk))
             return error_set_field(e, ERR_INVALID, field,
                                    "needs the id of an existing disk; create one first with: tarn disk create");
@@ -371,6 +422,8 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
     int result = core_check_name_free(c, API_KIND_VM, next->name, o->id, e);
     if (result == 0)
         result = core_resolve_refs(c, API_KIND_VM, next, e);
+    if (result == 0)
+        result = core_shape_cdroms(next, e);
     if (result == 0)
         result = check_shape(next, e);
     if (result == 0)

@@ -82,7 +82,7 @@ static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, 
     a->starts += str_eq(op, "guest.start");
     if (str_eq(op, "guest.forget") || str_eq(op, "guest.release") || str_eq(op, "guest.drop"))
         free(map_remove(&a->guests, vm));
-    else if (!str_eq(op, "guest.policy"))
+    else if (!str_eq(op, "guest.policy") && !str_eq(op, "guest.cdrom"))
         put(&a->guests, vm, state);
     return json_pack("{s:s, s:s, s:I}", "vm", vm, "state", state, "sequence", (json_int_t)w->changes);
 }

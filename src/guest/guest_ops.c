@@ -366,6 +366,43 @@ static void policy_done(struct host *h, struct guest *g, struct op *op, const st
     op_finish(h, op, error, NULL);
 }
 
+/* What the next start is to find in the drive. */
+static void keep_cdrom(struct host *h, struct guest *g, const json_t *args) {
+    if (!g->r.kept || !g->r.start)
+        return;
+    json_t *start = json_loads(g->r.start, 0, NULL);
+    size_t index = (size_t)json_int(args, "index", 0);
+    json_t *disk = json_array_get(json_object_get(start, "disks"), index);
+    json_t *shown = json_array_get(json_object_get(json_object_get(start, "vm"), "disks"), index);
+    if (disk && json_bool(disk, "cdrom", false)) {
+        json_set_str(disk, "iso", json_str(args, "iso"));
+        json_set_str(disk, "repository", json_str(args, "repository"));
+        json_set_str(shown, "iso", json_str(args, "iso"));
+        str_take(&g->r.start, json_text(start));
+        host_dirty(h, "guest", g->vm);
+    }
+    json_decref(start);
+}
+
+static void run_cdrom(struct host *h, struct guest *g, struct op *op) {
+    if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_SUSPENDED) {
+        host_guest_call_op(h, g, op);
+        return;
+    }
+    keep_cdrom(h, g, op->args);
+    host_guest_finish(h, g, op);
+}
+
+/* A guest that has ended meanwhile has no drive any more: then it is the next start that counts. */
+static void cdrom_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
+    if (error && (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_SUSPENDED) && g->early < 0) {
+        op_finish(h, op, error, NULL);
+        return;
+    }
+    keep_cdrom(h, g, op->args);
+    host_guest_finish(h, g, op);
+}
+
 void host_guest_run(struct host *h, struct guest *g, struct op *op) {
     switch (op->kind) {
     case API_AGENT_OP_GUEST_START:
@@ -383,6 +420,9 @@ void host_guest_run(struct host *h, struct guest *g, struct op *op) {
         return;
     case API_AGENT_OP_GUEST_FORGET:
         run_forget(h, g, op);
+        return;
+    case API_AGENT_OP_GUEST_CDROM:
+        run_cdrom(h, g, op);
         return;
     case API_AGENT_OP_GUEST_POLICY:
         run_policy(h, g, op);
@@ -518,6 +558,8 @@ void host_guest_call_done(struct host *h, struct call *c, const struct error *er
         start_done(h, g, op, error, result);
     else if (op->kind == API_AGENT_OP_GUEST_FORGET)
         forget_done(h, g, op, error);
+    else if (op->kind == API_AGENT_OP_GUEST_CDROM)
+        cdrom_done(h, g, op, error);
     else if (op->kind == API_AGENT_OP_GUEST_SUSPEND || op->kind == API_AGENT_OP_GUEST_RESUME)
         pause_done(h, g, op, error);
     else if (op->kind == API_AGENT_OP_GUEST_POLICY)

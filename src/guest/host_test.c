@@ -371,6 +371,47 @@ static void stop_and_kill_of_what_does_not_run(void **state) {
         assert_true(strncmp(key, "guest/", 6) != 0);
 }
 
+static const char *next_cd(struct world *w) {
+    static char iso[64];
+    char key[64];
+    snprintf(key, sizeof key, "guest/%s", VM1);
+    _cleanup_json_ json_t *record = json_loads(map_get(&w->store, key), 0, NULL);
+    const json_t *kept = json_object_get(record, "start");
+    _cleanup_json_ json_t *start =
+        json_is_string(kept) ? json_loads(json_string_value(kept), 0, NULL) : json_deep_copy(kept);
+    snprintf(iso, sizeof iso, "%s", json_str(json_array_get(json_object_get(start, "disks"), 0), "iso"));
+    return iso;
+}
+
+static void cd_drives(void **state) {
+    struct world *w = *state;
+    json_t *args = start_args(VM1, "always");
+    json_object_set_new(args, "disks", json_pack("[{s:b, s:s, s:s}]", "cdrom", 1, "iso", "one", "repository", "r"));
+    world_op(w, "a/1/do", "guest.start", args);
+    assert_string_equal(next_cd(w), "one");
+    world_op(w, "a/2/do", "guest.cdrom",
+             json_pack("{ss si ss ss}", "vm", VM1, "index", 0, "iso", "two", "repository", "r"));
+    assert_string_equal(reply_state(w, "a/2/do"), "running");
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_CDROM], 1);
+    assert_string_equal(next_cd(w), "two");
+    /* Refused by the driver: the next start has what is in it now. */
+    w->fail_op = API_AGENT_OP_GUEST_CDROM;
+    w->fail_code = ERR_IO;
+    world_op(w, "a/3/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM1, "index", 0, "iso", ""));
+    assert_string_equal(code(w, "a/3/do"), "io");
+    assert_string_equal(next_cd(w), "two");
+    /* While it does not run nobody is asked, and a drive that is none does not matter. */
+    world_op(w, "a/4/do", "guest.kill", vm_args(VM1));
+    world_op(w, "a/5/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM1, "index", 0, "iso", ""));
+    assert_true(ok(w, "a/5/do"));
+    assert_string_equal(next_cd(w), "");
+    world_op(w, "a/6/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM1, "index", 7, "iso", "three"));
+    assert_true(ok(w, "a/6/do"));
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_CDROM], 2);
+    world_op(w, "a/7/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM2, "index", 0, "iso", "x"));
+    assert_true(ok(w, "a/7/do"));
+}
+
 static void suspended_guests(void **state) {
     struct world *w = *state;
     start(w, VM1, "never");
@@ -714,6 +755,7 @@ int main(void) {
         T(death_while_stopping_is_a_crash),
         T(death_while_being_killed_is_not),
         T(stop_and_kill_of_what_does_not_run),
+        T(cd_drives),
         T(suspended_guests),
         T(forget_removes_the_record),
         T(poweroff_inside),

@@ -72,6 +72,9 @@ static const char *op_object_field(enum api_agent_op kind) {
     case API_AGENT_OP_TEMPLATE_SEAL:
     case API_AGENT_OP_TEMPLATE_DELETE:
         return "template";
+    case API_AGENT_OP_ISO_MAKE:
+    case API_AGENT_OP_ISO_DELETE:
+        return "iso";
     case API_AGENT_OP_UPLOAD_OPEN:
     case API_AGENT_OP_UPLOAD_DELETE:
         return "upload";

@@ -73,7 +73,7 @@ struct exchange {
     /* Set by a handler that makes something else of the core's reply; text is the body and the function's to free. */
     void (*on_reply)(struct exchange *x, int status, int64_t revision, char *text);
     void *ctx;
-    struct buf extra; /* further header lines of the answer, each with its CRLF */
+    struct buf extra;   /* further header lines of the answer, each with its CRLF */
     const char *type;   /* content type; NULL: application/json */
     const char *policy; /* header lines for browsers; NULL: the API's, which also forbid to keep the answer */
 };

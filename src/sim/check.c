@@ -228,7 +228,9 @@ static bool has_file(struct sim *s, const char *kind, const char *id, bool *whol
     for (int i = 0; i < s->config.servers; i++) {
         const struct sim_file *f = map_get(&s->servers[i].files, key);
         if (f) {
-            *whole = str_eq(kind, "disk") ? f->whole : str_eq(kind, "template") ? f->sealed : true;
+            *whole = str_eq(kind, "disk") || str_eq(kind, "iso") ? f->whole
+                     : str_eq(kind, "template")                  ? f->sealed
+                                                                 : true;
             return true;
         }
     }
@@ -236,7 +238,7 @@ static bool has_file(struct sim *s, const char *kind, const char *id, bool *whol
 }
 
 static void the_inventory_equals_what_is(struct sim *s) {
-    static const char *const kinds[] = {"disk", "template", "upload", "repository"};
+    static const char *const kinds[] = {"disk", "template", "iso", "upload", "repository"};
     size_t pos = 0;
     const char *key;
     void *value;

@@ -119,10 +119,14 @@ static unsigned weight_of(const struct api_field *f, bool change, int depth) {
         return 50;
     if (!change && depth && str_eq(f->name, "size"))
         return 70;
-    if (str_eq(f->name, "template") || str_eq(f->name, "image"))
+    if (str_eq(f->name, "template") || (str_eq(f->name, "image") && !depth))
         return 60;
     if (f->type == API_TYPE_BOOLEAN && str_eq(f->name, "disks"))
         return 80; /* of a migration: else hardly any can go anywhere */
+    if (str_eq(f->name, "cdrom") && depth)
+        return 4; /* else few disks are disks */
+    if (str_eq(f->name, "iso") && depth)
+        return 10;
     return change ? 20 : 12;
 }
 

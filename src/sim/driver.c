@@ -104,6 +104,14 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
     snprintf(g->vm, sizeof g->vm, "%s", vm);
     g->memory = json_int(json_object_get(args, "vm"), "memory", 0);
     json_array_foreach(json_object_get(args, "disks"), i, d) {
+        if (json_bool(d, "cdrom", false)) {
+            /* A restart by policy may come after the drive was emptied and the image deleted. */
+            if (!*json_str(d, "iso") || file_find(v, "iso", json_str(d, "iso")))
+                continue;
+            *why = "the ISO image is not there";
+            free(g);
+            return NULL;
+        }
         struct sim_file *f = file_find(v, "disk", json_str(d, "disk"));
         const char *base = json_str(d, "template");
         struct sim_file *t = *base ? file_find(v, "template", base) : NULL;
@@ -265,6 +273,17 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
             sim_broken(s, "a guest that is being moved is not paused or resumed", "%s", vm);
         g->running = op == API_AGENT_OP_GUEST_RESUME;
         return report(vm, g->running ? "running" : "suspended", "");
+    case API_AGENT_OP_GUEST_CDROM:
+        if (!g || g->over) {
+            no->why = "it does not run";
+            return NULL;
+        }
+        if (*json_str(args, "iso") && !file_find(v, "iso", json_str(args, "iso"))) {
+            no->why = "the ISO image is not there";
+            sim_broken(s, "a CD that is put in is there", "%s: %s", vm, json_str(args, "iso"));
+            return NULL;
+        }
+        return json_object();
     case API_AGENT_OP_GUEST_FORGET:
         if (g)
             sim_broken(s, "a guest that runs is not forgotten", "%s", vm);
@@ -276,6 +295,13 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
     }
 }
 
+static bool upload_is_whole(struct sim *s, const struct sim_file *u, const char *id) {
+    if (u && u->received == u->size)
+        return true;
+    sim_broken(s, "an import has its upload", "%s", id);
+    return false;
+}
+
 static json_t *do_disk_create(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
     const char *base = json_str(args, "template");
     const struct sim_file *t = *base ? file_find(v, "template", base) : NULL;
@@ -284,8 +310,16 @@ static json_t *do_disk_create(struct sim *s, struct sim_server *v, const json_t 
         sim_broken(s, "a disk that is cloned has its template", "%s", base);
         return NULL;
     }
+    const char *upload = json_str(args, "upload");
+    const struct sim_file *u = *upload ? file_find(v, "upload", upload) : NULL;
+    if (*upload && !upload_is_whole(s, u, upload)) {
+        *why = "the upload is not whole";
+        return NULL;
+    }
     struct sim_file *f = file_make(v, "disk", json_str(args, "disk"));
     f->size = json_int(args, "size", 0);
+    if (!f->size)
+        f->size = 1 << 20; /* the image's */
     f->whole = true;
     if (str_eq(json_str(args, "clone"), "linked"))
         snprintf(f->base, sizeof f->base, "%s", base);
@@ -320,9 +354,8 @@ static json_t *do_template_make(struct sim *s, struct sim_server *v, const json_
     const json_t *file = json_object_get(args, "file");
     const char *upload = json_str(file, "upload"), *from = json_str(file, "from_disk");
     const struct sim_file *u = *upload ? file_find(v, "upload", upload) : NULL;
-    if (*upload && (!u || u->received != u->size)) {
+    if (*upload && !upload_is_whole(s, u, upload)) {
         *why = "the upload is not whole";
-        sim_broken(s, "an import has its upload", "%s", upload);
         return NULL;
     }
     if (*from && !file_find(v, "disk", from)) {
@@ -339,6 +372,17 @@ static json_t *do_template_make(struct sim *s, struct sim_server *v, const json_
     if (t->sealed)
         sim_broken(s, "a sealed template does not change", "%s", json_str(args, "template"));
     return json_pack("{s:i, s:i}", "size", 1 << 20, "allocated", 4096);
+}
+
+static json_t *do_iso_make(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
+    const char *upload = json_str(args, "upload");
+    const struct sim_file *made = file_find(v, "iso", json_str(args, "iso"));
+    if (*upload && (!made || !made->whole) && !upload_is_whole(s, file_find(v, "upload", upload), upload)) {
+        *why = "the upload is not whole";
+        return NULL;
+    }
+    file_make(v, "iso", json_str(args, "iso"))->whole = true;
+    return json_pack("{s:i, s:s}", "size", 1 << 20, "label", "CD");
 }
 
 static json_t *do_storage(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
@@ -371,6 +415,11 @@ static json_t *do_storage(struct sim *s, struct sim_server *v, int op, const jso
         if (!template_in_use(s, v, json_str(args, "template")))
             file_remove(v, "template", json_str(args, "template"));
         return json_object();
+    case API_AGENT_OP_ISO_MAKE:
+        return do_iso_make(s, v, args, why);
+    case API_AGENT_OP_ISO_DELETE:
+        file_remove(v, "iso", json_str(args, "iso"));
+        return json_object();
     case API_AGENT_OP_UPLOAD_OPEN:
         f = file_make(v, "upload", json_str(args, "upload"));
         f->size = json_int(args, "size", 0);
@@ -396,6 +445,8 @@ static void half(struct sim *s, struct sim_server *v, int op, const json_t *args
         file_make(v, "disk", json_str(args, "disk"));
     if (op == API_AGENT_OP_TEMPLATE_MAKE)
         file_make(v, "template", json_str(args, "template"));
+    if (op == API_AGENT_OP_ISO_MAKE)
+        file_make(v, "iso", json_str(args, "iso"));
 }
 
 struct told {

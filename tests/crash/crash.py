@@ -92,10 +92,14 @@ class Bench:
         disks = {disk["id"]: disk for disk in api.list("/disks")}
         templates = {template["id"]: template for template in api.list("/templates")}
         uploads = {upload["id"]: upload for upload in api.list("/uploads")}
-        for item in [*disks.values(), *templates.values(), *api.list("/repositories")]:
+        isos = {iso["id"]: iso for iso in api.list("/isos")}
+        for item in [*disks.values(), *templates.values(), *isos.values(), *api.list("/repositories")]:
             assert item["state"] == "ready", cluster.pretty(item)
         for vm in vms.values():
             for disk in vm["disks"]:
+                if disk["cdrom"]:
+                    assert not disk["iso"] or disk["iso"] in isos, cluster.pretty(vm)
+                    continue
                 assert disks[disk["disk"]]["vm"] == vm["id"], cluster.pretty(vm)
         for disk in disks.values():
             assert not disk.get("vm") or disk["vm"] in vms, cluster.pretty(disk)
@@ -105,6 +109,7 @@ class Bench:
             return set(os.listdir(path)) if os.path.isdir(path) else set()
         assert files("disks") == {key + ".qcow2" for key in disks}, (files("disks"), set(disks))
         assert files("templates") == set(templates), (files("templates"), set(templates))
+        assert files("isos") == {key + ".iso" for key in isos}, (files("isos"), set(isos))
         assert files("uploads") <= set(uploads), (files("uploads"), set(uploads))
         assert files("guests") <= set(vms), (files("guests"), set(vms))
         self.check_agent(vms)

@@ -6,6 +6,9 @@ job), outcome(done) checks what must hold when the job has ended well (done) or 
 works on objects named "crash" and leaves the template "base" (a small disk and a kernel) alone.
 """
 
+import os
+
+import iso
 import rest
 
 
@@ -26,7 +29,7 @@ class Scenario:
         pass
 
     def tidy(self):
-        for kind in ("vms", "disks", "templates", "uploads"):
+        for kind in ("vms", "disks", "templates", "isos", "uploads"):
             for item in self.api.list("/" + kind):
                 if item["name"].startswith("crash"):
                     if kind == "vms" and item["state"] not in ("stopped", "crashed"):
@@ -83,6 +86,48 @@ class DiskDelete(DiskCreate):
         super().outcome(not done)
 
 
+class IsoCreate(Scenario):
+    name = "crash"
+
+    def request(self):
+        path = self.c.dir + "/crash.iso"
+        if not os.path.exists(path):
+            iso.make(path, "CRASH", {"file": b"x" * 100000})
+        return self.api.post("/isos", {"name": self.name, "image": {"path": path}})
+
+    def outcome(self, done):
+        self.check(present(self.api, "/isos/crash") == done, "ISO image in the inventory")
+
+
+class IsoDelete(IsoCreate):
+    def prepare(self):
+        self.api.wait_job(super().request())
+
+    def request(self):
+        return self.api.delete("/isos/crash")
+
+    def outcome(self, done):
+        super().outcome(not done)
+
+
+class VmCdrom(IsoCreate):
+    """Another CD goes into a guest that runs."""
+
+    def prepare(self):
+        self.api.wait_job(super().request())
+        self.name = "crash-2"
+        self.api.wait_job(super().request())
+        self.api.do("/vms", {"name": "crash", "cdrom": "crash", "memory": 64 << 20, "nics": [], "start": True, "display": "none",
+                             "restart_policy": "never"})
+
+    def request(self):
+        return self.api.post("/vms/crash/cdrom", {"iso": "crash-2"})
+
+    def outcome(self, done):
+        has = self.api.get("/vms/crash")["disks"][0]["iso"]
+        self.check(has == self.api.get("/isos/" + ("crash-2" if done else "crash"))["id"], "what is in the drive")
+
+
 class UploadCreate(Scenario):
     internal = True
 
@@ -128,7 +173,8 @@ class TemplateDelete(TemplateCreate):
 class VmCreate(Scenario):
     def request(self):
         return self.api.post("/vms", {"name": "crash", "template": "base", "start": True, "display": "none",
-                                      "disks": [{"size": 2 << 20}], "restart_policy": "never"})
+                                      "disks": [{"size": 2 << 20}, {"image": {"path": self.c.dir + "/base.qcow2"}}],
+                                      "restart_policy": "never"})
 
     def outcome(self, done):
         self.check(present(self.api, "/vms/crash") == done, "VM in the inventory")
@@ -250,6 +296,9 @@ SCENARIOS = {
     "repository.delete": RepositoryDelete,
     "disk.create": DiskCreate,
     "disk.delete": DiskDelete,
+    "iso.create": IsoCreate,
+    "iso.delete": IsoDelete,
+    "vm.cdrom": VmCdrom,
     "upload.create": UploadCreate,
     "upload.delete": UploadDelete,
     "template.create": TemplateCreate,

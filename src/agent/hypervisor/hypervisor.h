@@ -15,6 +15,7 @@
 
 #include <uv.h>
 
+/* A CD drive is a disk with the format raw, or with an empty chain (n is 0) when nothing is in it. */
 enum guest_disk_format { GUEST_DISK_RAW, GUEST_DISK_QCOW2 };
 /* One file of a disk's chain, opened by the storage driver; [0] is the top, the last the base. */
 struct guest_file {
@@ -94,6 +95,9 @@ struct hypervisor_driver {
     void (*suspend)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*resume)(struct hypervisor *h, uint64_t call, const char *vm);
     void (*forget)(struct hypervisor *h, uint64_t call, const char *vm);
+    /* Puts the image in fd (read-only; taken, whatever comes of it) into the CD drive that is GuestStart.disks[index]
+       of a guest that runs or is suspended; -1 takes out what is in it. The guest is not asked whether it may. */
+    void (*cdrom)(struct hypervisor *h, uint64_t call, const char *vm, int index, int fd);
     /*
      * Live migration; NULL without HYPERVISOR_MIGRATE. src/guest/move.c says when each is called, and api/agent.yaml
      * what they are given and answer. Each may be called again after a crash of the agent.

@@ -6,6 +6,7 @@
  *     qemu_guest.c    a guest's life
  *     qemu_process.c  its process          qemu_args.c   the command line
  *     qmp.c           QEMU's monitor       qemu_console.c  the serial console
+ *     qemu_cdrom.c    CD drives
  *     qemu_probe.c    QEMU's version, and whether KVM works   qemu_models.c  its CPU models
  *
  * QEMU is given everything it may touch: it opens no image, no socket and no device by path but /dev/kvm, may start no
@@ -194,7 +195,7 @@ static void ask(struct hypervisor *h, uint64_t call, const char *vm, const char 
         return;
     g = guest_get(h, vm, false);
     if (g)
-        guest_ask(g, call, command, then);
+        guest_ask(g, call, command, NULL, then);
     else
         refuse(h, call, ERR_CONFLICT, "the guest does not run");
 }
@@ -207,6 +208,17 @@ static void driver_suspend(struct hypervisor *h, uint64_t call, const char *vm) 
 }
 static void driver_resume(struct hypervisor *h, uint64_t call, const char *vm) {
     ask(h, call, vm, "cont", GUEST_IS_RUNNING);
+}
+
+static void driver_cdrom(struct hypervisor *h, uint64_t call, const char *vm, int index, int fd) {
+    struct guest *g = id_good(h, call, vm) ? guest_get(h, vm, false) : NULL;
+    if (g) {
+        guest_cdrom(g, call, index, fd);
+        return;
+    }
+    close_fd(&fd);
+    if (vm && uuid_valid(vm))
+        refuse(h, call, ERR_CONFLICT, "the guest does not run");
 }
 
 static void driver_forget(struct hypervisor *h, uint64_t call, const char *vm) {
@@ -246,6 +258,7 @@ const struct hypervisor_driver hypervisor_qemu = {
     .suspend = driver_suspend,
     .resume = driver_resume,
     .forget = driver_forget,
+    .cdrom = driver_cdrom,
     .console = driver_console,
     .sample = driver_sample,
     .pidfd = driver_pidfd,

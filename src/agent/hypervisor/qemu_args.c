@@ -66,13 +66,15 @@ static int pass_fd(struct maker *m, int fd) {
 }
 
 /* A file node on a descriptor, protected by QEMU's image lock. */
-static void file_node(struct maker *m, const char *node, int fd, bool read_only) {
-    int set = m->n_fdsets++;
+static void file_node_in(struct maker *m, int set, const char *node, int fd, bool read_only) {
     option(m, "-add-fd", "fd=%d,set=%d", pass_fd(m, fd), set);
     option(m, "-blockdev",
            "{\"driver\":\"file\",\"node-name\":\"%s\",\"filename\":\"/dev/fdset/"
            "%d\",\"locking\":\"on\",\"read-only\":%s%s}",
            node, set, read_only ? "true" : "false", read_only ? "" : ",\"discard\":\"unmap\"");
+}
+static void file_node(struct maker *m, const char *node, int fd, bool read_only) {
+    file_node_in(m, m->n_fdsets++, node, fd, read_only);
 }
 
 static int next_index(int *class_index) { return *class_index > 0 ? (*class_index)++ : 0; }
@@ -100,6 +102,9 @@ static int check_microvm(struct maker *m) {
     if (vm->firmware == API_FIRMWARE_UEFI)
         return error_set_field(m->e, ERR_UNSUPPORTED, "firmware", "a microvm has no UEFI firmware; use machine q35");
     for (size_t i = 0; i < m->start->n_disks; i++)
+        if (m->start->disks[i].cdrom)
+            return error_set_field(m->e, ERR_UNSUPPORTED, "disks", "a microvm has no CD drives; use machine q35");
+    for (size_t i = 0; i < m->start->n_disks; i++)
         if (m->start->disks[i].bus == API_DISK_BUS_SATA)
             return error_set_field(m->e, ERR_UNSUPPORTED, "disks",
                                    "a microvm has no SATA; use bus virtio-blk or virtio-scsi");
@@ -126,7 +131,7 @@ static int check(struct maker *m) {
         return error_set(m->e, ERR_INTERNAL, "%zu disks were opened, %zu are wanted", m->files->n_disks,
                          m->start->n_disks);
     for (size_t i = 0; i < m->start->n_disks; i++)
-        if (m->start->disks[i].bus == API_DISK_BUS_SATA && m->start->disks[i].read_only)
+        if (m->start->disks[i].bus == API_DISK_BUS_SATA && m->start->disks[i].read_only && !m->start->disks[i].cdrom)
             return error_set_field(m->e, ERR_UNSUPPORTED, "disks",
                                    "a SATA disk cannot be read-only; use bus virtio-blk");
     if (vm->direct_boot && m->files->kernel_fd < 0)
@@ -250,7 +255,8 @@ static void emit_helpers(struct maker *m) {
 static void emit_scsi_controller(struct maker *m) {
     bool wanted = m->files->seed_fd >= 0 && !m->seed_on_sata && !m->microvm;
     for (size_t i = 0; i < m->start->n_disks; i++)
-        wanted |= m->start->disks[i].bus == API_DISK_BUS_VIRTIO_SCSI;
+        wanted |= m->start->disks[i].bus != API_DISK_BUS_SATA &&
+                  (m->start->disks[i].cdrom || m->start->disks[i].bus == API_DISK_BUS_VIRTIO_SCSI);
     if (!wanted)
         return;
     _cleanup_free_ char *where = place(m, 5, 0, false);
@@ -298,8 +304,31 @@ static void disk_serial(const char *id, char ret[static 21]) {
     ret[n] = 0;
 }
 
+/* A drive keeps its name and place whatever is in it, so that a medium can be changed while the guest runs. */
+static void emit_cdrom(struct maker *m, size_t i) {
+    const struct guest_disk_files *f = &m->files->disks[i];
+    _cleanup_free_ char *boot = boot_option(&m->boot_cdrom);
+    _cleanup_free_ char *drive = f->n ? xasprintf(",drive=disk%zu", i) : xstrdup("");
+    if (f->n) {
+        _cleanup_free_ char *file = xasprintf("disk%zu-0-file", i);
+        file_node_in(m, QEMU_CDROM_SET + (int)i, file, f->chain[0].fd, true);
+        option(m, "-blockdev", "{\"driver\":\"raw\",\"node-name\":\"disk%zu\",\"file\":\"%s\",\"read-only\":true}", i,
+               file);
+    }
+    if (m->start->disks[i].bus == API_DISK_BUS_SATA) {
+        _cleanup_free_ char *port = sata_port(m);
+        option(m, "-device", "ide-cd,id=hd%zu,bus=%s%s%s", i, port, drive, boot);
+    } else {
+        option(m, "-device", "scsi-cd,id=hd%zu,bus=scsi0.0,scsi-id=%zu,lun=0%s%s", i, m->n_scsi++, drive, boot);
+    }
+}
+
 static void emit_disk(struct maker *m, size_t i) {
     const struct api_guest_disk *d = &m->start->disks[i];
+    if (d->cdrom) {
+        emit_cdrom(m, i);
+        return;
+    }
     static const char policy[] = "werror=stop,rerror=stop";
     _cleanup_free_ char *boot = boot_option(&m->boot_disk);
     char serial[21];

@@ -16,6 +16,9 @@
 #include "agent/hypervisor/hypervisor.h"
 #include "os/child.h"
 
+/* The number of the fd set of what is in the CD drive disks[i] at the start is this and i: it can be given up later. */
+#define QEMU_CDROM_SET 900
+
 struct qemu_host {
     const char *binary; /* qemu-system-x86_64 */
     bool kvm;

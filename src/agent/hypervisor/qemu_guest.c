@@ -656,7 +656,7 @@ static void on_asked(void *ctx, const struct error *error, const json_t *result)
     guest_release(g);
 }
 
-void guest_ask(struct guest *g, uint64_t call, const char *command, enum guest_phase then) {
+void guest_ask(struct guest *g, uint64_t call, const char *command, json_t *args, enum guest_phase then) {
     if (g->phase != GUEST_IS_RUNNING && g->phase != GUEST_IS_PAUSED) {
         call_fail(g, call, ERR_CONFLICT, "the guest does not run");
     } else if (!qmp_is_open(g->qmp)) {
@@ -666,6 +666,7 @@ void guest_ask(struct guest *g, uint64_t call, const char *command, enum guest_p
     } else {
         struct guest_call *c = call_new(g, &g->asks, call);
         c->then = then;
-        qmp_call(g->qmp, command, NULL, ASK_TIMEOUT_MS, on_asked, c);
+        qmp_call(g->qmp, command, TAKE_PTR(args), ASK_TIMEOUT_MS, on_asked, c);
     }
+    json_decref(args);
 }

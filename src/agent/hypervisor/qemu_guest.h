@@ -104,8 +104,10 @@ void guest_start(struct guest *g, uint64_t call, const struct api_guest_start *s
 void guest_kill(struct guest *g, uint64_t call);
 /* Removes its directory; refused while it runs, whether we knew or not. */
 void guest_forget(struct guest *g, uint64_t call);
-/* A command whose success ends the call: system_powerdown, stop, cont. */
-void guest_ask(struct guest *g, uint64_t call, const char *command, enum guest_phase then);
+/* A command whose success ends the call: system_powerdown, stop, cont. args is stolen (NULL: none). */
+void guest_ask(struct guest *g, uint64_t call, const char *command, json_t *args, enum guest_phase then);
+/* See hypervisor.h. */
+void guest_cdrom(struct guest *g, uint64_t call, int index, int fd);
 /* When the probe has answered. */
 void guest_launch_waiting(struct guest *g);
 

@@ -478,6 +478,16 @@ static void sim_activate(struct hypervisor *h, uint64_t call, const struct api_g
     end_later(h, call, report(h, a->vm));
 }
 
+static void sim_cdrom(struct hypervisor *h, uint64_t call, const char *vm, int index, int fd) {
+    const struct guest *g = map_get(&h->guests, vm);
+    if (fd >= 0)
+        close(fd);
+    if (!g || (g->state != API_VM_STATE_RUNNING && g->state != API_VM_STATE_SUSPENDED))
+        fail_later(h, call, ERR_CONFLICT, "the guest does not run");
+    else
+        end_later(h, call, NULL);
+}
+
 /* ---- consoles: a banner, then an echo ---- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) { *buf = uv_buf_init(xmalloc(4096), 4096); }
@@ -564,6 +574,7 @@ const struct hypervisor_driver hypervisor_sim = {
     .unsend = sim_unsend,
     .activate = sim_activate,
     .cancel = sim_cancel,
+    .cdrom = sim_cdrom,
     .console = sim_console,
     .sample = sim_sample,
 };

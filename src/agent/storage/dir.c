@@ -112,7 +112,7 @@ static int make_mark(struct open_task *o) {
     return write_file_at(o->t.dirfd, MARK, text, strlen(text), 0644);
 }
 
-static const char *const folders[] = {"templates", "disks", "guests", "uploads"};
+static const char *const folders[] = {"templates", "disks", "isos", "guests", "uploads"};
 
 static int make_folders(const struct task *t) {
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {

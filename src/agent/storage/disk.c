@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Virtual disks: blank, linked clones of a template's disk, and full copies of one. */
+/* Virtual disks: blank, linked clones of a template's disk, full copies of one, and from images. */
 #include "agent/storage/image.h"
 #include "agent/storage/task.h"
 
@@ -16,8 +16,10 @@ struct disk_task {
     struct task t;
     struct api_disk_create a;
     struct convert convert;
+    struct foreign foreign;
+    bool from_image;
     int dir; /* disks/ */
-    char name[UUID_LEN + 8], temporary[UUID_LEN + 8];
+    char name[UUID_LEN + 8], temporary[UUID_LEN + 8], copy[UUID_LEN + 16];
 };
 
 static void disk_free(struct task *t) {
@@ -67,7 +69,7 @@ static int find_existing(struct disk_task *d, const char *backing) {
         return 0;
     if (fd < 0)
         return fd;
-    if (size != d->a.size)
+    if (size != d->a.size && !(d->from_image && d->a.size == 0))
         return error_set(&d->t.error, ERR_CONFLICT, "there is already a disk %s of another size in %s", d->a.disk,
                          d->t.place);
     int r = file_allocated(fd, NULL, &allocated);
@@ -114,17 +116,38 @@ static int make_copy(struct disk_task *d) {
     return r < 0 ? r : TASK_DONE;
 }
 
+static int prepare_image(struct disk_task *d) {
+    struct task *t = &d->t;
+    int r = find_existing(d, "");
+    if (r != 0)
+        return r < 0 ? r : TASK_DONE;
+    if ((r = foreign_image(t, &d->foreign, d->dir, &d->convert)) < 0)
+        return r;
+    if (d->a.size == 0)
+        d->a.size = d->convert.size;
+    if (d->a.size < d->convert.size) {
+        char is[SIZE_TEXT_MAX], wanted[SIZE_TEXT_MAX];
+        return error_set_field(&t->error, ERR_INVALID, "size", "the image's disk has %s; one of %s would cut it off",
+                               size_format(d->convert.size, is), size_format(d->a.size, wanted));
+    }
+    d->convert.size = d->a.size;
+    r = convert_make_target(t, &d->convert, d->dir, d->temporary);
+    return r < 0 ? r : TASK_CHILD;
+}
+
 static int disk_prepare(struct task *t) {
     struct disk_task *d = container_of(t, struct disk_task, t);
     char backing[BACKING_NAME_MAX] = "";
     snprintf(d->name, sizeof(d->name), "%s.qcow2", d->a.disk);
     snprintf(d->temporary, sizeof(d->temporary), ".%s.tmp", d->a.disk);
-    if (d->a.size < 0 || d->a.size > IMAGE_SIZE_MAX || (d->a.size == 0 && str_empty(d->a.template)))
+    if (d->a.size < 0 || d->a.size > IMAGE_SIZE_MAX || (d->a.size == 0 && str_empty(d->a.template) && !d->from_image))
         return error_set_field(&t->error, ERR_INVALID, "size", "the size of a disk is from 1 MiB to 64 TiB");
     d->a.size = round_up_512(d->a.size);
     d->dir = open_beneath(t->dirfd, "disks", O_RDONLY | O_DIRECTORY, 0);
     if (d->dir < 0)
         return d->dir;
+    if (d->from_image)
+        return prepare_image(d);
     int64_t size = 0; /* the template's */
     int r = open_template(d, backing, &size);
     bool full = t->type->heavy;
@@ -143,13 +166,16 @@ static int disk_spawn(struct task *t) { return convert_spawn(t, &container_of(t,
 
 static int disk_finish(struct task *t) {
     struct disk_task *d = container_of(t, struct disk_task, t);
-    return convert_seal(t, &d->convert, d->dir, d->temporary, d->name, false);
+    int r = foreign_finish(t, &d->foreign, d->dir, &d->convert);
+    return r < 0 ? r : convert_seal(t, &d->convert, d->dir, d->temporary, d->name, false);
 }
 
 static void disk_rollback(struct task *t) {
     struct disk_task *d = container_of(t, struct disk_task, t);
-    if (d->dir >= 0)
-        unlinkat(d->dir, d->temporary, 0);
+    if (d->dir < 0)
+        return;
+    foreign_rollback(t, &d->foreign, d->dir, &d->convert);
+    unlinkat(d->dir, d->temporary, 0);
 }
 
 void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk_create *a) {
@@ -168,9 +194,16 @@ void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk
                                            .finish = disk_finish,
                                            .rollback = disk_rollback,
                                            .free = disk_free};
-    bool full = !str_empty(a->template) && a->clone == API_CLONE_MODE_FULL;
+    bool image = !str_empty(a->upload) || !str_empty(a->path);
+    bool full = image || (!str_empty(a->template) && a->clone == API_CLONE_MODE_FULL);
     struct disk_task *d = container_of(task_new(s, full ? &heavy : &light, call, a->repository), struct disk_task, t);
     api_disk_create_copy(&d->a, a);
+    d->from_image = image;
+    snprintf(d->copy, sizeof(d->copy), ".%.36s.source.tmp", a->disk);
+    d->foreign =
+        (struct foreign){.upload = d->a.upload, .path = d->a.path, .format = d->a.format, .field = "", .copy = d->copy};
+    if (image)
+        task_reads_upload(&d->t, a->upload);
     convert_init(&d->convert);
     d->dir = -1;
     task_key(&d->t, "disk", a->disk);
@@ -190,11 +223,12 @@ static void delete_free(struct task *t) { free(container_of(t, struct delete_tas
 static int delete_prepare(struct task *t) {
     const struct delete_task *d = container_of(t, struct delete_task, t);
     _cleanup_free_ char *name = xasprintf("%s.qcow2", d->id), *temporary = xasprintf(".%s.tmp", d->id);
+    _cleanup_free_ char *copy = xasprintf(".%s.source.tmp", d->id);
     _cleanup_close_ int dir = open_beneath(t->dirfd, "disks", O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0)
         return dir;
     if ((unlinkat(dir, name, 0) < 0 && errno != ENOENT) || (unlinkat(dir, temporary, 0) < 0 && errno != ENOENT) ||
-        fsync(dir) < 0)
+        (unlinkat(dir, copy, 0) < 0 && errno != ENOENT) || fsync(dir) < 0)
         return -errno;
     return TASK_DONE;
 }

@@ -73,10 +73,22 @@ static int missing(struct guest_task *g, int r, const char *what, const char *id
     return error_set(&g->t.error, ERR_NOT_FOUND, "%s %s is missing from the repository %s", what, id, g->t.place);
 }
 
+static int open_cdrom(struct guest_task *g, const struct api_guest_disk *d, struct guest_disk_files *to) {
+    if (str_empty(d->iso))
+        return 0;
+    int fd = iso_open(find_place(g, d->repository)->dirfd, d->iso, &g->t.error);
+    if (fd < 0)
+        return fd;
+    to->chain[to->n++] = (struct guest_file){.fd = fd, .read_only = true, .format = GUEST_DISK_RAW};
+    return 0;
+}
+
 static int open_disk(struct guest_task *g, size_t index) {
     const struct api_guest_disk *d = &g->a.disks[index];
     struct guest_disk_files *to = &g->files.disks[index];
     char name[DISK_NAME_MAX], backing[BACKING_NAME_MAX] = "";
+    if (d->cdrom)
+        return open_cdrom(g, d, to);
     const struct place *p = find_place(g, d->repository);
     if (!uuid_valid(d->disk) || (!str_empty(d->template) && !uuid_valid(d->template)) || d->template_disk < 0 ||
         d->template_disk > 99)
@@ -304,7 +316,8 @@ void storage_guest_open(struct storage *s, const struct api_guest_start *a,
     g->t.needs_repository = false;
     task_key(&g->t, "guest", a->vm.id);
     for (size_t i = 0; i < a->n_disks; i++)
-        add_place(g, a->disks[i].repository);
+        if (!a->disks[i].cdrom || !str_empty(a->disks[i].iso))
+            add_place(g, a->disks[i].repository);
     if (!str_empty(a->kernel_template))
         add_place(g, a->kernel_repository);
     if (a->vm.firmware == API_FIRMWARE_UEFI || seed_wanted(&a->vm))

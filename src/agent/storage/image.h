@@ -13,7 +13,7 @@
  *
  * Pure: bytes come through a callback, memory is bounded (a 64 KiB buffer), nothing recurses, and every offset is
  * checked before it is added to another. One file a family of formats: image_qcow2.c, image_vmdk.c, image_vdi.c,
- * image_vhd.c (VHD and VHDX), image_raw.c.
+ * image_vhd.c (VHD and VHDX), image_raw.c, image_iso.c.
  */
 #pragma once
 
@@ -94,6 +94,10 @@ int image_verify(const struct image_source *s, const struct image_info *info, st
 enum image_boot_file { IMAGE_KERNEL, IMAGE_INITRD };
 /* A bzImage; an initramfs (cpio, plain or compressed). */
 int image_check_boot_file(const struct image_source *s, enum image_boot_file what, struct error *e);
+
+/* An image of a CD or DVD, whole as far as its volume tells; its name as printable ASCII. */
+#define IMAGE_LABEL_MAX 32
+int image_check_iso(const struct image_source *s, char ret_label[static IMAGE_LABEL_MAX + 1], struct error *e);
 
 /*
  * For Tarn's own disks: that this is a qcow2 whose backing file is exactly `backing`, with format qcow2 ("": it has

@@ -390,6 +390,51 @@ static void test_raw(void **state) {
     }
 }
 
+/* A volume of that many sectors in a file of that many bytes, as a CD or, with udf, as a DVD without ISO 9660. */
+static int check_disc(uint32_t sectors, size_t length, bool udf, char label[static IMAGE_LABEL_MAX + 1]) {
+    uint8_t descriptor[2048] = {1, 'C', 'D', '0', '0', '1', 1}, end[2048] = {255, 'C', 'D', '0', '0', '1', 1};
+    memcpy(descriptor + 40, "A LABEL\n                          ", 32);
+    for (int i = 0; i < 4; i++) {
+        descriptor[80 + i] = (uint8_t)(sectors >> 8 * i);
+        descriptor[87 - i] = (uint8_t)(sectors >> 8 * i);
+    }
+    descriptor[129] = descriptor[130] = 8; /* 2048, both ways */
+    int fd = open(in_scratch("disc"), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_int_equal(ftruncate(fd, (off_t)length), 0);
+    if (udf) {
+        static const char *const ids[] = {"BEA01", "NSR02", "TEA01"};
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(pwrite(fd, ids[i], 5, (16 + i) * 2048 + 1), 5);
+    } else if (length > 18 * 2048) {
+        assert_int_equal(pwrite(fd, descriptor, 2048, 16 * 2048), 2048);
+        assert_int_equal(pwrite(fd, end, 2048, 17 * 2048), 2048);
+    }
+    struct image_fd f = {.fd = fd};
+    struct image_source s;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    assert_int_equal(image_source_from_fd(&f, &s), 0);
+    int r = image_check_iso(&s, label, &e);
+    snprintf(said, sizeof(said), "%s", str_or(e.message, ""));
+    close(fd);
+    return r;
+}
+
+static void test_discs(void **state) {
+    char label[IMAGE_LABEL_MAX + 1] = "untouched";
+    assert_int_equal(check_disc(1000, 0, false, label), -EBADMSG);
+    assert_int_equal(check_disc(1000, 4096, false, label), -EBADMSG);
+    assert_int_equal(check_disc(1000, 500 * 2048, false, label), -EBADMSG);
+    assert_non_null(strstr(said, "truncated"));
+    assert_int_equal(check_disc(0, 500 * 2048, false, label), -EBADMSG);
+    assert_int_equal(check_disc(UINT32_MAX, 500 * 2048, false, label), -EBADMSG);
+    assert_string_equal(label, "untouched");
+    assert_int_equal(check_disc(1000, 1000 * 2048, false, label), 0);
+    assert_string_equal(label, "A LABEL?");
+    assert_int_equal(check_disc(1000, 900 * 2048, false, label), 0); /* without its padding */
+    assert_int_equal(check_disc(1000, 1000 * 2048, true, label), 0);
+    assert_string_equal(label, "");
+}
+
 static void test_boot_files(void **state) {
     struct image_fd f;
     struct image_source s;
@@ -455,7 +500,7 @@ int main(void) {
         cmocka_unit_test(test_data_file),   cmocka_unit_test(test_encrypted),       cmocka_unit_test(test_qcow2_header),
         cmocka_unit_test(test_vmdk_others), cmocka_unit_test(test_vmdk_descriptor), cmocka_unit_test(test_differencing),
         cmocka_unit_test(test_vhdx_parent), cmocka_unit_test(test_not_images),      cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_boot_files),  cmocka_unit_test(test_corpora),
+        cmocka_unit_test(test_discs),       cmocka_unit_test(test_boot_files),      cmocka_unit_test(test_corpora),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -7,6 +7,7 @@
  *     tarn-repository.json              {"id", "version"}: two repositories can't be one
  *     templates/ID/disk-N.qcow2 kernel initrd    sealed: mode 0444; templates/.ID while it is made
  *     disks/ID.qcow2                    a linked clone names ../templates/T/disk-N.qcow2 as its backing file
+ *     isos/ID.iso                       ISO images
  *     guests/VM/vars.fd seed.iso        firmware variables, cloud-init seed
  *     uploads/ID                        partial or whole
  *
@@ -42,6 +43,8 @@ void storage_disk_delete(struct storage *s, uint64_t call, const struct api_disk
 void storage_template_make(struct storage *s, uint64_t call, const struct api_template_make *a);
 void storage_template_seal(struct storage *s, uint64_t call, const struct api_template_op *a);
 void storage_template_delete(struct storage *s, uint64_t call, const struct api_template_op *a);
+void storage_iso_make(struct storage *s, uint64_t call, const struct api_iso_make *a);
+void storage_iso_delete(struct storage *s, uint64_t call, const struct api_iso_op *a);
 void storage_upload_open(struct storage *s, uint64_t call, const struct api_upload_open *a);
 void storage_upload_delete(struct storage *s, uint64_t call, const struct api_upload_op *a);
 void storage_guest_forget(struct storage *s, uint64_t call, const struct api_guest_forget *a);
@@ -52,6 +55,10 @@ void storage_cancel(struct storage *s, uint64_t call);
    guest_files_done() it). */
 void storage_guest_open(struct storage *s, const struct api_guest_start *a,
                         void (*ready)(void *ctx, const struct error *e, struct guest_files *files), void *ctx);
+
+/* An ISO image for reading: ready(ctx, error or NULL, its descriptor, then the callee's) once, perhaps from inside. */
+void storage_iso_open(struct storage *s, const char *repository, const char *iso,
+                      void (*ready)(void *ctx, const struct error *e, int fd), void *ctx);
 
 /* A descriptor for writing an upload at any offset up to its size, and how much it holds now. Refused (ERR_CONFLICT)
    while the upload is imported or deleted, as an import is while somebody writes: each descriptor goes back to

@@ -165,6 +165,29 @@ void backing_name(const char *template, int64_t index, char ret[static BACKING_N
 /* The same read back: the path beneath the repository, or NULL if it has not exactly this form. */
 const char *backing_path(const char *backing);
 
+/*
+ * foreign.c: a file from outside, an upload or a path on this server, that something is made of. It is looked at, and
+ * what is made of it counts only if it is still the same afterwards: one that changed may name other files by now.
+ */
+struct foreign {
+    const char *upload, *path; /* one of them; borrowed */
+    enum api_image_format format;
+    const char *field; /* of the call's arguments, for messages */
+    const char *copy;  /* a name in the directory in which it is worked on */
+    struct file_state state;
+    bool taken; /* convert.chain[0] is it, or a copy of it */
+};
+int foreign_open(struct task *t, struct foreign *f); /* a descriptor, or a negative errno with t->error set */
+int foreign_check(struct task *t, const struct foreign *f, int fd);
+/* A disk image: opened, checked, and made ready for qemu-img as c->chain[0]; dir is where a copy may lie. */
+int foreign_image(struct task *t, struct foreign *f, int dir, struct convert *c);
+/* After the conversion, and after a failure of anything. */
+int foreign_finish(struct task *t, const struct foreign *f, int dir, const struct convert *c);
+void foreign_rollback(struct task *t, const struct foreign *f, int dir, const struct convert *c);
+
+/* iso.c: a descriptor, or a negative errno with *e set */
+int iso_open(int dirfd, const char *id, struct error *e);
+
 /* copy.c: length bytes into an empty file, with progress; -ECANCELED when the task is cancelled */
 int file_copy(struct task *t, int from, int to, int64_t length, const char *message);
 

@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SOURCE_COPY ".source.tmp"
-
 enum role { ROLE_DISK, ROLE_KERNEL, ROLE_INITRD };
 
 struct make_task {
@@ -25,8 +23,7 @@ struct make_task {
     struct api_template_make a;
     enum role role;
     struct convert convert;
-    bool foreign; /* convert.chain[0] is somebody else's file: `source`, as it was when it was checked */
-    struct file_state source;
+    struct foreign foreign;
     int dir; /* templates/.ID */
     char name[32], temporary[40];
 };
@@ -40,103 +37,6 @@ static void make_free(struct task *t) {
 
 /* ---- where it comes from
  * --------------------------------------------------------------------------------------------- */
-
-static int open_upload(struct make_task *m) {
-    if (!uuid_valid(m->a.file.upload))
-        return error_set_field(&m->t.error, ERR_INVALID, "file.upload", "the id of the upload is no UUID");
-    _cleanup_free_ char *name = xasprintf("uploads/%s", m->a.file.upload);
-    int fd = open_regular(m->t.dirfd, name, O_RDONLY);
-    if (fd == -ENOENT)
-        return error_set(&m->t.error, ERR_NOT_FOUND, "the repository %s has no upload %s", m->t.place,
-                         m->a.file.upload);
-    return fd;
-}
-
-static int open_path(struct make_task *m) {
-    const char *path = m->a.file.path, *problem = path_problem(path);
-    struct error *e = &m->t.error;
-    if (problem)
-        return error_set_field(e, ERR_INVALID, "file.path", "the path %s", problem);
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0)
-        return error_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "opening %s on this server failed: %s", path,
-                         strerror(errno));
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!S_ISREG(st.st_mode))
-        return error_set(e, ERR_BAD_IMAGE, "%s is no regular file", path);
-    return TAKE_FD(fd);
-}
-
-/* Whether qemu-img, as the guest user, may open the file again through its descriptor. */
-static bool guest_may_read(const struct storage *s, int fd) {
-    struct stat st;
-    if (!s->has_owner)
-        return true;
-    if (fstat(fd, &st) < 0)
-        return false;
-    if (st.st_uid == s->owner)
-        return st.st_mode & S_IRUSR;
-    if (st.st_gid == s->group)
-        return st.st_mode & S_IRGRP;
-    return st.st_mode & S_IROTH;
-}
-
-/* A file that changed after it was checked may name other files by now: nothing that was read from it counts. */
-static int check_unchanged(struct make_task *m, int fd) {
-    if (file_state_holds(fd, &m->source))
-        return 0;
-    return error_set(&m->t.error, ERR_CONFLICT,
-                     "the file was changed while it was imported; try again when nothing writes to it");
-}
-
-/* Files that only root may read are copied (by reflink where the file system can) rather than opened up. */
-static int make_readable(struct make_task *m, int *fd) {
-    struct stat st;
-    if (guest_may_read(m->t.storage, *fd))
-        return 0;
-    if (unlinkat(m->dir, SOURCE_COPY, 0) < 0 && errno != ENOENT)
-        return -errno;
-    _cleanup_close_ int copy = open_beneath(m->dir, SOURCE_COPY, O_RDWR | O_CREAT | O_EXCL, 0600);
-    if (copy < 0)
-        return copy;
-    if (fstat(*fd, &st) < 0)
-        return -errno;
-    int r = storage_own(m->t.storage, copy);
-    if (r == 0)
-        r = file_copy(&m->t, *fd, copy, st.st_size, "copying the image");
-    if (r < 0 || (r = check_unchanged(m, *fd)) < 0 || (r = file_state_take(copy, &m->source)) < 0)
-        return r;
-    close_fd(fd);
-    *fd = TAKE_FD(copy);
-    return 0;
-}
-
-static int open_image(struct make_task *m) {
-    _cleanup_close_ int fd = str_empty(m->a.file.upload) ? open_path(m) : open_upload(m);
-    if (fd < 0)
-        return fd;
-    struct image_fd f = {.fd = fd, .cancel = &m->t.cancel};
-    struct image_source s;
-    struct image_info info;
-    enum image_format want = IMAGE_AUTO;
-    int r = file_state_take(fd, &m->source);
-    if (r < 0 || (r = image_source_from_fd(&f, &s)) < 0)
-        return r;
-    image_format_from_text(api_image_format_text(m->a.file.format), &want);
-    task_progress(&m->t, 0, "checking the image");
-    if ((r = image_probe(&s, want, &info, &m->t.error)) < 0 || (r = image_verify(&s, &info, &m->t.error)) < 0)
-        return r;
-    if ((r = make_readable(m, &fd)) < 0)
-        return r;
-    m->foreign = true;
-    m->convert.chain[0] = TAKE_FD(fd);
-    m->convert.n = 1;
-    m->convert.driver = image_format_driver(info.format);
-    m->convert.size = (info.size + 511) & ~INT64_C(511);
-    return 0;
-}
 
 /* A stopped VM's disk with what it stands on; qemu-img finds out whether it is really stopped, by QEMU's locks. */
 static int open_chain(struct make_task *m) {
@@ -195,22 +95,22 @@ static int make_boot_link(struct make_task *m) {
 static int make_boot_file(struct make_task *m) {
     if (!str_empty(m->a.file.from_template))
         return make_boot_link(m);
-    _cleanup_close_ int fd = str_empty(m->a.file.upload) ? open_path(m) : open_upload(m);
+    _cleanup_close_ int fd = foreign_open(&m->t, &m->foreign);
     if (fd < 0)
         return fd;
     struct image_fd f = {.fd = fd, .cancel = &m->t.cancel};
     struct image_source s;
     int64_t allocated;
-    int r = file_state_take(fd, &m->source);
-    if (r < 0 || (r = image_source_from_fd(&f, &s)) < 0 ||
-        (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
+    int r = image_source_from_fd(&f, &s);
+    if (r < 0 || (r = image_check_boot_file(&s, m->role == ROLE_KERNEL ? IMAGE_KERNEL : IMAGE_INITRD, &m->t.error)) < 0)
         return r;
     if (unlinkat(m->dir, m->temporary, 0) < 0 && errno != ENOENT)
         return -errno;
     _cleanup_close_ int to = open_beneath(m->dir, m->temporary, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (to < 0)
         return to;
-    if ((r = file_copy(&m->t, fd, to, (int64_t)s.length, "copying")) < 0 || (r = check_unchanged(m, fd)) < 0)
+    if ((r = file_copy(&m->t, fd, to, (int64_t)s.length, "copying")) < 0 ||
+        (r = foreign_check(&m->t, &m->foreign, fd)) < 0)
         return r;
     if (fsync(to) < 0 || renameat(m->dir, m->temporary, m->dir, m->name) < 0 || fsync(m->dir) < 0)
         return -errno;
@@ -274,7 +174,7 @@ static int make_prepare(struct task *t) {
         return m->dir;
     if (m->role != ROLE_DISK)
         return make_boot_file(m);
-    r = str_empty(m->a.file.from_disk) ? open_image(m) : open_chain(m);
+    r = str_empty(m->a.file.from_disk) ? foreign_image(t, &m->foreign, m->dir, &m->convert) : open_chain(m);
     if (r == 0)
         r = convert_make_target(t, &m->convert, m->dir, m->temporary);
     return r < 0 ? r : TASK_CHILD;
@@ -284,11 +184,9 @@ static int make_spawn(struct task *t) { return convert_spawn(t, &container_of(t,
 
 static int make_finish(struct task *t) {
     struct make_task *m = container_of(t, struct make_task, t);
-    int r = m->foreign ? check_unchanged(m, m->convert.chain[0]) : 0;
+    int r = foreign_finish(t, &m->foreign, m->dir, &m->convert);
     if (r < 0)
         return r;
-    if (unlinkat(m->dir, SOURCE_COPY, 0) < 0 && errno != ENOENT)
-        return -errno;
     return convert_seal(t, &m->convert, m->dir, m->temporary, m->name, true);
 }
 
@@ -296,10 +194,8 @@ static void make_rollback(struct task *t) {
     struct make_task *m = container_of(t, struct make_task, t);
     if (m->dir < 0)
         return;
-    if (m->foreign && t->error.code == ERR_BAD_IMAGE) /* nor is it told what qemu-img met in a file that changed */
-        check_unchanged(m, m->convert.chain[0]);
+    foreign_rollback(t, &m->foreign, m->dir, &m->convert);
     unlinkat(m->dir, m->temporary, 0);
-    unlinkat(m->dir, SOURCE_COPY, 0);
 }
 
 void storage_template_make(struct storage *s, uint64_t call, const struct api_template_make *a) {
@@ -315,6 +211,11 @@ void storage_template_make(struct storage *s, uint64_t call, const struct api_te
                                           .free = make_free};
     struct make_task *m = container_of(task_new(s, &type, call, a->repository), struct make_task, t);
     api_template_make_copy(&m->a, a);
+    m->foreign = (struct foreign){.upload = m->a.file.upload,
+                                  .path = m->a.file.path,
+                                  .format = m->a.file.format,
+                                  .field = "file",
+                                  .copy = ".source.tmp"};
     convert_init(&m->convert);
     m->dir = -1;
     task_key(&m->t, "template", a->template);

@@ -100,6 +100,7 @@ export interface Disk {
   name: string
   description: string
   repository: string
+  /** Must be given, but for a disk from an image, which has the image's size unless a larger one is given */
   size: number
   /** Space that it takes now */
   allocated: number
@@ -128,7 +129,10 @@ export interface DiskCreate {
   name: string
   description?: string
   repository?: string
-  size: number
+  /** Must be given, but for a disk from an image, which has the image's size unless a larger one is given */
+  size?: number
+  /** Make it from this image */
+  image?: ImageSource
 }
 
 export interface DiskPage {
@@ -294,6 +298,46 @@ export interface ImageSource {
   /** A file on the repository's server; administrators only */
   path?: string
   format?: ImageFormat
+}
+
+/** An image of a CD or DVD (ISO 9660 or UDF), which any number of virtual machines may have in a drive */
+export interface Iso {
+  id: string
+  revision: number
+  name: string
+  description: string
+  /** May be left out where there is only one */
+  repository: string
+  size: number
+  /** The name of the volume in it */
+  label: string
+  state: ObjectState
+  created: string
+}
+
+/** An image of a CD or DVD (ISO 9660 or UDF), which any number of virtual machines may have in a drive */
+export interface IsoChange {
+  name?: string
+  description?: string | null
+}
+
+/** An image of a CD or DVD (ISO 9660 or UDF), which any number of virtual machines may have in a drive */
+export interface IsoCreate {
+  name: string
+  description?: string
+  /** May be left out where there is only one */
+  repository?: string
+  image: ImageSource
+}
+
+export interface IsoPage {
+  items: Iso[]
+  /** The cursor of the next page; absent on the last one */
+  next?: string
+  /** How many there are; absent with a filter */
+  total?: number
+  /** The inventory's revision */
+  revision: number
 }
 
 /** A change that takes time, in steps that can be undone */
@@ -1013,6 +1057,13 @@ export interface Vm {
   started: string
 }
 
+export interface VmCdrom {
+  /** The ISO image to put in; nothing where it is left out */
+  iso?: string
+  /** Which of its CD drives, the first being 0 */
+  drive?: number
+}
+
 /** A virtual machine */
 export interface VmChange {
   name?: string
@@ -1067,6 +1118,8 @@ export interface VmCreate {
   /** Kernel command line for direct boot */
   cmdline?: string
   disks?: VmDiskCreate[]
+  /** Give it a CD drive with this ISO image in it */
+  cdrom?: string
   nics?: VmNic[]
   display?: Display
   cloud_init?: CloudInit
@@ -1075,25 +1128,39 @@ export interface VmCreate {
   limits?: VmLimits
 }
 
-/** A disk of a virtual machine: an existing one by its id, or a new one by its size */
+/** A disk of a virtual machine: an existing one by its id, a new one by its size or its image, or a CD drive with an ISO image in it or without */
 export interface VmDisk {
   disk: string
+  /** The ISO image in this CD drive */
+  iso: string
+  /** A CD drive, empty unless iso names what is in it; read-only, on bus sata or virtio-scsi, with machine q35 only */
+  cdrom: boolean
   bus: DiskBus
   read_only: boolean
 }
 
-/** A disk of a virtual machine: an existing one by its id, or a new one by its size */
+/** A disk of a virtual machine: an existing one by its id, a new one by its size or its image, or a CD drive with an ISO image in it or without */
 export interface VmDiskChange {
   disk?: string | null
+  /** The ISO image in this CD drive */
+  iso?: string | null
+  /** A CD drive, empty unless iso names what is in it; read-only, on bus sata or virtio-scsi, with machine q35 only */
+  cdrom?: boolean | null
   bus?: DiskBus | null
   read_only?: boolean | null
 }
 
-/** A disk of a virtual machine: an existing one by its id, or a new one by its size */
+/** A disk of a virtual machine: an existing one by its id, a new one by its size or its image, or a CD drive with an ISO image in it or without */
 export interface VmDiskCreate {
   disk?: string
-  /** Make a new empty disk of this size */
+  /** Make a new disk of this size, empty or from the image */
   size?: number
+  /** Make a new disk from this image */
+  image?: ImageSource
+  /** The ISO image in this CD drive */
+  iso?: string
+  /** A CD drive, empty unless iso names what is in it; read-only, on bus sata or virtio-scsi, with machine q35 only */
+  cdrom?: boolean
   bus?: DiskBus
   read_only?: boolean
 }
@@ -1182,7 +1249,7 @@ export interface VmStop {
 }
 
 /** What each kind's objects are. */
-export interface Kinds { user: User, token: Token, server: Server, pool: Pool, rule: Rule, repository: Repository, upload: Upload, disk: Disk, template: Template, vm: Vm, job: Job, event: Event, alarm: Alarm }
+export interface Kinds { user: User, token: Token, server: Server, pool: Pool, rule: Rule, repository: Repository, upload: Upload, disk: Disk, iso: Iso, template: Template, vm: Vm, job: Job, event: Event, alarm: Alarm }
 export type Kind = keyof Kinds
 
 /** The paths of lists, by kind. */
@@ -1195,6 +1262,7 @@ export const plurals: Record<Kind, string> = {
   repository: 'repositories',
   upload: 'uploads',
   disk: 'disks',
+  iso: 'isos',
   template: 'templates',
   vm: 'vms',
   job: 'jobs',
@@ -1255,6 +1323,11 @@ export interface Operations {
   disk_show: { body: undefined; result: Disk }
   disk_change: { body: DiskChange; result: Disk }
   disk_delete: { body: undefined; result: Job }
+  iso_list: { body: undefined; result: IsoPage }
+  iso_create: { body: IsoCreate; result: Job }
+  iso_show: { body: undefined; result: Iso }
+  iso_change: { body: IsoChange; result: Iso }
+  iso_delete: { body: undefined; result: Job }
   vm_list: { body: undefined; result: VmPage }
   vm_create: { body: VmCreate; result: Job }
   vm_show: { body: undefined; result: Vm }
@@ -1267,6 +1340,7 @@ export interface Operations {
   vm_suspend: { body: undefined; result: Job }
   vm_resume: { body: undefined; result: Job }
   vm_migrate: { body: VmMigrate; result: Job }
+  vm_cdrom: { body: VmCdrom; result: Job }
   vm_stats: { body: undefined; result: VmStats }
   vm_console: { body: undefined; result: undefined }
   job_list: { body: undefined; result: JobPage }
@@ -1333,6 +1407,11 @@ export const operations = {
   disk_show: { method: 'GET', path: '/disks/{disk}' },
   disk_change: { method: 'PATCH', path: '/disks/{disk}' },
   disk_delete: { method: 'DELETE', path: '/disks/{disk}' },
+  iso_list: { method: 'GET', path: '/isos' },
+  iso_create: { method: 'POST', path: '/isos' },
+  iso_show: { method: 'GET', path: '/isos/{iso}' },
+  iso_change: { method: 'PATCH', path: '/isos/{iso}' },
+  iso_delete: { method: 'DELETE', path: '/isos/{iso}' },
   vm_list: { method: 'GET', path: '/vms' },
   vm_create: { method: 'POST', path: '/vms' },
   vm_show: { method: 'GET', path: '/vms/{vm}' },
@@ -1345,6 +1424,7 @@ export const operations = {
   vm_suspend: { method: 'POST', path: '/vms/{vm}/suspend' },
   vm_resume: { method: 'POST', path: '/vms/{vm}/resume' },
   vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate' },
+  vm_cdrom: { method: 'POST', path: '/vms/{vm}/cdrom' },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats' },
   vm_console: { method: 'GET', path: '/vms/{vm}/console' },
   job_list: { method: 'GET', path: '/jobs' },
