@@ -98,6 +98,10 @@ describe('words of the API', () => {
     )
     expect(missing, `${hint}/field.json`).toEqual([])
   })
+  test('each field that a page shows', () => {
+    const shown = [...code.matchAll(/fieldLabel\('(\w+)', '([\w.]+)'\)/g)].map((m) => [m[1], m[2]])
+    expect(shown.filter(([schema, name]) => !(`field.${name}` in en) && !(`field.${schema}.${name}` in en)), `${hint}/field.json`).toEqual([])
+  })
   test('no word for what the API does not have', () => {
     const fields = new Set(Object.values(schemas).flatMap((s) => Object.keys(s.fields)))
     const stale = Object.keys(en).filter((key) => key.startsWith('field.')).map((key) => key.slice(6)).filter((name) => !fields.has(name.split('.').pop()!))

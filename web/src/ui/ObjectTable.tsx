@@ -213,6 +213,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
               {columns.map((column) => (
                 <Th
                   key={column.key}
+                  modifier="nowrap"
                   width={column.width}
                   className={column.wide ? 'tarn-wide' : undefined}
                   sort={

@@ -9,6 +9,7 @@ import { quoted } from '@/ui/command'
 import { ErrorAlert } from '@/ui/ErrorAlert'
 import { Field } from '@/ui/Field'
 import { useForm } from '@/ui/form'
+import { Lifetime } from '@/ui/Lifetime'
 import { CopyText, ShowAsCommand } from '@/ui/ShowAsCommand'
 import { Time } from '@/ui/text'
 
@@ -53,7 +54,7 @@ export default function Join({ onClose }: { onClose: () => void }) {
             <ErrorAlert error={form.problem} />
             <Field form={form} path="name" label={t('servers.join_name')} help={t('servers.join_name_help')} />
             <Field form={form} path="uses" />
-            <Field form={form} path="lifetime" help={t('servers.lifetime_help')} />
+            <Lifetime form={form} />
             <button type="submit" hidden tabIndex={-1} />
             <ShowAsCommand operation="server_token_create" body={form.body} />
           </Form>

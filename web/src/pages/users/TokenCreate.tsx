@@ -4,6 +4,7 @@ import { useState } from 'react'
 import type { TokenSecret } from '@/api/types'
 import { t } from '@/i18n'
 import { Field } from '@/ui/Field'
+import { Lifetime } from '@/ui/Lifetime'
 import { OperationDialog } from '@/ui/OperationDialog'
 import { CopyText } from '@/ui/ShowAsCommand'
 
@@ -30,7 +31,7 @@ export function TokenCreate({ onClose }: { onClose: () => void }) {
         <>
           <p className="tarn-dim">{t('users.token_text')}</p>
           <Field form={form} path="name" />
-          <Field form={form} path="lifetime" help={t('users.lifetime_help')} />
+          <Lifetime form={form} />
         </>
       )}
     </OperationDialog>
