@@ -282,6 +282,7 @@ int agent_new(const struct agent_config *config, struct agent **ret, struct erro
     if (r < 0)
         return r;
     describe(a);
+    addresses_load(a);
     if ((r = open_store(a, e)) < 0 || (r = open_drivers(a, e)) < 0)
         return r;
     a->started = true;
@@ -321,6 +322,8 @@ void agent_free(struct agent *a) {
     if (a->started || a->hello.version)
         api_agent_hello_done(&a->hello);
     identity_done(&a->identity);
+    api_agent_addresses_done(&a->addresses);
+    free(a->dial_from);
     close_fd(&a->hypervisor_fd);
     free(a->state_dir);
     free(a->address);

@@ -81,6 +81,11 @@ struct agent {
     char *address; /* ours, on the last connection to the manager; NULL: there was none */
     enum connection_state connection_state;
     int dial_tries;
+    struct api_agent_addresses addresses;
+    char *dial_from; /* the address that the connection was dialled from by wish, or NULL */
+    int from_failed; /* how often in a row such a one did not come about */
+    int64_t dial_from_again_ms;
+    bool redialling; /* by wish: no word of it in the log */
     struct list channels;
 
     struct map sampled; /* vm -> struct sampled */
@@ -103,6 +108,16 @@ void connect_start(struct agent *a);
 void connect_again(struct agent *a); /* closes, and dials at once: what was in the connection is gone */
 void connect_stop(struct agent *a);
 void connect_send(struct agent *a, const char *text);
+
+void connect_addresses(struct agent *a); /* addresses or their roles have changed */
+
+/* address.c */
+void addresses_load(struct agent *a);
+bool addresses_take(struct agent *a, const struct api_server_address *list, size_t n); /* whether they changed */
+/* The address that has the role; NULL if none has. */
+const char *agent_address(const struct agent *a, enum api_network_role role);
+/* Whether the machine has it now. */
+bool agent_has_address(const struct agent *a, const char *text);
 
 /* dispatch.c */
 void dispatch_call(struct agent *a, uint64_t call, int op, const json_t *args);

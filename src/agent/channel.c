@@ -212,6 +212,7 @@ void channel_open(struct agent *a, const json_t *args) {
     _cleanup_free_ char *path = xasprintf("/agent/v1/channel/%s", c->args.channel);
     struct ws_client_config config = {.host = a->identity.host,
                                       .port = a->identity.port,
+                                      .local = a->dial_from,
                                       .path = path,
                                       .ca_path = a->identity.ca_path,
                                       .certificate_path = a->identity.certificate_path,

@@ -12,6 +12,9 @@
 #define PING_MS            5000
 #define TRIM_SAMPLES       3
 #define MESSAGE_MAX        (4U << 20)
+#define FROM_TRIES         5     /* one of so many comes from any address */
+#define FROM_AGAIN_MS      60000 /* when the management address is tried again */
+#define FROM_AGAIN_MAX_MS  3600000
 
 /* HTTP_REFUSED: the certificate is not the authority's, or nobody's; a manager restored from a copy may know it again.
  */
@@ -19,7 +22,15 @@ enum { HTTP_REFUSED = 401, CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REP
 
 static void dial(struct agent *a);
 
-static void on_dial(uv_timer_t *timer) { dial(timer->data); }
+static void redial(struct agent *a);
+
+static void on_dial(uv_timer_t *timer) {
+    struct agent *a = timer->data;
+    if (a->connection_state == CONNECTION_WELCOME)
+        redial(a);
+    else
+        dial(a);
+}
 
 static void dial_later(struct agent *a, int64_t delay) {
     a->connection_state = CONNECTION_WAITING;
@@ -33,6 +44,54 @@ static void dial_again(struct agent *a) {
     int64_t delay = (int64_t)DIAL_MIN_MS << (a->dial_tries < 5 ? a->dial_tries : 5);
     dial_later(a, delay < DIAL_MAX_MS ? delay : DIAL_MAX_MS);
 }
+
+/* ---- where the connection comes from ---- */
+
+/*
+ * It comes from the management address. Where that is mistaken (no way leads from it to the manager) nobody could put
+ * it right any more, so after a few tries one is made from any address; and if that gets through, the management
+ * address is tried again later, in case the manager was only away before.
+ */
+static const char *wanted_from(const struct agent *a) {
+    const char *address = agent_address(a, API_NETWORK_ROLE_MANAGEMENT);
+    bool one_from_anywhere = a->from_failed % FROM_TRIES == FROM_TRIES - 1;
+    return address && agent_has_address(a, address) && !one_from_anywhere ? address : NULL;
+}
+
+static void redial(struct agent *a) {
+    if (!a->connection || a->redialling)
+        return;
+    a->redialling = true;
+    ws_close(a->connection, 1000, "dialling again from another address");
+}
+
+void connect_addresses(struct agent *a) {
+    const char *address = agent_address(a, API_NETWORK_ROLE_MANAGEMENT);
+    char from[64];
+    if (a->connection_state != CONNECTION_WELCOME || a->config.sim || !address || !agent_has_address(a, address))
+        return;
+    if (ws_local_address(a->connection, from, sizeof(from)) < 0 || str_eq(from, address))
+        return;
+    log_info("connected from %s: dialling again from the management address %s", from, address);
+    a->from_failed = 0;
+    redial(a);
+}
+
+static void note_from(struct agent *a) {
+    const char *address = agent_address(a, API_NETWORK_ROLE_MANAGEMENT);
+    if (a->dial_from || !address || a->from_failed == 0) {
+        a->from_failed = 0;
+        a->dial_from_again_ms = FROM_AGAIN_MS;
+        return;
+    }
+    log_warning("the manager was not reached from the management address %s, but is from another", address);
+    a->from_failed = 0;
+    uv_timer_start(&a->dial, on_dial, (uint64_t)a->dial_from_again_ms, 0);
+    if (a->dial_from_again_ms < FROM_AGAIN_MAX_MS)
+        a->dial_from_again_ms *= 2;
+}
+
+/* ---- the connection ---- */
 
 static void on_open(void *ctx, struct ws_client *c) {
     struct agent *a = ctx;
@@ -61,10 +120,23 @@ static void on_welcome(struct agent *a, const json_t *args) {
     if (!a->config.sim)
         log_info("connected to %s:%d as server %s (manager %s)", a->identity.host, a->identity.port, a->identity.name,
                  welcome.manager_version);
+    note_from(a);
+    bool other = addresses_take(a, welcome.addresses, welcome.n_addresses);
     agent_begin(a);
     host_connected(a->host, &welcome);
     agent_end(a);
     api_agent_welcome_done(&welcome);
+    if (other)
+        connect_addresses(a);
+}
+
+static void on_addresses(struct agent *a, const json_t *args) {
+    struct api_agent_addresses told;
+    if (api_agent_addresses_parse(args, API_PEER, &told, NULL) < 0)
+        return;
+    if (addresses_take(a, told.addresses, told.n_addresses))
+        connect_addresses(a);
+    api_agent_addresses_done(&told);
 }
 
 static void on_text(void *ctx, struct ws_client *c, const char *data, size_t len) {
@@ -75,8 +147,11 @@ static void on_text(void *ctx, struct ws_client *c, const char *data, size_t len
         log_warning("a message of the manager is dropped: %s", e.message);
         return;
     }
-    if (api_agent_event_from_text(json_str(j, "event")) == API_AGENT_EVENT_WELCOME) {
+    int event = api_agent_event_from_text(json_str(j, "event"));
+    if (event == API_AGENT_EVENT_WELCOME) {
         on_welcome(a, json_object_get(j, "args"));
+    } else if (event == API_AGENT_EVENT_ADDRESSES) {
+        on_addresses(a, json_object_get(j, "args"));
     } else if (a->connection_state == CONNECTION_WELCOME) {
         /* What is ordered, or answered, is for the lease that is held now; a new one ends this connection. */
         agent_begin(a);
@@ -116,7 +191,13 @@ static void on_close(void *ctx, struct ws_client *c, int code, const char *reaso
     ws_free(c);
     if (a->closing)
         return;
-    log_lost(a, code, reason);
+    if (a->connection_state != CONNECTION_WELCOME && a->dial_from)
+        a->from_failed++;
+    else if (a->connection_state != CONNECTION_WELCOME && a->from_failed)
+        a->from_failed++; /* from anywhere it is no better */
+    if (!a->redialling)
+        log_lost(a, code, reason);
+    a->redialling = false;
     agent_begin(a);
     host_disconnected(a->host);
     agent_end(a);
@@ -129,8 +210,10 @@ static void on_close(void *ctx, struct ws_client *c, int code, const char *reaso
 }
 
 static void dial(struct agent *a) {
+    str_set(&a->dial_from, a->config.sim ? NULL : wanted_from(a));
     struct ws_client_config config = {.host = a->identity.host,
                                       .port = a->identity.port,
+                                      .local = a->dial_from,
                                       .path = "/agent/v1",
                                       .ca_path = a->identity.ca_path,
                                       .certificate_path = a->identity.certificate_path,

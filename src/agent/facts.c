@@ -117,6 +117,7 @@ static void on_changed(void *ctx) {
     agent_begin(a);
     host_set_hello(a->host, &a->hello);
     agent_end(a);
+    connect_addresses(a);
 }
 
 void facts_watch(struct agent *a) {

@@ -167,6 +167,23 @@ static int size_value(const struct api_cli_flag *flag, const char *text, json_t 
     return 0;
 }
 
+/* A key that takes a list: "roles=migration+storage", or given twice. */
+static int member_values(const struct api_cli_flag *m, char *text, json_t *object, struct error *e) {
+    json_t *list = body_get(object, m->path), *value;
+    if (!list) {
+        list = json_array();
+        body_set(object, m->path, list);
+    }
+    for (char *item; (item = strsep(&text, "+"));) {
+        int r = *item ? flag_value(m, item, &value, e) : 0;
+        if (r < 0)
+            return r;
+        if (*item)
+            json_array_append_new(list, value);
+    }
+    return 0;
+}
+
 static int member_add(const struct api_cli_flag *flag, char *item, json_t *object, struct error *e) {
     char *equal = strchr(item, '=');
     const char *names[64];
@@ -181,13 +198,15 @@ static int member_add(const struct api_cli_flag *flag, char *item, json_t *objec
         json_t *value;
         if (!equal && m->type != API_CLI_BOOLEAN)
             return error_set(e, ERR_INVALID, "%s: write %s=%s", flag->name, item, flag_metavar(m));
-        int r = flag_value(m, equal ? equal + 1 : "true", &value, e);
+        int r = m->array && equal ? member_values(m, equal + 1, object, e)
+                                  : flag_value(m, equal ? equal + 1 : "true", &value, e);
         if (r < 0) {
             _cleanup_error_ struct error inner = *e;
             *e = ERROR_INIT;
             return error_set(e, inner.code, "%s: %s", flag->name, inner.message);
         }
-        body_set(object, m->path, value);
+        if (!m->array || !equal)
+            body_set(object, m->path, value);
         return 0;
     }
     struct buf all = {0};

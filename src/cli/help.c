@@ -160,7 +160,7 @@ static void fact(struct buf *facts, const char *fmt, ...) {
 }
 
 /* What the API says of the flag: its meaning, choices, limits, default. */
-static void flag_describe(const struct api_cli_flag *f, struct buf *out) {
+static void flag_describe(const struct api_cli_flag *f, struct buf *out, bool key) {
     struct buf facts = {0}, text = {0};
     buf_adds(out, f->help);
     for (size_t i = 0; f->choices && f->choices[i]; i++)
@@ -176,7 +176,7 @@ static void flag_describe(const struct api_cli_flag *f, struct buf *out) {
         buf_done(&text);
     }
     if (f->array && f->type != API_CLI_OBJECT)
-        fact(&facts, "may be repeated, or with commas");
+        fact(&facts, key ? "several with + between" : "may be repeated, or with commas");
     flag_default(f, &text);
     if (text.len)
         fact(&facts, "default %s", text.data);
@@ -194,14 +194,14 @@ static void flag_entry(const struct api_cli_flag *f, struct buf *out, size_t wid
         buf_addf(&left, "--[no-]%s", f->name);
     else
         buf_addf(&left, "--%s %s", f->name, flag_metavar(f));
-    flag_describe(f, &right);
+    flag_describe(f, &right, false);
     if (f->members)
         buf_addf(&right, "%s%s:", right.len ? "; " : "", f->array ? "may be repeated; keys" : "keys");
     entry(out, left.data, right.data ? right.data : "", LEFT_MAX, width);
     for (const struct api_cli_flag *m = f->members; m && m->name; m++) {
         struct buf key = {0}, text = {0};
         buf_addf(&key, "    %s=%s", m->name, flag_metavar(m));
-        flag_describe(m, &text);
+        flag_describe(m, &text, true);
         entry(out, key.data, text.data ? text.data : "", LEFT_MAX, width);
         buf_done(&key);
         buf_done(&text);

@@ -121,8 +121,10 @@ static void take_hello(struct api_server *s, const struct api_agent_hello *hello
 
 /* Something was plugged in or out, or an address has come or gone. */
 static void hello_again(struct core *c, const char *server, const struct api_agent_hello *hello) {
-    struct api_server *s = CORE_COPY(server, SERVER, CORE_GET(c, server, SERVER, server));
+    const struct api_server *old = CORE_GET(c, server, SERVER, server);
+    struct api_server *s = CORE_COPY(server, SERVER, old);
     take_hello(s, hello);
+    server_note_addresses(c, old, s);
     core_put(c, API_KIND_SERVER, s);
     pool_refresh(c, s->pool);
 }
@@ -141,6 +143,8 @@ void core_agent_connected(struct core *c, const char *server, const struct api_a
     str_set(&s->state_reason, "");
     take_hello(s, hello);
     core_alarm_clear(c, s->id, "server.offline");
+    str_set(&s->connected_from, hello->address);
+    server_note_addresses(c, old, s);
     if (old->state == API_SERVER_STATE_OFFLINE)
         core_event(c, API_SEVERITY_INFO, "tarn", "server.online", API_KIND_SERVER, s->id, s->name, NULL,
                    "Server %s is online", s->name);

@@ -371,6 +371,21 @@ void rules_forget_vm(struct core *c, const char *vm);
 void pool_member_steps(struct core *c, struct api_job *j, const struct job_kind *kind, const char *pool,
                        const char *server);
 
+/* ---- address.c: what servers' addresses are for ---- */
+
+/* The address of this role or the one that stands in for it; "" for a server that has never connected. Borrowed. */
+const char *server_role_address(const struct api_server *s, enum api_network_role role);
+/* Where corosync's rings are, in their order; 0 for a server that has no address yet. */
+size_t server_rings(const struct api_server *s, const char *ret[static 2]);
+int server_check_addresses(const struct core *c, const struct api_server *old, const struct api_server *next,
+                           struct error *e);
+/* Whether a server fits into a clustered pool, and its members to each other. */
+int pool_check_heartbeats(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
+int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e);
+void server_tell_addresses(struct core *c, const struct api_server *s);
+/* Events for addresses with a role that have gone or come back. */
+void server_note_addresses(struct core *c, const struct api_server *old, const struct api_server *now);
+
 /* ---- operations ---- */
 
 #define X(name) core_handler op_##name;

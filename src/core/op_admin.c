@@ -292,7 +292,10 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
         result = api_server_merge(o->v->data, r->body, &next, e);
     if (result < 0)
         return result;
+    bool addresses = json_object_get(r->body, "addresses");
     result = core_check_name_free(c, API_KIND_SERVER, next.name, o->id, e);
+    if (result == 0 && addresses)
+        result = server_check_addresses(c, o->v->data, &next, e);
     if (result < 0) {
         api_server_done(&next);
         return result;
@@ -300,6 +303,8 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
     core_event(c, API_SEVERITY_INFO, r->actor, "server.changed", API_KIND_SERVER, o->id, next.name, NULL,
                "%s changed server %s", r->actor, next.name);
     core_put(c, API_KIND_SERVER, xmemdup(&next, sizeof next));
+    if (addresses)
+        server_tell_addresses(c, o->v->data);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

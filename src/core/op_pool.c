@@ -87,6 +87,8 @@ int op_pool_change(struct core *c, const struct core_request *r, struct error *e
     result = core_check_name_free(c, API_KIND_POOL, next.name, o->id, e);
     if (result == 0)
         result = check_baseline(c, &next, e);
+    if (result == 0 && next.clustered && !((const struct api_pool *)o->v->data)->clustered)
+        result = pool_check_all_heartbeats(c, o->id, e);
     if (result < 0) {
         api_pool_done(&next);
         return result;

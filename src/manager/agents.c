@@ -75,9 +75,12 @@ static char *version_problem(const struct api_agent_hello *h) {
 }
 
 static void send_welcome(struct agent *a) {
-    json_t *args = json_object(), *j = json_object();
-    json_set_str(args, "server", a->server);
-    json_set_str(args, "manager_version", TARN_VERSION);
+    const struct api_server *server = core_server(a->m->core, a->server);
+    struct api_agent_welcome welcome = {.server = a->server,
+                                        .manager_version = (char *)TARN_VERSION,
+                                        .addresses = server->addresses,
+                                        .n_addresses = server->n_addresses};
+    json_t *args = api_agent_welcome_print(&welcome, API_PUBLIC), *j = json_object();
     json_set_str(j, "event", api_agent_events[API_AGENT_EVENT_WELCOME].name);
     json_object_set_new(j, "args", args);
     char *text = json_text(j);
@@ -105,7 +108,7 @@ static void check_certificate(struct agent *a) {
     core_condition(m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.certificate", message);
 }
 
-static void agent_welcome(struct agent *a, const struct api_agent_hello *hello) {
+static void agent_welcome(struct agent *a, struct api_agent_hello *hello) {
     struct manager *m = a->m;
     struct agent *old = map_get(&m->agents, a->server);
     if (old) {
@@ -119,6 +122,7 @@ static void agent_welcome(struct agent *a, const struct api_agent_hello *hello) 
     map_put(&m->agents, a->server, a);
     log_info("server %s: connected from %s, tarn-agent %.20s", a->name, ws_peer(a->ws), hello->version);
     send_welcome(a);
+    str_set(&hello->address, ws_peer(a->ws));
     shell_time(m);
     core_agent_connected(m->core, a->server, hello);
     check_certificate(a);

@@ -362,6 +362,7 @@ static int start_wsi(struct ws_client *c, const char *address) {
         .context = c->context->lws,
         .vhost = c->vhost->lws,
         .address = address,
+        .iface = c->config.local,
         .port = c->config.port,
         .path = c->config.path,
         .host = c->host_header,
@@ -506,6 +507,7 @@ int ws_connect(struct ws_context *w, const struct ws_client_config *config, stru
     c->config = *config;
     c->config.host = xstrdup(config->host);
     c->config.path = xstrdup(config->path);
+    c->config.local = xstrdup(config->local);
     c->config.protocol = xstrdup(config->protocol);
     c->config.bearer = xstrdup(config->bearer);
     if (c->config.connect_timeout_ms <= 0)
@@ -568,6 +570,7 @@ static void on_timer_closed(uv_handle_t *h) {
         explicit_bzero((char *)c->config.bearer, strlen(c->config.bearer));
     free((char *)c->config.host);
     free((char *)c->config.path);
+    free((char *)c->config.local);
     free((char *)c->config.protocol);
     free((char *)c->config.bearer);
     free(c->host_header);

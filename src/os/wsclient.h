@@ -20,6 +20,7 @@ void ws_context_free(struct ws_context *w);
 struct ws_client_config {
     const char *host; /* without brackets */
     int port;
+    const char *local; /* the address that the connection is to come from; NULL: the system's choice */
     const char *path;
     const char *protocol;                    /* Sec-WebSocket-Protocol or NULL */
     const char *ca_path;                     /* PEM file; NULL: the system's */

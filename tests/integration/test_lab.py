@@ -228,3 +228,62 @@ class Hardware(lab.LabCase):
         there.ip(["link del extra"])
         self.wait_nic(lambda n: "extra" not in n, "its end")
         self.assertTrue(self.cluster.online("server1"))
+
+
+class Roles(lab.LabCase):
+    """Traffic uses the address of its role."""
+
+    SERVERS, TEMPLATE, REPOSITORY = 2, False, False
+
+    def server(self):
+        return self.api.get("/servers/server1")
+
+    def from_address(self, wanted):
+        # A new connection comes some moments after the old one has gone.
+        cluster.wait_until(lambda: self.server()["connected_from"] == wanted and self.cluster.connected() == 2, 60,
+                           f"a connection from {wanted}")
+
+    def peers(self):
+        """The far ends of the manager's connections."""
+        return self.lab.run("manager", ["ss", "-Htn", "state", "established", f"( sport = :{lab.PORT} )"]).stdout
+
+    def test_management(self):
+        first = self.lab.address("management", "server1")
+        second = self.lab.subnet("management") + ".111"
+        self.from_address(first)
+        self.lab.spaces["server1"].ip([f"addr add {second}/24 dev mgmt"])
+        cluster.wait_until(lambda: second in json.dumps(self.server()["hardware"]), 30, "the new address")
+        self.api.patch("/servers/server1", {"addresses": [{"address": second, "roles": ["management"]}]})
+        self.from_address(second)
+        self.assertIn(f"{second}:", self.peers())
+        self.assertNotIn(f"{first}:", self.peers())
+        # It is remembered, and comes first after a restart.
+        self.lab.stop("server1")
+        self.lab.power_on("server1")
+        self.lab.wait_online("server1")
+        self.from_address(second)
+        # An address that is gone is no reason to stay away.
+        self.lab.spaces["server1"].ip([f"addr del {second}/24 dev mgmt"])
+        self.from_address(first)
+        events = [e["kind"] for e in self.api.list("/events")]
+        self.assertIn("server.address-lost", events)
+        self.lab.spaces["server1"].ip([f"addr add {second}/24 dev mgmt"])
+        self.from_address(second)
+
+    def test_management_address_that_leads_nowhere(self):
+        other = self.lab.address("heartbeat", "server2")
+        self.api.patch("/servers/server2", {"addresses": [{"address": other, "roles": ["management"]}]})
+        cluster.wait_until(lambda: "was not reached from the management address" in self.lab.daemon("server2").tail(20000), 90,
+                           "the try from another address")
+        self.lab.wait_online("server2")
+        self.assertEqual(self.api.get("/servers/server2")["connected_from"], self.lab.address("management", "server2"))
+        self.api.patch("/servers/server2", {"addresses": []})
+
+    def test_refused(self):
+        error = self.refused(400, "invalid", "PATCH", "/servers/server2", {"addresses": [{"address": "192.0.2.1", "roles": ["migration"]}]})
+        self.assertIn("has no address 192.0.2.1; it has", error["message"])
+        done = self.cluster.cli("server", "set", "server2", "--address", "address=10.0.0,roles=migration")
+        self.assertIn("IPv4 or IPv6", done.stderr)
+        good = self.cluster.cli("server", "set", "server2", "--address",
+                                f"address={self.lab.address('migration', 'server2')},roles=migration+storage")
+        self.assertEqual(good.returncode, 0, good.stderr)

@@ -20,6 +20,7 @@ ALLOWED = re.compile(r"""^(
   | (__isoc\d\d_)?strto(l|ll|ul|ull|d)|atoi|(__isoc\d\d_)?sscanf
   | v?snprintf|v?asprintf|strerror
   | qsort|qsort_r|bsearch
+  | inet_pton                              # text to bytes
   | gmtime_r|timegm                        # arithmetic on a time that is given; no time zone, no clock
   | __ctype_(b|tolower|toupper)_loc|tolower|toupper
   | fmod|floor|ceil|round|lround|llround|rint|modf|fabs|isnan|isinf|ldexp|frexp|pow|log|log2|exp

@@ -298,6 +298,7 @@ export const schemas: Record<string, Schema> = {
     pool: { type: 'string', ref: 'pool' },
     maintenance: { type: 'enum', schema: 'MaintenanceState', values: ['off', 'draining', 'on'] },
     addresses: { type: 'object', array: true, schema: 'ServerAddress', maxItems: 16, flag: 'address', create: true, change: true },
+    connected_from: { type: 'string' },
     fence: { type: 'object', schema: 'Fence', flag: 'fence', create: true, change: true },
     hardware: { type: 'object', schema: 'Hardware' },
     hypervisors: { type: 'object', array: true, schema: 'Hypervisor' },

@@ -702,6 +702,8 @@ export interface Server {
   pool: string
   maintenance: MaintenanceState
   addresses: ServerAddress[]
+  /** The address that its agent's connection comes from */
+  connected_from: string
   fence?: Fence
   hardware?: Hardware
   hypervisors: Hypervisor[]
