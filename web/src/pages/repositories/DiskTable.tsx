@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button } from '@patternfly/react-core'
-import { useState } from 'react'
+import { lazy, Suspense, useState } from 'react'
 import { Link } from 'react-router-dom'
 import { can } from '@/api/session'
 import { t } from '@/i18n'
@@ -10,6 +10,8 @@ import { OperationDialog } from '@/ui/OperationDialog'
 import { Field } from '@/ui/Field'
 import { Section } from '@/ui/Properties'
 import { RefLink, Size, StateLabel } from '@/ui/text'
+
+const ImageImport = lazy(() => import('./ImageImport'))
 
 export function DiskCreate({ repository, onClose }: { repository?: string; onClose: () => void }) {
   return (
@@ -28,12 +30,22 @@ export function DiskCreate({ repository, onClose }: { repository?: string; onClo
 
 export function DiskTable({ filter, repository }: { filter?: Term[]; repository?: string }) {
   const [creating, setCreating] = useState(false)
+  const [importing, setImporting] = useState(false)
   return (
     <Section>
       <ObjectTable
         kind="disk"
         filter={filter}
-        tools={can('disk_create') ? <Button onClick={() => setCreating(true)}>{t('disks.create')}</Button> : undefined}
+        tools={
+          can('disk_create') ? (
+            <div className="tarn-buttons">
+              <Button variant="secondary" onClick={() => setImporting(true)}>
+                {t('images.import_disk')}
+              </Button>
+              <Button onClick={() => setCreating(true)}>{t('disks.create')}</Button>
+            </div>
+          ) : undefined
+        }
         columns={[
           { key: 'name', sort: 'name', width: 25, render: (disk) => <Link to={`/disks/${disk.id}`}>{disk.name}</Link> },
           { key: 'state', choose: true, render: (disk) => <StateLabel compact schema="ObjectState" state={disk.state} /> },
@@ -44,6 +56,7 @@ export function DiskTable({ filter, repository }: { filter?: Term[]; repository?
           ...(repository ? [] : [{ key: 'repository', render: (disk: { repository?: string }) => <RefLink kind="repository" id={disk.repository} /> }]),
         ]}
       />
+      <Suspense fallback={null}>{importing ? <ImageImport kind="disk" repository={repository} onClose={() => setImporting(false)} /> : null}</Suspense>
       {creating ? <DiskCreate repository={repository} onClose={() => setCreating(false)} /> : null}
     </Section>
   )

@@ -14,6 +14,7 @@ import { Properties, Section } from '@/ui/Properties'
 import { EventsOf, JobsOf } from '@/ui/related'
 import { RefLink, Size, StateLabel, Time } from '@/ui/text'
 import { DiskTable } from './DiskTable'
+import { IsoTable } from './IsoTable'
 import { Space } from './Space'
 import { Uploads } from './Uploads'
 
@@ -74,6 +75,7 @@ export function Component() {
         { id: '', title: t('ui.overview'), content: () => <Overview repository={repository} /> },
         { id: 'disks', title: kindLabel('disk', true), content: () => <DiskTable filter={[eq('repository', id!)]} repository={id} /> },
         { id: 'templates', title: kindLabel('template', true), content: () => <Templates id={id!} /> },
+        { id: 'isos', title: kindLabel('iso', true), content: () => <IsoTable filter={[eq('repository', id!)]} repository={id} /> },
         { id: 'uploads', title: kindLabel('upload', true), content: () => <Uploads repository={repository} /> },
         { id: 'jobs', title: kindLabel('job', true), content: () => <JobsOf id={id!} /> },
         { id: 'events', title: kindLabel('event', true), content: () => <EventsOf id={id!} /> },

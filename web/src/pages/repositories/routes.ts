@@ -4,6 +4,8 @@ import type { RouteObject } from 'react-router-dom'
 export const routes: RouteObject[] = [
   { path: 'repositories', lazy: () => import('./RepositoryList') },
   { path: 'repositories/:id/:tab?', lazy: () => import('./RepositoryPage') },
+  { path: 'isos', lazy: () => import('./IsoList') },
+  { path: 'isos/:id/:tab?', lazy: () => import('./IsoPage') },
   { path: 'disks', lazy: () => import('./DiskList') },
   { path: 'disks/:id/:tab?', lazy: () => import('./DiskPage') },
 ]

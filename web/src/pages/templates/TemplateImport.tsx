@@ -9,6 +9,7 @@ import { session } from '@/api/session'
 import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
 import { UploadProgress } from '@/upload/UploadProgress'
 import { FileInput } from '@/upload/FileInput'
+import { nameOfFile } from '@/upload/names'
 import { FileUpload } from '@/upload/uploads'
 import { schemas } from '@/api/description'
 import { ErrorAlert } from '@/ui/ErrorAlert'
@@ -19,11 +20,6 @@ import { Section } from '@/ui/Properties'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
 
 type Source = 'disk' | 'kernel' | 'path'
-
-/** A name from a file's: debian-12-genericcloud-amd64.qcow2 → debian-12-genericcloud-amd64 */
-export function nameOfFile(file: string) {
-  return file.replace(/\.(qcow2?|img|raw|vmdk|vdi|vhdx?|iso|gz|xz)$/i, '').slice(0, 100)
-}
 
 export function Component() {
   const navigate = useNavigate()
