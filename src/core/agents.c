@@ -227,6 +227,8 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
     }
     if (old->state == API_VM_STATE_CREATING || old->state == API_VM_STATE_DELETING)
         return;
+    if (old->state != g->state && old->state != API_VM_STATE_UNKNOWN)
+        undo_touched(c, old->id);
     bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
     if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted)
         return;

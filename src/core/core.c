@@ -144,7 +144,10 @@ void core_request(struct core *c, const struct core_request *r) {
         return;
     }
     core_begin(c);
+    const struct object *changed = op->body_is_change && op->kind >= 0 ? core_find(c, op->kind, r->params[0]) : NULL;
     result = c->handlers[r->op](c, r, &e);
+    if (result >= 0 && changed)
+        undo_touched(c, changed->id);
     if (result < 0) {
         core_cancel(c);
         core_reply_error(c, r->id, &e);

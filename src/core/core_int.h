@@ -10,7 +10,7 @@
  *     event_log.c   the log of events
  *     alarm.c       conditions that need somebody
  *     agents.c      connections, reports, messages
- *     job.c, lock.c the job engine
+ *     job.c, lock.c the job engine; undo.c takes back what is done
  *     job_*.c       the kinds of jobs: tables of steps
  *     op_*.c        the operations of the API
  *     core.c        construction, requests, ticks
@@ -97,6 +97,9 @@ struct core {
     struct table tables[API_KIND_COUNT];
     struct map macs; /* struct object * of the virtual machine, by address */
     struct search *search;
+    struct map undoable;  /* struct object * of the job that could be undone, by its object */
+    const char *undoing;  /* while a job is being undone: its id, and of the job that does so */
+    char undone_by[UUID_LEN + 1];
     struct map alarms; /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
 
@@ -318,6 +321,13 @@ void jobs_tick(struct core *c);
 int64_t jobs_deadline(const struct core *c);
 int job_abort(struct core *c, const char *id, const char *actor, struct error *e);
 void jobs_done(struct core *c);
+
+/* ---- undo.c ---- */
+
+void undo_offer(struct api_job *j); /* it has ended; before its arguments are dropped */
+void undo_index(struct core *c, struct object *o, bool add);
+/* Something else has changed the object: the job that changed it before can no longer be undone. */
+void undo_touched(struct core *c, const char *object);
 
 /* ---- kinds of jobs ---- */
 

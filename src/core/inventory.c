@@ -149,6 +149,8 @@ static void count(struct core *c, struct object *o, int by) {
     count_state(c, o, by);
     if (o->kind == API_KIND_VM)
         index_macs(c, o, by > 0);
+    else if (o->kind == API_KIND_JOB)
+        undo_index(c, o, by > 0);
     else if (o->kind == API_KIND_ALARM)
         alarms_index(c, o, by > 0);
 }
@@ -192,6 +194,7 @@ void object_forget(struct core *c, struct object *o) {
 void core_inventory_done(struct core *c) {
     map_done(&c->macs);
     map_done(&c->alarms);
+    map_done(&c->undoable);
     for (int kind = 0; kind < API_KIND_COUNT; kind++) {
         struct table *t = &c->tables[kind];
         size_t pos = 0;

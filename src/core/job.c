@@ -85,6 +85,10 @@ struct api_job *job_draft(struct core *c, const struct job_request *q) {
     str_set(&j->actor, q->actor);
     str_set(&j->created, core_now(c, now));
     j->state = API_JOB_STATE_QUEUED;
+    if (c->undoing) {
+        str_set(&j->undoes, c->undoing);
+        memcpy(c->undone_by, id, sizeof c->undone_by);
+    }
     j->has_object = true;
     str_set(&j->object.kind, api_kinds[q->object_kind].name);
     str_set(&j->object.id, q->object_id);
@@ -303,6 +307,7 @@ static void job_end(struct job_ctx *x) {
     core_event(c, j->state == API_JOB_STATE_FAILED ? API_SEVERITY_ERROR : API_SEVERITY_INFO, j->actor, code,
                (enum api_kind)kind, j->object.id, j->object.name, j->id, "%s: %s%s%s", j->title, words[j->state],
                str_empty(j->error) ? "" : ": ", j->error);
+    undo_offer(j);
     json_decref(j->args);
     json_decref(j->vars);
     j->args = j->vars = NULL;
@@ -443,6 +448,10 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
         if (r < 0)
             return r;
     }
+    for (size_t i = 0; i < j->n_locks; i++)
+        undo_touched(c, j->locks[i].id);
+    for (size_t i = 0; i < j->n_shared_locks; i++)
+        undo_touched(c, j->shared_locks[i].id);
     if (q->reply_at_end)
         run->request = q->request;
     bool ended = false;

@@ -372,6 +372,10 @@ static int delete_check(struct job_ctx *x, struct error *e) {
     if (r < 0)
         return r;
     const struct api_vm *vm = vm_of(x);
+    /* Whoever takes back its creation does not want it to run. */
+    bool runs = vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED;
+    if (runs && !str_empty(x->job->undoes))
+        return core_need_agent(x->c, vm->server, e);
     if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
         return wrong_state(vm, "; stop it first", e);
     return 0;

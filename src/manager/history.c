@@ -16,6 +16,8 @@ static json_t *item_public(enum api_kind kind, const char *value, size_t len, in
     if (rev)
         *rev = revision;
     json_t *public = api_kinds[kind].print(object, API_PUBLIC);
+    if (kind == API_KIND_JOB) /* one that is no longer in memory */
+        json_object_set_new(public, "undoable", json_false());
     api_kinds[kind].done(object);
     return public;
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the web console asks of the manager beside lists: search, summary, alarms.
+"""What the web console asks of the manager beside lists: search, summary, alarms, jobs that can be undone.
 
-Named here: search, summary, alarm_list, alarm_show, alarm_acknowledge."""
+Named here: search, summary, alarm_list, alarm_show, alarm_acknowledge, job_undo."""
 
 import cluster
 
@@ -109,3 +109,35 @@ class Alarms(cluster.ClusterCase):
         c.agent.start()
         c.wait_online(c.agent.name)
         cluster.wait_until(lambda: not self.active("server.offline"), 20, "its end")
+
+
+class Undo(cluster.ClusterCase):
+    def last_job(self, kind):
+        return next(j for j in self.api.get("/jobs", filter="kind=" + kind)["items"])
+
+    def undo(self, kind):
+        job = self.api.post(f"/jobs/{self.last_job(kind)['id']}/undo")
+        cluster.wait_until(lambda: self.api.get("/jobs/" + job["id"])["state"] == "done", 60, "the undo")
+
+    def test_undo(self):
+        c = self.cluster
+        c.vm("undone")
+        self.assertTrue(self.last_job("vm.create")["undoable"])
+        self.api.do("/vms/undone/suspend")
+        self.assertFalse(self.last_job("vm.create")["undoable"])
+        self.undo("vm.suspend")
+        self.assertEqual(c.vm_state("undone"), "running")
+        undone, undoing = self.last_job("vm.suspend"), self.last_job("vm.resume")
+        self.assertEqual((undone["undone_by"], undoing["undoes"]), (undoing["id"], undone["id"]))
+        self.refused(409, "conflict", "POST", f"/jobs/{undone['id']}/undo")
+        done = c.cli("job", "undo", undoing["id"])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(c.vm_state("undone"), "suspended")
+        self.api.do("/vms/undone/kill")
+        self.api.do("/vms", {"name": "second", "template": "tiny", "display": "none", "start": True}, 120)
+        disks = len(self.api.list("/disks"))
+        self.undo("vm.create")
+        self.assertEqual(self.api.raw("GET", "/vms/second").status, 404)
+        self.assertEqual(len(c.agent.guests()), 0)
+        self.assertLessEqual(len(self.api.list("/disks")), disks)
+        self.refused(404, "not-found", "POST", "/jobs/no-such-job/undo")

@@ -367,6 +367,12 @@ export interface Job {
   changes: Change[]
   /** Why its server was chosen, and what was against others (16 at most) */
   placement: PlacementChoice[]
+  /** It is done, and what it did can be taken back (POST /jobs/{job}/undo); no longer so when anything has touched its object since */
+  undoable: boolean
+  /** Id of the job that it takes back; empty for none */
+  undoes: string
+  /** Id of the job that took it back; empty for none */
+  undone_by: string
   created: string
   started: string
   ended: string
@@ -1348,6 +1354,7 @@ export interface Operations {
   job_list: { body: undefined; result: JobPage }
   job_show: { body: undefined; result: Job }
   job_abort: { body: undefined; result: Job }
+  job_undo: { body: undefined; result: Job }
   event_list: { body: undefined; result: EventPage }
   alarm_list: { body: undefined; result: AlarmPage }
   alarm_show: { body: undefined; result: Alarm }
@@ -1432,6 +1439,7 @@ export const operations = {
   job_list: { method: 'GET', path: '/jobs' },
   job_show: { method: 'GET', path: '/jobs/{job}' },
   job_abort: { method: 'POST', path: '/jobs/{job}/abort' },
+  job_undo: { method: 'POST', path: '/jobs/{job}/undo' },
   event_list: { method: 'GET', path: '/events' },
   alarm_list: { method: 'GET', path: '/alarms' },
   alarm_show: { method: 'GET', path: '/alarms/{alarm}' },
