@@ -311,6 +311,7 @@ static void storage_call(struct agent *a, uint64_t call, int op, const json_t *a
     switch (op) {
         STORAGE_CALL(REPOSITORY_OPEN, repository_op, storage_repository_open)
         STORAGE_CALL(REPOSITORY_CLOSE, repository_op, storage_repository_close)
+        STORAGE_CALL(REPOSITORY_PROVE, repository_proof, storage_repository_prove)
         STORAGE_CALL(DISK_CREATE, disk_create, storage_disk_create)
         STORAGE_CALL(DISK_DELETE, disk_op, storage_disk_delete)
         STORAGE_CALL(TEMPLATE_MAKE, template_make, storage_template_make)

@@ -192,6 +192,7 @@ void core_agents_tick(struct core *c) {
             continue;
         vms_unknown(c, s);
         alarms_server_offline(c, s);
+        jobs_reroute(c, s->id);
     }
 }
 
@@ -259,28 +260,49 @@ void core_apply_held_report(struct core *c, const char *vm) {
     held_free(g);
 }
 
+static void repository_event(struct core *c, const struct api_repository *r, const struct api_repository_report *p) {
+    bool usable = r->state == API_OBJECT_STATE_READY;
+    core_event(c, usable ? API_SEVERITY_INFO : API_SEVERITY_ERROR, "tarn",
+               usable ? "repository.ready" : "repository.unavailable", API_KIND_REPOSITORY, r->id, r->name, NULL,
+               "Storage repository %s is %s%s%s", r->name, usable ? "usable again" : "not usable",
+               usable || str_empty(p->reason) ? "" : ": ", usable ? "" : p->reason);
+}
+
+/* One of several servers cannot use it, or can again: the repository itself is as usable as before. */
+static void repository_partly(struct core *c, const struct api_server *s, const struct api_repository *r,
+                              const struct api_repository_report *p) {
+    core_event(c, p->usable ? API_SEVERITY_INFO : API_SEVERITY_WARNING, "tarn",
+               p->usable ? "repository.server-ready" : "repository.server-unavailable", API_KIND_REPOSITORY, r->id,
+               r->name, NULL, "Server %s %s storage repository %s%s%s", s->name,
+               p->usable ? "can use again" : "cannot use", r->name, p->usable || str_empty(p->reason) ? "" : ": ",
+               p->usable ? "" : p->reason);
+}
+
 static void apply_repository(struct core *c, const char *server, const struct api_repository_report *r) {
     const struct api_repository *old = CORE_GET(c, repository, REPOSITORY, r->repository);
-    if (!old || !str_eq(old->server, server))
+    const struct api_repository_server *here = repository_on(old, server);
+    if (!here)
         return;
-    bool settled = old->state == API_OBJECT_STATE_READY || old->state == API_OBJECT_STATE_UNAVAILABLE;
-    enum api_object_state state = !settled    ? old->state
-                                  : r->usable ? API_OBJECT_STATE_READY
-                                              : API_OBJECT_STATE_UNAVAILABLE;
-    if (state == old->state && r->capacity == old->capacity && r->free == old->free)
+    bool same = here->usable == r->usable && str_eq(here->reason, r->usable ? "" : r->reason);
+    bool counts = r->usable && (old->n_presented == 1 || str_eq(repository_route(c, old, NULL), server));
+    if (same && (!counts || (r->capacity == old->capacity && r->free == old->free)))
         return;
     struct api_repository *n = CORE_COPY(repository, REPOSITORY, old);
-    n->state = state;
-    n->capacity = r->capacity;
-    n->free = r->free;
-    if (state == old->state) {
+    repository_presented(n, server, r->usable, r->usable ? "" : r->reason);
+    if (counts || old->n_presented == 1) {
+        n->capacity = r->capacity;
+        n->free = r->free;
+    }
+    if (old->state == API_OBJECT_STATE_READY || old->state == API_OBJECT_STATE_UNAVAILABLE)
+        n->state = repository_usable(n) ? API_OBJECT_STATE_READY : API_OBJECT_STATE_UNAVAILABLE;
+    if (same) {
         core_put_volatile(c, API_KIND_REPOSITORY, n);
         return;
     }
-    core_event(c, r->usable ? API_SEVERITY_INFO : API_SEVERITY_ERROR, "tarn",
-               r->usable ? "repository.ready" : "repository.unavailable", API_KIND_REPOSITORY, n->id, n->name, NULL,
-               "Storage repository %s is %s%s%s", n->name, r->usable ? "usable again" : "not usable",
-               str_empty(r->reason) ? "" : ": ", r->reason);
+    if (n->state != old->state)
+        repository_event(c, n, r);
+    else if (here->usable != r->usable && n->n_presented > 1)
+        repository_partly(c, CORE_GET(c, server, SERVER, server), n, r);
     core_put(c, API_KIND_REPOSITORY, n);
 }
 
@@ -411,7 +433,7 @@ static int take_event(struct core *c, const char *server, const char *event, con
         const struct api_upload *old = CORE_GET(c, upload, UPLOAD, json_str(args, "upload"));
         int64_t received = json_int(args, "received", -1);
         const struct api_repository *rep = old ? CORE_GET(c, repository, REPOSITORY, old->repository) : NULL;
-        if (!rep || !str_eq(rep->server, server))
+        if (!repository_on(rep, server))
             return 0; /* another server's: not for this one to say */
         if (received < 0 || received > old->size || received == old->received)
             return 0;

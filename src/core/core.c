@@ -62,6 +62,8 @@ int core_load(struct core *c, const char *key, const char *value, size_t len, st
         free(data);
         return error_set(e, ERR_IO, "the store is damaged: %s: %s: %s", key, str_or(why.field, ""), why.message);
     }
+    if (kind == API_KIND_REPOSITORY)
+        repository_upgrade(data);
     struct object *o = xcalloc(1, sizeof *o);
     o->kind = (enum api_kind)kind;
     o->id = xstrdup(kind_id(o->kind, data));
@@ -305,7 +307,7 @@ const struct api_server *core_server_by_certificate(const struct core *c, const 
 
 const struct api_server *core_repository_server(const struct core *c, const char *repository) {
     const struct api_repository *r = core_data(c, API_KIND_REPOSITORY, repository);
-    return r ? core_server(c, r->server) : NULL;
+    return r ? core_server(c, repository_route(c, r, NULL)) : NULL;
 }
 
 bool core_locked(const struct core *c, const char *id) { return map_get(&c->locks, id) != NULL; }

@@ -134,7 +134,7 @@ const struct api_server *core_server(const struct core *c, const char *id_or_nam
 const struct api_server *core_server_by_certificate(const struct core *c, const char *sha256_hex);
 const struct api_vm *core_vm(const struct core *c, const char *id_or_name);
 const struct api_upload *core_upload(const struct core *c, const char *id_or_name);
-/* The server on whose repository it is; NULL if there is none. */
+/* The server that does what is to be done in the repository now; NULL if there is none. */
 const struct api_server *core_repository_server(const struct core *c, const char *repository);
 /* Bits (1 << enum api_kind) of the kinds whose objects the role may list. */
 unsigned core_role_kinds(enum api_role role);

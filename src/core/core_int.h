@@ -275,7 +275,12 @@ struct job_step_def {
     /* An undo refused with ERR_CONFLICT is done: what it would take back is no longer so. And of a forward step: one
        refused with ERR_CONFLICT has not happened and never will, so the job goes back after all. */
     bool moot;
+    /* Where its call is about a repository and may be made twice: another server that has it does it when the one that
+       was asked goes away. Not what makes something: the first server may be at it still. */
+    unsigned anywhere;
 };
+#define ANYWHERE_DO   1u
+#define ANYWHERE_UNDO 2u
 
 struct job_kind {
     const char *name;
@@ -313,6 +318,7 @@ const struct job_kind *job_kind_by_name(const char *name);
 
 void jobs_start(struct core *c); /* after loading, and after the store's recovery: rebuild, go on */
 void jobs_resend(struct core *c, const char *server);
+void jobs_reroute(struct core *c, const char *server); /* it has been away for a while */
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
 bool jobs_active(const struct core *c, const char *job);
@@ -334,7 +340,8 @@ void undo_touched(struct core *c, const char *object);
 extern const struct job_kind job_repository_create, job_repository_delete, job_upload_create, job_upload_delete,
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
-    job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom;
+    job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
+    job_repository_withdraw;
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
@@ -365,6 +372,38 @@ void job_add_image_steps(struct core *c, struct api_job *j, const struct job_kin
                          int64_t param);
 void core_upload_expire(struct core *c, const struct api_upload *u);
 
+/* ---- repository.c ---- */
+
+/* How that server finds it; NULL: it is not presented there. */
+const struct api_repository_server *repository_on(const struct api_repository *r, const char *server);
+/* The server that does an op on it: prefer (or NULL) if that can, else the first that can, else one that will. "" if it
+   is presented nowhere. */
+const char *repository_route(const struct core *c, const struct api_repository *r, const char *prefer);
+int core_need_repository(struct core *c, const struct api_repository *r, struct error *e);
+bool repository_usable(const struct api_repository *r); /* by any of its servers */
+/* Changes of a copy that is to be put. */
+void repository_presented(struct api_repository *r, const char *server, bool usable, const char *reason);
+void repository_withdrawn(struct api_repository *r, const char *server);
+void repository_upgrade(struct api_repository *r); /* one stored before there were several servers */
+void repositories_forget_server(struct core *c, const char *server);
+int repository_check_path(struct core *c, const struct api_repository *r, const char *server, struct error *e);
+bool vm_needs_repository(const struct core *c, const struct api_vm *vm, const char *repository);
+/* A repository that it needs and the server has not; NULL: none. */
+const struct api_repository *vm_unreached(const struct core *c, const struct api_vm *vm, const char *server);
+int vm_check_reach(const struct core *c, const struct api_vm *vm,
+                   struct error *e);     /* is there a server for it at all? */
+bool vm_is_off(const struct api_vm *vm); /* stopped or crashed */
+
+/* Steps of job_repository.c for other jobs, on args.present[param]. */
+void present_entry(struct job_ctx *x, const char *repository, const char *server, const char *proof);
+int present_prove(struct job_ctx *x, struct error *e);
+int present_tidy(struct job_ctx *x, struct error *e);
+int present_open(struct job_ctx *x, struct error *e);
+int present_opened(struct job_ctx *x, const json_t *result, struct error *e);
+int present_close(struct job_ctx *x, struct error *e);
+int present_closed(struct job_ctx *x, const json_t *result, struct error *e);
+int present_take_away(struct job_ctx *x, struct error *e);
+
 /* ---- pools ---- */
 
 /* Whether guests with this CPU model can run there; also true where the server has not told its models. */
@@ -377,9 +416,6 @@ void pool_refresh(struct core *c, const char *pool);
 /* Out of the inventory, and out of what names it. */
 void vm_remove(struct core *c, const char *vm);
 void rules_forget_vm(struct core *c, const char *vm);
-/* The steps of pool.add and pool.remove for this server. */
-void pool_member_steps(struct core *c, struct api_job *j, const struct job_kind *kind, const char *pool,
-                       const char *server);
 
 /* ---- address.c: what servers' addresses are for ---- */
 

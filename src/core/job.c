@@ -18,12 +18,15 @@
 #include <stdio.h>
 
 static const struct job_kind *const kinds[] = {
-    &job_repository_create, &job_repository_delete, &job_upload_create,   &job_upload_delete, &job_disk_create,
-    &job_disk_delete,       &job_template_create,   &job_template_delete, &job_vm_create,     &job_vm_delete,
-    &job_vm_start,          &job_vm_stop,           &job_vm_kill,         &job_vm_restart,    &job_vm_suspend,
-    &job_vm_resume,         &job_vm_policy,         &job_pool_add,        &job_pool_remove,
-    &job_vm_migrate,
-    &job_iso_create,        &job_iso_delete,        &job_vm_cdrom,
+    &job_repository_create, &job_repository_delete,  &job_upload_create,
+    &job_upload_delete,     &job_disk_create,        &job_disk_delete,
+    &job_template_create,   &job_template_delete,    &job_vm_create,
+    &job_vm_delete,         &job_vm_start,           &job_vm_stop,
+    &job_vm_kill,           &job_vm_restart,         &job_vm_suspend,
+    &job_vm_resume,         &job_vm_policy,          &job_pool_add,
+    &job_pool_remove,       &job_repository_present, &job_repository_withdraw,
+    &job_vm_migrate,        &job_iso_create,         &job_iso_delete,
+    &job_vm_cdrom,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {
@@ -161,6 +164,16 @@ static void set_progress(struct api_job *j, int percent_of_step) {
     j->progress = total ? done * 100 / total : 0;
 }
 
+/* Every server that was asked for something: an undo or another try may have gone to another one. */
+static void remember_asked(struct api_job *j, const char *server) {
+    json_t *asked = json_object_get(j->vars, "asked"), *known;
+    size_t i;
+    if (!asked)
+        json_object_set_new(j->vars, "asked", asked = json_array());
+    json_array_foreach(asked, i, known) if (str_eq(json_string_value(known), server)) return;
+    json_array_append_new(asked, json_string(server));
+}
+
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
     struct api_job *j = x->job;
     const struct api_server *s = CORE_GET(x->c, server, SERVER, server);
@@ -179,6 +192,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
                   json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt), "op",
                   api_agent_ops[op].name, "args", args);
     str_set(&step->server, s->id);
+    remember_asked(j, s->id);
     json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));
     x->run->percent = 0;
     if (core_agent_ready(x->c, s->id)) {
@@ -266,13 +280,11 @@ static void reply_at_end(struct job_ctx *x) {
 }
 
 static void forget_calls(struct job_ctx *x) {
-    for (size_t i = 0; i < x->job->n_steps; i++) {
-        const char *server = x->job->steps[i].server;
-        bool again = str_empty(server) || !core_agent_ready(x->c, server);
-        for (size_t k = 0; k < i && !again; k++)
-            again = str_eq(x->job->steps[k].server, server);
-        if (!again)
-            core_send(x->c, server,
+    size_t i;
+    json_t *asked;
+    json_array_foreach(json_object_get(x->job->vars, "asked"), i, asked) {
+        if (core_agent_ready(x->c, json_string_value(asked)))
+            core_send(x->c, json_string_value(asked),
                       json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", x->job->id), "op", "op.forget",
                                 "args", "job", x->job->id));
     }
@@ -478,6 +490,10 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
     struct job_run *run = run_of(c, job);
     const struct api_job *old = run ? CORE_GET(c, job, JOB, job) : NULL;
     const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
+    if (!run && uuid_valid(job)) /* its job has ended without it */
+        core_send(c, server,
+                  json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", job), "op", "op.forget", "args",
+                            "job", job));
     if (!call || !str_eq(json_str(call, "server"), server) ||
         !str_eq(json_str(json_object_get(call, "message"), "id"), id))
         return; /* an answer that was taken already, or of a job that has ended */
@@ -541,6 +557,35 @@ void jobs_resend(struct core *c, const char *server) {
             str_set(&put->message, "");
             core_put_volatile(c, API_KIND_JOB, put);
         }
+    }
+}
+
+/* True if another server does it now. */
+static bool job_reroute(struct core *c, const struct api_job *old, const char *server) {
+    const json_t *call = json_object_get(old->vars, "call");
+    const struct job_step_def *d = step_def(old, (size_t)old->current);
+    unsigned wanted = old->state == API_JOB_STATE_UNDOING ? ANYWHERE_UNDO : ANYWHERE_DO;
+    if (!call || !str_eq(json_str(call, "server"), server) || !(d->anywhere & wanted))
+        return false;
+    const json_t *args = json_object_get(json_object_get(call, "message"), "args");
+    const struct api_repository *r = CORE_GET(c, repository, REPOSITORY, json_str(args, "repository"));
+    const char *other = r ? repository_route(c, r, NULL) : server;
+    if (str_eq(other, server) || !core_agent_ready(c, other))
+        return false;
+    struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+    json_object_del(x.job->vars, "call");
+    x.job->steps[x.job->current].attempts++;
+    job_go(&x);
+    job_put(&x);
+    return true;
+}
+
+void jobs_reroute(struct core *c, const char *server) {
+    struct job_run *run, *tmp;
+    list_for_each_safe(run, tmp, &c->jobs, link) {
+        const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+        if (j && j->state != API_JOB_STATE_QUEUED && j->current >= 0)
+            job_reroute(c, j, server);
     }
 }
 

@@ -35,7 +35,7 @@ static int iso_call(struct job_ctx *x, enum api_agent_op op, const json_t *image
     json_t *args = json_pack("{s:s, s:s}", "repository", r->id, "iso", iso->id);
     job_image_args(args, image);
     json_object_del(args, "format");
-    return job_call(x, r->server, op, args, e);
+    return job_call(x, repository_route(x->c, r, NULL), op, args, e);
 }
 
 static int iso_copy(struct job_ctx *x, struct error *e) { return iso_call(x, API_AGENT_OP_ISO_MAKE, image_of(x), e); }
@@ -62,7 +62,7 @@ static int iso_tidied(struct job_ctx *x, struct error *e) {
 static int iso_create_check(struct job_ctx *x, struct error *e) {
     int r = job_check_image(x->c, image_of(x), e);
     const struct api_repository *rep = CORE_GET(x->c, repository, REPOSITORY, iso_of(x)->repository);
-    return r < 0 || !rep ? r : core_need_agent(x->c, rep->server, e);
+    return r < 0 || !rep ? r : core_need_repository(x->c, rep, e);
 }
 
 static void iso_create_ended(struct job_ctx *x) {
@@ -71,8 +71,8 @@ static void iso_create_ended(struct job_ctx *x) {
 }
 
 static const struct job_step_def iso_create_steps[] = {
-    {"copy", 20, false, iso_copy, iso_copied, iso_remove, NULL, false},
-    {"tidy", 1, true, iso_tidy, NULL, NULL, NULL, false},
+    {"copy", 20, false, iso_copy, iso_copied, iso_remove, NULL, false, ANYWHERE_UNDO},
+    {"tidy", 1, true, iso_tidy, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"forget upload", 1, true, iso_tidied, NULL, NULL, NULL, false},
 };
 const struct job_kind job_iso_create = {.name = "iso.create",
@@ -95,7 +95,7 @@ static int iso_delete_check(struct job_ctx *x, struct error *e) {
                                  vm->name);
     }
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, iso->repository);
-    return r ? core_need_agent(x->c, r->server, e) : 0;
+    return r ? core_need_repository(x->c, r, e) : 0;
 }
 
 static int iso_mark(struct job_ctx *x, struct error *e) {

@@ -35,8 +35,7 @@ struct plan {
 };
 
 static bool reaches(const struct core *c, const struct api_server *s, const char *repository) {
-    const struct api_repository *r = CORE_GET(c, repository, REPOSITORY, repository);
-    return r && str_eq(r->server, s->id);
+    return repository_on(CORE_GET(c, repository, REPOSITORY, repository), s->id) != NULL;
 }
 
 static const char *repository_name(const struct core *c, const char *id) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Jobs on repositories, uploads, virtual disks and templates. An object is in the inventory, as creating, from the
+ * Jobs on uploads, virtual disks and templates. An object is in the inventory, as creating, from the
  * moment its job is accepted, which reserves its name; if the job does not end well the object goes with it. Deletions
  * mark first and then only go forward.
  */
@@ -14,87 +14,11 @@ static void drop_if_undone(struct job_ctx *x, enum api_kind kind) {
         core_remove(x->c, kind, object_id_of(x));
 }
 
-/* ---- repository ---- */
-
-static json_t *repository_args(const struct api_repository *r) {
-    return json_pack("{s:s, s:s, s:s}", "repository", r->id, "driver", api_repository_driver_text(r->driver), "path",
-                     r->path);
-}
-
-static int repository_call(struct job_ctx *x, enum api_agent_op op, struct error *e) {
-    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, object_id_of(x));
-    return r ? job_call(x, r->server, op, repository_args(r), e) : STEP_DONE;
-}
-
-static int repository_open(struct job_ctx *x, struct error *e) {
-    return repository_call(x, API_AGENT_OP_REPOSITORY_OPEN, e);
-}
-static int repository_close(struct job_ctx *x, struct error *e) {
-    return repository_call(x, API_AGENT_OP_REPOSITORY_CLOSE, e);
-}
-
-static int repository_opened(struct job_ctx *x, const json_t *result, struct error *e) {
-    struct api_repository *r =
-        CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
-    r->state = API_OBJECT_STATE_READY;
-    r->capacity = json_int(result, "capacity", 0);
-    r->free = json_int(result, "free", 0);
-    job_changed(x, API_KIND_REPOSITORY, r->id, r->name, "created", r->path);
-    core_put(x->c, API_KIND_REPOSITORY, r);
-    return 0;
-}
-
-static void repository_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_REPOSITORY); }
-
-static int repository_check_empty(struct job_ctx *x, struct error *e) {
-    const char *id = object_id_of(x);
-    static const enum api_kind kinds[] = {API_KIND_DISK, API_KIND_TEMPLATE, API_KIND_ISO, API_KIND_UPLOAD, API_KIND_VM};
-    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
-        struct table *t = &x->c->tables[kinds[k]];
-        for (size_t i = 0; i < t->n; i++) {
-            void *data = t->sorted[i]->v->data;
-            const char *repository = kinds[k] == API_KIND_DISK       ? ((struct api_disk *)data)->repository
-                                     : kinds[k] == API_KIND_TEMPLATE ? ((struct api_template *)data)->repository
-                                     : kinds[k] == API_KIND_ISO      ? ((struct api_iso *)data)->repository
-                                     : kinds[k] == API_KIND_UPLOAD   ? ((struct api_upload *)data)->repository
-                                                                     : ((struct api_vm *)data)->repository;
-            if (str_eq(repository, id))
-                return error_set(e, ERR_IN_USE, "the repository is not empty: %s \"%s\" is in it", kind_word(kinds[k]),
-                                 object_name(t->sorted[i]));
-        }
-    }
-    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, id);
-    return r ? core_need_agent(x->c, r->server, e) : 0;
-}
-
-static int repository_mark(struct job_ctx *x, struct error *e) {
-    struct api_repository *r =
-        CORE_COPY(repository, REPOSITORY, CORE_GET(x->c, repository, REPOSITORY, object_id_of(x)));
-    r->state = API_OBJECT_STATE_DELETING;
-    core_put(x->c, API_KIND_REPOSITORY, r);
-    return STEP_DONE;
-}
-
 static int object_gone(struct job_ctx *x, enum api_kind kind) {
     job_changed(x, kind, object_id_of(x), x->job->object.name, "deleted", NULL);
     core_remove(x->c, kind, object_id_of(x));
     return STEP_DONE;
 }
-static int repository_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_REPOSITORY); }
-
-static const struct job_step_def repository_create_steps[] = {
-    {"open", 1, false, repository_open, repository_opened, repository_close, NULL, false},
-};
-const struct job_kind job_repository_create = {
-    .name = "repository.create", .steps = repository_create_steps, .n_steps = 1, .ended = repository_create_ended};
-
-static const struct job_step_def repository_delete_steps[] = {
-    {"mark", 1, true, repository_mark, NULL, NULL, NULL, false},
-    {"close", 1, true, repository_close, NULL, NULL, NULL, false},
-    {"remove", 1, true, repository_gone, NULL, NULL, NULL, false},
-};
-const struct job_kind job_repository_delete = {
-    .name = "repository.delete", .steps = repository_delete_steps, .n_steps = 3, .check = repository_check_empty};
 
 /* ---- upload ---- */
 
@@ -103,7 +27,7 @@ static int upload_call(struct job_ctx *x, const char *upload, enum api_agent_op 
     const struct api_repository *r = u ? CORE_GET(x->c, repository, REPOSITORY, u->repository) : NULL;
     if (!r)
         return STEP_DONE;
-    return job_call(x, r->server, op,
+    return job_call(x, repository_route(x->c, r, NULL), op,
                     json_pack("{s:s, s:s, s:I}", "repository", r->id, "upload", u->id, "size", (json_int_t)u->size), e);
 }
 static int upload_open(struct job_ctx *x, struct error *e) {
@@ -119,12 +43,12 @@ static void upload_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_
 static int upload_gone(struct job_ctx *x, struct error *e) { return object_gone(x, API_KIND_UPLOAD); }
 
 static const struct job_step_def upload_create_steps[] = {
-    {"open", 1, false, upload_open, NULL, upload_undo, NULL, false}};
+    {"open", 1, false, upload_open, NULL, upload_undo, NULL, false, ANYWHERE_UNDO}};
 const struct job_kind job_upload_create = {
     .name = "upload.create", .steps = upload_create_steps, .n_steps = 1, .ended = upload_create_ended};
 
 static const struct job_step_def upload_delete_steps[] = {
-    {"delete", 1, true, upload_undo, NULL, NULL, NULL, false},
+    {"delete", 1, true, upload_undo, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"remove", 1, true, upload_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_upload_delete = {.name = "upload.delete", .steps = upload_delete_steps, .n_steps = 2};
@@ -138,7 +62,7 @@ static int disk_create(struct job_ctx *x, struct error *e) {
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
     json_t *args = json_pack("{s:s, s:s, s:I}", "repository", r->id, "disk", d->id, "size", (json_int_t)d->size);
     job_image_args(args, disk_image(x));
-    return job_call(x, r->server, API_AGENT_OP_DISK_CREATE, args, e);
+    return job_call(x, repository_route(x->c, r, NULL), API_AGENT_OP_DISK_CREATE, args, e);
 }
 static int disk_created(struct job_ctx *x, const json_t *result, struct error *e) {
     struct api_disk *d = CORE_COPY(disk, DISK, CORE_GET(x->c, disk, DISK, object_id_of(x)));
@@ -154,8 +78,8 @@ static int disk_delete(struct job_ctx *x, struct error *e) {
     const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
     if (!r)
         return STEP_DONE;
-    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id),
-                    e);
+    return job_call(x, repository_route(x->c, r, NULL), API_AGENT_OP_DISK_DELETE,
+                    json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id), e);
 }
 static void disk_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_DISK); }
 
@@ -169,7 +93,7 @@ static int disk_check_free(struct job_ctx *x, struct error *e) {
                          vm ? vm->name : d->vm);
     }
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
-    return r ? core_need_agent(x->c, r->server, e) : 0;
+    return r ? core_need_repository(x->c, r, e) : 0;
 }
 
 static int disk_mark(struct job_ctx *x, struct error *e) {
@@ -192,8 +116,8 @@ static int disk_create_check(struct job_ctx *x, struct error *e) {
 }
 
 static const struct job_step_def disk_create_steps[] = {
-    {"create", 1, false, disk_create, disk_created, disk_delete, NULL, false},
-    {"tidy", 1, true, disk_tidy, NULL, NULL, NULL, false},
+    {"create", 1, false, disk_create, disk_created, disk_delete, NULL, false, ANYWHERE_UNDO},
+    {"tidy", 1, true, disk_tidy, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"forget upload", 1, true, disk_tidied, NULL, NULL, NULL, false},
 };
 const struct job_kind job_disk_create = {.name = "disk.create",
@@ -204,7 +128,7 @@ const struct job_kind job_disk_create = {.name = "disk.create",
 
 static const struct job_step_def disk_delete_steps[] = {
     {"mark", 1, true, disk_mark, NULL, NULL, NULL, false},
-    {"delete", 1, true, disk_delete, NULL, NULL, NULL, false},
+    {"delete", 1, true, disk_delete, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"remove", 1, true, disk_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_disk_delete = {
@@ -222,7 +146,7 @@ static int template_call(struct job_ctx *x, enum api_agent_op op, json_t *file, 
     json_t *args = json_pack("{s:s, s:s}", "repository", r->id, "template", t->id);
     if (file)
         json_object_set_new(args, "file", file);
-    return job_call(x, r->server, op, args, e);
+    return job_call(x, repository_route(x->c, r, NULL), op, args, e);
 }
 
 /* Step param i makes args.files[i]. */
@@ -304,16 +228,16 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
                              d->name);
     }
     const struct api_repository *r = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
-    return r ? core_need_agent(x->c, r->server, e) : 0;
+    return r ? core_need_repository(x->c, r, e) : 0;
 }
 
 static void template_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_TEMPLATE); }
 
 static const struct job_step_def template_create_steps[] = {
-    {"copy", 20, false, template_make, template_made, template_undo, NULL, false},
-    {"seal", 1, false, template_seal, NULL, template_undo, NULL, false},
+    {"copy", 20, false, template_make, template_made, template_undo, NULL, false, ANYWHERE_UNDO},
+    {"seal", 1, false, template_seal, NULL, template_undo, NULL, false, ANYWHERE_DO | ANYWHERE_UNDO},
     {"publish", 1, false, template_publish, NULL, NULL, NULL, false},
-    {"tidy", 1, true, template_tidy, NULL, NULL, NULL, false},
+    {"tidy", 1, true, template_tidy, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"forget upload", 1, true, template_tidied, NULL, NULL, NULL, false},
 };
 const struct job_kind job_template_create = {.name = "template.create",
@@ -355,7 +279,7 @@ static int template_check_unused(struct job_ctx *x, struct error *e) {
     const struct api_repository *rep = t ? CORE_GET(x->c, repository, REPOSITORY, t->repository) : NULL;
     if (r == 0 && !t)
         r = error_set(e, ERR_NOT_FOUND, "the template is gone");
-    return r < 0 || !rep ? r : core_need_agent(x->c, rep->server, e);
+    return r < 0 || !rep ? r : core_need_repository(x->c, rep, e);
 }
 
 static int template_mark(struct job_ctx *x, struct error *e) {
@@ -380,7 +304,7 @@ static int template_gone(struct job_ctx *x, struct error *e) {
 
 static const struct job_step_def template_delete_steps[] = {
     {"mark", 1, true, template_mark, NULL, NULL, NULL, false},
-    {"delete", 1, true, template_undo, NULL, NULL, NULL, false},
+    {"delete", 1, true, template_undo, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"remove", 1, true, template_gone, NULL, NULL, NULL, false},
 };
 const struct job_kind job_template_delete = {

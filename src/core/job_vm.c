@@ -89,6 +89,10 @@ int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
         return error_set_field(e, ERR_NO_CAPACITY, "memory", "%s are more than server \"%s\" has (%s)",
                                size_format(vm->memory, want), s->name, size_format(s->hardware.memory, has));
     }
+    const struct api_repository *missing = vm_unreached(c, vm, s->id);
+    if (missing)
+        return error_set_field(e, ERR_CONFLICT, "server", "server \"%s\" does not reach the storage repository \"%s\"",
+                               s->name, missing->name);
     bool usable = s->n_hypervisors == 0; /* it has not connected yet */
     const char *why = "no hypervisor driver";
     for (size_t i = 0; i < s->n_hypervisors && !usable; i++) {
@@ -128,6 +132,10 @@ static int check_exists(struct job_ctx *x, struct error *e) {
     if (vm->state == API_VM_STATE_UNKNOWN || !core_agent_is_connected(x->c, vm->server))
         return core_need_agent(x->c, vm->server, e);
     return 0;
+}
+
+bool vm_is_off(const struct api_vm *vm) {
+    return vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_CRASHED;
 }
 
 static int wrong_state(const struct api_vm *vm, const char *hint, struct error *e) {
@@ -268,7 +276,7 @@ static int create_disk(struct job_ctx *x, struct error *e) {
     }
     job_image_args(args, json_object_get(json_object_get(x->job->args, "images"), d->id));
     const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, d->repository);
-    return job_call(x, r->server, API_AGENT_OP_DISK_CREATE, args, e);
+    return job_call(x, repository_route(x->c, r, vm->server), API_AGENT_OP_DISK_CREATE, args, e);
 }
 
 static const char *image_upload(const struct job_ctx *x) {
@@ -299,8 +307,8 @@ static int delete_disk(struct job_ctx *x, struct error *e) {
     const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
     if (!r)
         return STEP_DONE;
-    return job_call(x, r->server, API_AGENT_OP_DISK_DELETE, json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id),
-                    e);
+    return job_call(x, repository_route(x->c, r, vm->server), API_AGENT_OP_DISK_DELETE,
+                    json_pack("{s:s, s:s}", "repository", r->id, "disk", d->id), e);
 }
 
 static int create_finish(struct job_ctx *x, struct error *e) {
@@ -352,7 +360,7 @@ static void create_ended(struct job_ctx *x) {
 }
 
 static const struct job_step_def create_steps[] = {
-    {"create disk", 5, false, create_disk, created_disk, delete_disk, NULL, false},
+    {"create disk", 5, false, create_disk, created_disk, delete_disk, NULL, false, ANYWHERE_UNDO},
     {"finish", 1, false, create_finish, NULL, create_unfinish, NULL, false},
     {"prepare start", 1, false, nothing, NULL, guest_forget, NULL, false},
     {"start", 2, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
@@ -412,7 +420,7 @@ static const struct job_step_def delete_steps[] = {
     {"mark", 1, true, delete_mark, NULL, NULL, NULL, false},
     {"stop guest", 1, true, delete_stop, NULL, NULL, NULL, false},
     {"forget guest", 1, true, guest_forget, NULL, NULL, NULL, false},
-    {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
+    {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false, ANYWHERE_DO},
     {"remove", 1, true, delete_finish, NULL, NULL, NULL, false},
 };
 const struct job_kind job_vm_delete = {.name = "vm.delete",

@@ -325,17 +325,21 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
                          pool->name);
     if (map_get(&c->locks, s->id))
         return error_set(e, ERR_CONFLICT, "a job works on server \"%s\"", s->name);
-    static const enum api_kind kinds[] = {API_KIND_VM, API_KIND_REPOSITORY};
-    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
-        struct table *t = &c->tables[kinds[k]];
-        for (size_t i = 0; i < t->n; i++) {
-            void *data = t->sorted[i]->v->data;
-            const char *server =
-                kinds[k] == API_KIND_VM ? ((struct api_vm *)data)->server : ((struct api_repository *)data)->server;
-            if (str_eq(server, s->id))
-                return error_set(e, ERR_IN_USE, "server \"%s\" still has the %s \"%s\"", s->name, kind_word(kinds[k]),
-                                 object_name(t->sorted[i]));
-        }
+    struct table *t = &c->tables[API_KIND_VM];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (str_eq(vm->server, s->id) || str_eq(vm->target, s->id))
+            return error_set(e, ERR_IN_USE, "server \"%s\" still has the virtual machine \"%s\"", s->name, vm->name);
+    }
+    t = &c->tables[API_KIND_REPOSITORY];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_repository *rep = t->sorted[i]->v->data;
+        bool named = repository_on(rep, s->id) != NULL;
+        for (size_t k = 0; k < rep->n_servers && !named; k++)
+            named = str_eq(rep->servers[k], s->id);
+        if (named)
+            return error_set(e, ERR_IN_USE, "server \"%s\" still has the storage repository \"%s\"", s->name,
+                             rep->name);
     }
     core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL,
                "%s removed server %s", r->actor, s->name);

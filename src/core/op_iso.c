@@ -53,7 +53,7 @@ static int iso_parse(struct core *c, const struct core_request *r, struct api_is
         return result;
     const char *wanted = !str_empty(iso->repository) ? iso->repository : core_image_repository(c, &iso->image);
     const struct api_repository *rep = core_pick_repository(c, wanted, e);
-    result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+    result = rep ? core_need_repository(c, rep, e) : -ENOENT;
     if (result < 0)
         return result;
     if (iso->image.format != API_IMAGE_FORMAT_AUTO && iso->image.format != API_IMAGE_FORMAT_RAW)
@@ -158,7 +158,7 @@ int core_check_iso(struct core *c, const char *server, const char *id, const cha
     if (iso->state != API_OBJECT_STATE_READY)
         return error_set_field(e, ERR_CONFLICT, field, "ISO image \"%s\" is %s", iso->name,
                                api_object_state_text(iso->state));
-    if (!rep || !str_eq(rep->server, server))
+    if (!rep || (!str_empty(server) && !repository_on(rep, server)))
         return error_set_field(e, ERR_CONFLICT, field,
                                "ISO image \"%s\" is in storage repository \"%s\", which the server of the virtual "
                                "machine does not reach",

@@ -174,7 +174,6 @@ static int member_job(struct core *c, const struct core_request *r, const struct
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_POOL, o->id, object_name(o), false);
     job_lock(j, API_KIND_SERVER, s->id, s->name, false);
-    pool_member_steps(c, j, kind, o->id, s->id);
     return job_submit(c, &q, j, e);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Operations on repositories, uploads, virtual disks and templates. */
+/* Operations on uploads, virtual disks and templates. */
 #include "core/core_int.h"
 
 #include <errno.h>
@@ -37,90 +37,6 @@ int core_submit_delete(struct core *c, const struct core_request *r, const struc
     return job_submit(c, &q, j, e);
 }
 
-/* ---- repositories ---- */
-
-static int pick_server(struct core *c, char **server, struct error *e) {
-    struct table *t = &c->tables[API_KIND_SERVER];
-    if (str_empty(*server)) {
-        if (t->n != 1)
-            return error_set_field(e, ERR_INVALID, "server",
-                                   t->n ? "there are several servers: name one of them" : "no server has joined yet");
-        str_set(server, t->sorted[0]->id);
-    }
-    return core_need_agent(c, *server, e);
-}
-
-static int repository_check_path(struct core *c, const struct api_repository *r, struct error *e) {
-    struct table *t = &c->tables[API_KIND_REPOSITORY];
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_repository *other = t->sorted[i]->v->data;
-        if (str_eq(other->server, r->server) && str_eq(other->path, r->path))
-            return error_set_field(e, ERR_EXISTS, "path", "is the storage repository \"%s\" already", other->name);
-    }
-    return 0;
-}
-
-int op_repository_create(struct core *c, const struct core_request *r, struct error *e) {
-    struct api_repository *n = xcalloc(1, sizeof *n);
-    int result = api_repository_parse(r->body, API_CREATE, n, e);
-    if (result < 0) {
-        free(n);
-        return result;
-    }
-    result = core_resolve_refs(c, API_KIND_REPOSITORY, n, e);
-    if (result == 0)
-        result = core_check_name_free(c, API_KIND_REPOSITORY, n->name, NULL, e);
-    if (result == 0)
-        result = pick_server(c, &n->server, e);
-    if (result == 0)
-        result = repository_check_path(c, n, e);
-    if (result < 0) {
-        discard(API_KIND_REPOSITORY, n);
-        return result;
-    }
-    FRESH(c, repository, n);
-    n->state = API_OBJECT_STATE_CREATING;
-    struct job_request q = {.kind = &job_repository_create,
-                            .actor = r->actor,
-                            .request = r->id,
-                            .object_kind = API_KIND_REPOSITORY,
-                            .object_id = n->id,
-                            .object_name = n->name,
-                            .title = xasprintf("Create storage repository %s", n->name)};
-    struct api_job *j = job_draft(c, &q);
-    job_lock(j, API_KIND_REPOSITORY, n->id, n->name, false);
-    job_add_step(j, q.kind, "open", 0);
-    core_put(c, API_KIND_REPOSITORY, n);
-    return job_submit(c, &q, j, e);
-}
-
-int op_repository_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_REPOSITORY, e);
-    struct api_repository next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_repository_merge(o->v->data, r->body, &next, e);
-    if (result < 0)
-        return result;
-    result = core_check_name_free(c, API_KIND_REPOSITORY, next.name, o->id, e);
-    if (result < 0) {
-        api_repository_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "repository.changed", API_KIND_REPOSITORY, o->id, next.name, NULL,
-               "%s changed storage repository %s", r->actor, next.name);
-    core_put(c, API_KIND_REPOSITORY, xmemdup(&next, sizeof next));
-    core_reply_object(c, r->id, 200, o, NULL);
-    return 0;
-}
-
-int op_repository_delete(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_REPOSITORY, e);
-    return o ? core_submit_delete(c, r, &job_repository_delete, o, e) : -ENOENT;
-}
-
 /* ---- uploads ---- */
 
 int op_upload_create(struct core *c, const struct core_request *r, struct error *e) {
@@ -131,7 +47,7 @@ int op_upload_create(struct core *c, const struct core_request *r, struct error 
         return result;
     }
     const struct api_repository *rep = core_pick_repository(c, u->repository, e);
-    result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+    result = rep ? core_need_repository(c, rep, e) : -ENOENT;
     if (result == 0 && rep->free && u->size > rep->free) {
         char want[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX];
         result = error_set_field(e, ERR_NO_SPACE, "size", "%s do not fit into storage repository \"%s\" (%s free)",
@@ -203,7 +119,7 @@ static int disk_fill_in(struct core *c, const struct core_request *r, struct api
                          : d->has_image            ? core_image_repository(c, &d->image)
                                                    : NULL;
     const struct api_repository *rep = core_pick_repository(c, wanted, e);
-    result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+    result = rep ? core_need_repository(c, rep, e) : -ENOENT;
     if (result < 0)
         return result;
     str_set(&d->repository, rep->id);
@@ -393,7 +309,7 @@ int op_template_create(struct core *c, const struct core_request *r, struct erro
         result = check_machine(t->machine, t->firmware, e);
     const struct api_repository *rep = result == 0 ? core_pick_repository(c, template_repository(c, t), e) : NULL;
     if (result == 0)
-        result = rep ? core_need_agent(c, rep->server, e) : -ENOENT;
+        result = rep ? core_need_repository(c, rep, e) : -ENOENT;
     if (result == 0) {
         str_set(&t->repository, rep->id);
         result = template_files(c, r, t, files, e);

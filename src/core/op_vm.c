@@ -156,10 +156,13 @@ static int take_disk(struct core *c, const struct api_vm *vm, const char *id, co
         return error_set_field(e, ERR_IN_USE, field, "virtual machine \"%s\" has the disk \"%s\"",
                                other ? other->name : d->vm, d->name);
     }
-    if (rep && !str_eq(rep->server, vm->server))
+    bool reached = !rep;
+    for (size_t i = 0; !reached && i < rep->n_presented; i++)
+        reached = !vm_unreached(c, vm, rep->presented[i].server);
+    if (!reached)
         return error_set_field(e, ERR_CONFLICT, field,
-                               "virtual disk \"%s\" is in storage repository \"%s\", which the server of "
-                               "the virtual machine does not reach",
+                               "virtual disk \"%s\" is in storage repository \"%s\", which no "
+                               "server has together with the rest of the virtual machine's storage",
                                d->name, rep->name);
     if (str_eq(d->vm, vm->id))
         return 0;
@@ -220,26 +223,33 @@ static int own_disks(struct creation *x, size_t first, struct error *e) {
     return 0;
 }
 
-/* Server and repository: a directory repository is reached by its own server only. */
+/* The repository that a server has: where nothing is said, one that is its own before one that others have too. */
+static const char *repository_of(const struct core *c, const char *server) {
+    const struct table *t = &c->tables[API_KIND_REPOSITORY];
+    const struct api_repository *found = NULL;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_repository *r = t->sorted[i]->v->data;
+        if (r->state == API_OBJECT_STATE_READY && repository_on(r, server) &&
+            (!found || (found->n_presented > 1 && r->n_presented == 1)))
+            found = r;
+    }
+    return found ? found->id : NULL;
+}
+
+/* Server and repository. */
 static int place(struct creation *x, struct error *e) {
     struct api_vm *vm = x->vm;
     const char *wanted = !str_empty(vm->repository) ? vm->repository : x->template ? x->template->repository : NULL;
-    if (!wanted && !str_empty(vm->server)) {
-        struct table *t = &x->c->tables[API_KIND_REPOSITORY];
-        for (size_t i = 0; i < t->n && !wanted; i++) {
-            const struct api_repository *r = t->sorted[i]->v->data;
-            if (str_eq(r->server, vm->server) && r->state == API_OBJECT_STATE_READY)
-                wanted = r->id;
-        }
-    }
+    if (!wanted && !str_empty(vm->server))
+        wanted = repository_of(x->c, vm->server);
     x->repository = core_pick_repository(x->c, wanted, e);
     if (!x->repository)
         return -ENOENT;
     str_set(&vm->repository, x->repository->id);
     if (str_empty(vm->server))
-        str_set(&vm->server, x->repository->server);
+        str_set(&vm->server, repository_route(x->c, x->repository, NULL));
     const struct api_server *s = CORE_GET(x->c, server, SERVER, vm->server);
-    if (!str_eq(vm->server, x->repository->server))
+    if (!repository_on(x->repository, vm->server))
         return error_set_field(e, ERR_CONFLICT, "server", "server \"%s\" does not reach the storage repository \"%s\"",
                                s ? s->name : vm->server, x->repository->name);
     if (x->template && !str_eq(x->template->repository, vm->repository))

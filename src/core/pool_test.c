@@ -93,10 +93,160 @@ static void test_cpu_baseline(void **state) {
     world_down(&w);
 }
 
+static const struct api_repository *repository(struct world *w, const char *name) {
+    return core_data(w->c, API_KIND_REPOSITORY, name);
+}
+
+#define SHARED "{\"name\":\"shared\",\"path\":\"/s\",\"servers\":[\"s1\",\"s2\"]}"
+
+static void test_repository_of_several_servers(void **state) {
+    struct world w;
+    world_of(&w, 3);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"r\",\"path\":\"/r\"}"), 400);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL,
+                         "{\"name\":\"r\",\"path\":\"/r\",\"server\":\"s1\",\"servers\":[\"s1\",\"s2\"]}"),
+                     400);
+    assert_int_equal(
+        ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"r\",\"path\":\"/r\",\"servers\":[\"s1\",\"s1\"]}"), 400);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, SHARED), 202);
+    const struct api_repository *r = repository(&w, "shared");
+    assert_int_equal(r->state, API_OBJECT_STATE_READY);
+    assert_int_equal(r->n_presented, 2);
+    assert_string_equal(r->server, "");
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"same\",\"path\":\"/s\",\"server\":\"s2\"}"),
+                     409);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s2\"}"), 409);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s9\"}"), 404);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s3\"}"), 202);
+    assert_int_equal(repository(&w, "shared")->n_servers, 3);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "shared", "{\"server\":\"s1\"}"), 202);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "shared", "{\"server\":\"s1\"}"), 409);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "shared", "{\"server\":\"s3\"}"), 202);
+    assert_string_equal(repository(&w, "shared")->server, w.agents[1].id);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "shared", "{\"server\":\"s2\"}"), 409);
+    assert_non_null(strstr(w.reply, "only server"));
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_DELETE, "shared", NULL), 202);
+    assert_null(repository(&w, "shared"));
+    assert_int_equal(map_count(&w.things), 0);
+    world_down(&w);
+}
+
+static void test_not_the_same_storage(void **state) {
+    struct world w;
+    world_of(&w, 3);
+    w.agents[1].own_storage = true;
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, SHARED), 202);
+    settle(&w);
+    const struct api_job *j = last_job(&w, "repository.create");
+    assert_int_equal(j->state, API_JOB_STATE_FAILED);
+    assert_non_null(strstr(j->error, "not the same storage"));
+    assert_null(repository(&w, "shared"));
+    assert_int_equal(map_count(&w.things), 0);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"of-pool\",\"path\":\"/s\",\"pool\":\"p\"}"),
+                     202);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "of-pool", "{\"server\":\"s3\"}"), 409);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s2\"}"), 202);
+    settle(&w);
+    assert_int_equal(last_job(&w, "pool.add")->state, API_JOB_STATE_FAILED);
+    assert_string_equal(core_server(w.c, "s2")->pool, "");
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s3\"}"), 202);
+    assert_int_equal(repository(&w, "of-pool")->n_presented, 2);
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"), 202);
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s3\"}"), 409); /* the last that has it */
+    assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s3", NULL), 409);
+    world_down(&w);
+}
+
+static void says_of_repository(struct world *w, size_t agent, bool usable) {
+    _cleanup_json_ json_t *m =
+        json_pack("{s:s, s:{s:s, s:b, s:s, s:I, s:I}}", "event", "repository.state", "args", "repository",
+                  repository(w, "shared")->id, "usable", usable, "reason", usable ? "" : "it is not mounted",
+                  "capacity", (json_int_t)1000, "free", (json_int_t)500);
+    core_agent_message(w->c, w->agents[agent].id, m);
+    pump(w);
+}
+
+/* One server that cannot use it takes nothing from the others; ops go where it can be used. */
+static void test_unusable_on_one_server(void **state) {
+    struct world w;
+    world_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, SHARED), 202);
+    const struct api_repository *r = repository(&w, "shared");
+    assert_string_equal(repository_route(w.c, r, NULL), w.agents[0].id);
+    assert_string_equal(repository_route(w.c, r, w.agents[1].id), w.agents[1].id);
+    says_of_repository(&w, 0, false);
+    r = repository(&w, "shared");
+    assert_int_equal(r->state, API_OBJECT_STATE_READY);
+    assert_false(r->presented[0].usable);
+    assert_string_equal(r->presented[0].reason, "it is not mounted");
+    assert_string_equal(repository_route(w.c, r, w.agents[0].id), w.agents[1].id);
+    says_of_repository(&w, 1, false);
+    assert_int_equal(repository(&w, "shared")->state, API_OBJECT_STATE_UNAVAILABLE);
+    says_of_repository(&w, 0, true);
+    assert_int_equal(repository(&w, "shared")->state, API_OBJECT_STATE_READY);
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    pump(&w);
+    assert_string_equal(repository_route(w.c, repository(&w, "shared"), NULL), w.agents[1].id);
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
+    assert_int_equal(last_job(&w, "disk.create")->state, API_JOB_STATE_DONE);
+    w.agents[1].away = true;
+    world_disconnect(&w, &w.agents[1]);
+    pump(&w);
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"e\",\"size\":1048576}"), 503);
+    world_down(&w);
+}
+
+/* The server that was to delete a disk goes away in the middle: another one does it. */
+static void test_a_deletion_goes_to_another_server(void **state) {
+    struct world w;
+    world_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, SHARED), 202);
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
+    w.lose_answers = true;
+    w.agents[0].away = true;
+    assert_int_equal(ask(&w, API_OP_DISK_DELETE, "d", NULL), 202);
+    assert_int_equal(last_job(&w, "disk.delete")->state, API_JOB_STATE_RUNNING);
+    settle(&w);
+    const struct api_job *j = last_job(&w, "disk.delete");
+    assert_int_equal(j->state, API_JOB_STATE_DONE);
+    assert_string_equal(j->steps[1].server, w.agents[1].id);
+    assert_null(core_find(w.c, API_KIND_DISK, "d"));
+    world_down(&w);
+}
+
+/* What makes something waits for the server that was asked: it may be at it still. */
+static void test_a_creation_waits_for_its_server(void **state) {
+    struct world w;
+    world_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, SHARED), 202);
+    w.lose_answers = true;
+    w.agents[0].away = true;
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
+    for (int i = 0; i < 30; i++) {
+        w.ms += 1000;
+        core_set_time(w.c, w.ms, w.ms);
+        core_tick(w.c);
+        pump(&w);
+    }
+    assert_int_equal(last_job(&w, "disk.create")->state, API_JOB_STATE_RUNNING);
+    w.agents[0].away = false;
+    settle(&w);
+    assert_int_equal(last_job(&w, "disk.create")->state, API_JOB_STATE_DONE);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pools_and_rules),
         cmocka_unit_test(test_cpu_baseline),
+        cmocka_unit_test(test_repository_of_several_servers),
+        cmocka_unit_test(test_not_the_same_storage),
+        cmocka_unit_test(test_unusable_on_one_server),
+        cmocka_unit_test(test_a_deletion_goes_to_another_server),
+        cmocka_unit_test(test_a_creation_waits_for_its_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

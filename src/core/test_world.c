@@ -94,23 +94,51 @@ static json_t *agent_do(struct world *w, struct world_agent *a, const char *op, 
     json_t *result = json_object();
     size_t dot = strcspn(op, ".");
     _cleanup_free_ char *kind = xstrndup(op, dot);
-    snprintf(key, sizeof key, "%s/%s", kind, json_str(args, kind));
-    bool kept = json_bool(args, "keep", false);
-    if (strstr(op, ".delete") || (strstr(op, ".close") && !kept))
-        free(map_remove(&w->things, key));
-    else if (!strstr(op, ".close"))
-        put(&w->things, key, json_str(args, "size"));
-    if (strstr(op, ".close"))
-        free(map_remove(&a->opened, json_str(args, kind)));
+    const char *id = json_str(args, kind);
+    snprintf(key, sizeof key, "%s/%s", kind, id);
     json_set_int(result, "size", 1 << 20);
     json_set_int(result, "allocated", 4096);
-    if (str_eq(op, "repository.open")) {
-        put(&a->opened, json_str(args, kind), "open");
+    if (str_eq(op, "repository.prove")) {
+        snprintf(key, sizeof key, "proof/%s", json_str(args, "proof"));
+        if (json_bool(args, "remove", false))
+            free(map_remove(&w->things, key));
+        else
+            put(&w->things, key, a->name);
+    } else if (str_eq(op, "repository.open")) {
+        put(&w->things, key, "");
+        put(&a->opened, id, "open");
         json_object_set_new(result, "usable", json_true());
         json_set_int(result, "capacity", 1LL << 40);
         json_set_int(result, "free", 1LL << 39);
+    } else if (str_eq(op, "repository.close")) {
+        free(map_remove(&a->opened, id));
+        if (!json_bool(args, "keep", false))
+            free(map_remove(&w->things, key));
+    } else if (strstr(op, ".delete")) {
+        free(map_remove(&w->things, key));
+    } else {
+        put(&w->things, key, json_str(args, "size"));
     }
     return result;
+}
+
+/* Why it refuses; NULL: it does it. */
+static const char *agent_refuses(struct world *w, const struct world_agent *a, const char *op, const json_t *args) {
+    char key[160];
+    if (w->fail_op && str_eq(op, w->fail_op))
+        return "it broke";
+    const char *repository = json_str(args, "repository"), *proof = json_str(args, "proof");
+    if (str_eq(op, "repository.open")) {
+        snprintf(key, sizeof key, "proof/%s", proof);
+        const char *by = *proof ? map_get(&w->things, key) : NULL;
+        return !*proof          ? NULL
+               : !by            ? "what the other server has written is not here"
+               : a->own_storage ? "it is not the same storage"
+                                : NULL;
+    }
+    if (strncmp(op, "guest.", 6) == 0 || str_eq(op, "repository.close"))
+        return NULL;
+    return map_get(&a->opened, repository) ? NULL : "the repository is not open here";
 }
 
 static void agent_message(struct world *w, struct world_agent *a, const char *text) {
@@ -122,10 +150,10 @@ static void agent_message(struct world *w, struct world_agent *a, const char *te
     const char *known = map_get(&a->answers, id);
     if (!known) {
         json_t *answer;
-        if (w->fail_op && str_eq(op, w->fail_op))
-            answer =
-                json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code",
-                          w->fail_code ? w->fail_code : "io", "message", "it broke");
+        const char *why = agent_refuses(w, a, op, json_object_get(m, "args"));
+        if (why)
+            answer = json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code",
+                               w->fail_code ? w->fail_code : "io", "message", why);
         else
             answer = json_pack("{s:s, s:b, s:o}", "id", id, "ok", 1, "result",
                                agent_do(w, a, op, json_object_get(m, "args")));
@@ -302,14 +330,19 @@ static void join(struct world *w, struct world_agent *a) {
     pump(w);
 }
 
+struct world_agent *world_add(struct world *w) {
+    struct world_agent *a = &w->agents[w->n_agents++];
+    a->memory = 8LL << 30;
+    snprintf(a->name, sizeof a->name, "s%zu", w->n_agents);
+    join(w, a);
+    return a;
+}
+
 void world_of(struct world *w, size_t servers) {
-    *w = (struct world){.ms = 1700000000000, .n_agents = servers};
+    *w = (struct world){.ms = 1700000000000};
     core_up(w);
-    for (size_t i = 0; i < servers; i++) {
-        w->agents[i].memory = 8LL << 30;
-        snprintf(w->agents[i].name, sizeof w->agents[i].name, "s%zu", i + 1);
-        join(w, &w->agents[i]);
-    }
+    while (w->n_agents < servers)
+        world_add(w);
 }
 
 void world_up(struct world *w) {

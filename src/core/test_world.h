@@ -54,6 +54,8 @@ struct world {
 void world_up(struct world *w);
 /* As many servers s1, s2 … connected, and nothing else. */
 void world_of(struct world *w, size_t servers);
+/* One more server. */
+struct world_agent *world_add(struct world *w);
 void world_down(struct world *w);
 void world_connect(struct world *w, struct world_agent *a);
 void world_disconnect(struct world *w, struct world_agent *a);

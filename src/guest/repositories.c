@@ -67,6 +67,7 @@ void host_repository_opened(struct host *h, const json_t *args, const json_t *re
     struct repository *r = host_repository_find(h, id);
     _cleanup_json_ json_t *kept = json_deep_copy(args);
     json_object_set_new(kept, "existing", json_true());
+    json_object_del(kept, "proof"); /* it is there for this once */
     if (!r)
         r = repository_new(h, id, kept);
     else

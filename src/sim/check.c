@@ -222,19 +222,24 @@ static void check_vm(struct sim *s, const json_t *vm) {
                    real);
 }
 
-static bool has_file(struct sim *s, const char *kind, const char *id, bool *whole) {
-    char key[64];
-    snprintf(key, sizeof key, "%s/%.40s", kind, id);
+static bool has_file(struct sim *s, const char *kind, const char *id, const json_t *o) {
+    char key[128];
+    snprintf(key, sizeof key, "%s/%.40s/%.40s", kind, id, json_str(o, "repository"));
+    const struct sim_file *f = map_get(&s->storage, key);
+    return f && (str_eq(kind, "disk") || str_eq(kind, "iso") ? f->whole : str_eq(kind, "template") ? f->sealed : true);
+}
+
+/* Each server has open what is presented to it, and nothing else. */
+static void repositories_are_open_where_presented(struct sim *s, const char *repository, const json_t *o) {
     for (int i = 0; i < s->config.servers; i++) {
-        const struct sim_file *f = map_get(&s->servers[i].files, key);
-        if (f) {
-            *whole = str_eq(kind, "disk") || str_eq(kind, "iso") ? f->whole
-                     : str_eq(kind, "template")                  ? f->sealed
-                                                                 : true;
-            return true;
-        }
+        const struct sim_server *v = &s->servers[i];
+        size_t k;
+        json_t *id;
+        bool named = false;
+        json_array_foreach(json_object_get(o, "servers"), k, id) named |= str_eq(json_string_value(id), v->id);
+        if (core_server(s->m.c, v->id) && named != (map_get(&v->opened, repository) != NULL))
+            sim_broken(s, "a server has open what is presented to it", "%s on %s", repository, v->name);
     }
-    return false;
 }
 
 static void the_inventory_equals_what_is(struct sim *s) {
@@ -249,17 +254,38 @@ static void the_inventory_equals_what_is(struct sim *s) {
         }
         for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
             size_t n = strlen(kinds[i]);
-            bool whole = false;
-            if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' &&
-                (!has_file(s, kinds[i], key + n + 1, &whole) || !whole))
+            if (strncmp(key, kinds[i], n) != 0 || key[n] != '/')
+                continue;
+            _cleanup_json_ json_t *o = json_loads(value, 0, NULL);
+            if (str_eq(kinds[i], "repository"))
+                repositories_are_open_where_presented(s, key + n + 1, o);
+            else if (!has_file(s, kinds[i], key + n + 1, o))
                 sim_broken(s, "the inventory equals what is on the disks", "%s is not there", key);
-            if (strncmp(key, kinds[i], n) == 0 && key[n] == '/' && strstr(value, "\"state\":\"creating\""))
+            if (str_eq(json_str(o, "state"), "creating"))
                 sim_broken(s, "nothing is left half made", "%s", key);
         }
     }
 }
 
+static void no_file_is_left_over(struct sim *s) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->storage, &pos, &key, &value)) {
+        const char *id = strchr(key, '/') + 1, *in = strrchr(key, '/') + 1;
+        _cleanup_free_ char *kind = xstrndup(key, (size_t)(id - key) - 1), *just = xstrndup(id, (size_t)(in - id) - 1);
+        if (str_eq(kind, "proof"))
+            continue;
+        _cleanup_json_ json_t *o = stored(&s->m.p.disk.live, kind, just);
+        if (!o)
+            sim_broken(s, "no disk or template is left over", "%s", key);
+        else if (!str_eq(json_str(o, "repository"), in))
+            sim_broken(s, "no disk is left where it was", "%s", key);
+    }
+}
+
 static void nothing_is_left_over(struct sim *s) {
+    no_file_is_left_over(s);
     for (int i = 0; i < s->config.servers; i++) {
         struct sim_server *v = &s->servers[i];
         size_t pos = 0;
@@ -267,13 +293,6 @@ static void nothing_is_left_over(struct sim *s) {
         void *value;
         if (!core_server(s->m.c, v->id))
             continue; /* removed from the inventory, with nothing on it */
-        while (map_next(&v->files, &pos, &key, &value)) {
-            if (!map_get(&s->m.p.disk.live, key))
-                sim_broken(s, "no disk or template is left over", "%s on %s", key, v->name);
-            for (int k = 0; k < i && strncmp(key, "disk/", 5) == 0; k++)
-                if (map_get(&s->servers[k].files, key))
-                    sim_broken(s, "no disk is left where it was", "%s on %s and %s", key, s->servers[k].name, v->name);
-        }
         struct sim_guest *g;
         list_for_each(g, &v->guests, link) {
             _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "vm", g->vm);

@@ -28,8 +28,8 @@ void schedule_draw(struct sim_config *c, uint64_t seed) {
     c->fault[FAULT_CALL_HANGS] /= 10;
     c->fault[FAULT_ABORT] *= 3;
     /* And these have few chances. */
-    static const enum sim_fault seldom[] = {FAULT_CALL_FAILS, FAULT_CALL_HALF, FAULT_CALL_SLOW, FAULT_GUEST_OFF,
-                                            FAULT_GUEST_DIES, FAULT_GUEST_RESETS};
+    static const enum sim_fault seldom[] = {FAULT_CALL_FAILS, FAULT_CALL_HALF,  FAULT_CALL_SLOW,
+                                            FAULT_GUEST_OFF,  FAULT_GUEST_DIES, FAULT_GUEST_RESETS};
     for (size_t i = 0; i < ARRAY_LEN(seldom); i++)
         c->fault[seldom[i]] *= 4;
 }
@@ -183,6 +183,7 @@ void schedule_done(struct sim *s) {
     disk_done(&s->m.p.disk);
     for (int i = 0; i < s->config.servers; i++)
         server_done(s, i);
+    driver_storage_done(s);
     client_done(s);
     check_done(s);
     watch_done(s);

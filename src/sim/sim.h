@@ -123,7 +123,7 @@ struct sim_guest {
     bool incoming, loaded;   /* it waits; all of it is there */
     bool sent;               /* all of it has gone to another server */
     uint64_t version;        /* of what is in its memory: grows while it runs */
-    char disks[8][UUID_LEN + 1];
+    char disks[8][UUID_LEN + 1], in[8][UUID_LEN + 1]; /* and the repositories */
     size_t n_disks;
     int64_t memory;
 };
@@ -142,7 +142,7 @@ struct sim_server {
     bool deaf, mute;     /* one-way partition: from, to the manager */
     int64_t down_at, up_at;  /* when the last message of each direction arrives: order is kept */
     struct list guests;
-    struct map files; /* struct sim_file * by "disk/ID", "template/ID", "upload/ID", "repository/ID" */
+    struct map opened; /* repositories: every server sees in one what every other sees */
     bool repositories_lost;
     struct map done;  /* op id -> (void *)1: its answer is durable there */
 };
@@ -170,6 +170,7 @@ struct sim {
 
     struct sim_manager m;
     struct sim_server servers[SIM_SERVERS_MAX];
+    struct map storage; /* struct sim_file * by "disk/ID/REPOSITORY", and template, upload, proof */
 
     /* clients */
     uint64_t request;
@@ -244,6 +245,7 @@ struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
 bool driver_has(const struct sim_guest *g);
 void driver_upload(struct sim *s, int i, const char *upload);
 void driver_done(struct sim_server *v);
+void driver_storage_done(struct sim *s);
 
 /* ---- client.c ---- */
 void client_start(struct sim *s);

@@ -260,6 +260,45 @@ class VmPolicy(State):
         self.check(self.api.get("/vms/crash")["restart_policy"] in ("never", "always"), "restart policy")
 
 
+class RepositoryShared(Scenario):
+    """With two servers: the crash test's and one more, which this starts. Both have the same directory."""
+
+    def prepare(self):
+        if not any(agent.name == "second" for agent in self.c.agents):
+            self.c.add_agent("second")
+        self.api.do("/repositories", {"name": "crash", "servers": self.servers, "path": self.c.dir + "/crash.repo"})
+
+    def outcome(self, done):
+        names = [self.api.get("/servers/" + s)["name"] for s in self.api.get("/repositories/crash")["servers"]]
+        self.check(sorted(names) == sorted(self.after if done else self.servers), names)
+
+
+class RepositoryPresent(RepositoryShared):
+    @property
+    def servers(self):
+        return [self.c.agent.name]
+
+    @property
+    def after(self):
+        return [self.c.agent.name, "second"]
+
+    def request(self):
+        return self.api.post("/repositories/crash/present", {"server": "second"})
+
+
+class RepositoryWithdraw(RepositoryPresent):
+    @property
+    def servers(self):
+        return [self.c.agent.name, "second"]
+
+    @property
+    def after(self):
+        return ["second"]
+
+    def request(self):
+        return self.api.post("/repositories/crash/withdraw", {"server": self.c.agent.name})
+
+
 class PoolAdd(Scenario):
     def prepare(self):
         self.api.post("/pools", {"name": "crash"})
@@ -312,6 +351,8 @@ SCENARIOS = {
     "vm.suspend": VmSuspend,
     "vm.resume": VmResume,
     "vm.policy": VmPolicy,
+    "repository.present": RepositoryPresent,
+    "repository.withdraw": RepositoryWithdraw,
     "pool.add": PoolAdd,
     "pool.remove": PoolRemove,
 }

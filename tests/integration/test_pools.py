@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server pools, their members and placement rules, with simulated servers.
 
-Named here: pool_list, pool_create, pool_show, pool_change, pool_delete, pool_add, pool_remove, rule_list, rule_create, rule_show,
+Named here: repository_present, repository_withdraw, pool_list, pool_create, pool_show, pool_change, pool_delete, pool_add, pool_remove, rule_list, rule_create, rule_show,
 rule_change, rule_delete."""
 
 import json
+import os
 
 import cluster
+import rest
 
 
 class Pools(cluster.ClusterCase):
@@ -68,3 +70,83 @@ class Pools(cluster.ClusterCase):
         tarn("rule", "delete", "both")
         tarn("pool", "remove", "cli", server)
         tarn("pool", "delete", "cli")
+
+
+def bind(agent, instead, path):
+    """Starts an agent for which another directory is mounted at the path."""
+    script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+    agent.spawn(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", instead, path, cluster.AGENT,
+                 "--state-dir", agent.state])
+
+
+class Shared(cluster.ClusterCase):
+    """Repositories that several servers have. All agents run on one machine, so that a path is the same storage for all of
+    them, but for the one that sees another directory there."""
+
+    AGENTS = 2
+    REPOSITORY, TEMPLATE = False, False
+
+    def test_one_repository_on_two_servers(self):
+        c, path = self.cluster, self.cluster.dir + "/shared"
+        self.api.do("/repositories", {"name": "shared", "servers": ["server1", "server2"], "path": path})
+        shown = self.api.get("/repositories/shared")
+        self.assertEqual((shown["state"], shown["server"], len(shown["servers"])), ("ready", "", 2))
+        self.assertTrue(all(p["usable"] for p in shown["presented"]), shown)
+        self.assertEqual([f for f in os.listdir(path) if "proof" in f], [], "what proved it is taken away")
+        self.api.do("/disks", {"name": "one", "size": 4 << 20})
+        c.agents[0].stop()
+        cluster.wait_until(lambda: not c.online("server1"), 20, "server1 offline")
+        self.api.do("/disks", {"name": "two", "size": 4 << 20})
+        self.api.remove("/disks/one")
+        data = os.urandom(1 << 20)
+        upload = self.api.upload("bytes", data, "shared")
+        with open(f"{path}/uploads/{upload}", "rb") as f:
+            self.assertEqual(f.read(), data)
+        self.api.remove("/uploads/" + upload)
+        c.agents[0].start()
+        c.wait_online("server1")
+        self.api.do("/repositories/shared/withdraw", {"server": "server1"})
+        self.assertEqual(len(self.api.get("/repositories/shared")["servers"]), 1)
+        self.refused(409, "conflict", "POST", "/repositories/shared/withdraw", {"server": "server2"})
+        self.api.do("/repositories/shared/present", {"server": "server1"})
+        self.refused(409, "conflict", "POST", "/repositories/shared/present", {"server": "server1"})
+        self.api.remove("/disks/two")
+        self.api.remove("/repositories/shared")
+        self.assertEqual(os.listdir(path), [])
+
+    def test_a_path_that_is_not_the_same_storage(self):
+        c = self.cluster
+        path, other = c.dir + "/place", c.dir + "/another-place"
+        os.mkdir(path)
+        os.mkdir(other)
+        third = c.add_agent("third", start=False)
+        bind(third, other, path)
+        c.wait_online("third")
+        with self.assertRaises(rest.JobFailed) as failed:
+            self.api.do("/repositories", {"name": "place", "servers": ["server1", "third"], "path": path})
+        self.assertIn("is not the storage that server server1 has there", str(failed.exception))
+        self.refused(404, "not-found", "GET", "/repositories/place")
+        self.assertEqual((os.listdir(path), os.listdir(other)), ([], []), "nothing is left of it")
+        self.api.do("/repositories", {"name": "place", "server": "server1", "path": path})
+        with open(path + "/tarn-repository.json") as mark, open(other + "/tarn-repository.json", "w") as copy:
+            copy.write(mark.read())
+        with self.assertRaises(rest.JobFailed) as failed:
+            self.api.do("/repositories/place/present", {"server": "third"})
+        self.assertIn("but a copy of it", str(failed.exception))
+        self.assertEqual(os.listdir(other), ["tarn-repository.json"], "a storage that is refused is left alone")
+        self.api.post("/pools", {"name": "of-two"})
+        self.api.remove("/repositories/place")
+        self.api.do("/pools/of-two/add", {"server": "server1"})
+        self.api.do("/repositories", {"name": "place", "pool": "of-two", "path": path})
+        with self.assertRaises(rest.JobFailed):
+            self.api.do("/pools/of-two/add", {"server": "third"})
+        self.assertEqual(self.api.get("/servers/third")["pool"], "")
+        self.api.do("/pools/of-two/add", {"server": "server2"})
+        self.assertEqual(len(self.api.get("/repositories/place")["servers"]), 2)
+        self.api.do("/pools/of-two/remove", {"server": "server1"})
+        self.refused(409, "in-use", "POST", "/pools/of-two/remove", {"server": "server2"})
+        self.api.remove("/repositories/place")
+        self.api.do("/pools/of-two/remove", {"server": "server2"})
+        self.api.delete("/pools/of-two")
+        third.stop()
+        c.agents.remove(third)

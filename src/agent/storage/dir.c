@@ -19,18 +19,25 @@
 #include <unistd.h>
 
 #define MARK               "tarn-repository.json"
+#define PROOF              ".tarn-proof." /* and a UUID: written through another server that has the repository */
 #define REPOSITORY_VERSION 1
 
 struct open_task {
     struct task t;
     char *path;
+    char *proof, *proved_by; /* "" for none */
     bool existing;
     bool watch; /* not asked for by anybody */
     struct statvfs fs;
     struct stat st;
 };
 
-static void open_free(struct task *t) { free(container_of(t, struct open_task, t)->path); }
+static void open_free(struct task *t) {
+    struct open_task *o = container_of(t, struct open_task, t);
+    free(o->path);
+    free(o->proof);
+    free(o->proved_by);
+}
 
 struct repository *repository_find(struct storage *s, const char *id) {
     return map_get(&s->repositories, id);
@@ -92,6 +99,11 @@ static int read_mark(struct open_task *o, const char *text, size_t len) {
                          o->t.repository, REPOSITORY_VERSION);
     if (json_int(j, "version", 0) > REPOSITORY_VERSION)
         return error_set(e, ERR_VERSION, "the repository in %s was made by a newer Tarn; upgrade tarn-agent", o->path);
+    if (!str_eq(json_str(j, "id"), o->t.repository) && !str_empty(o->proof))
+        return error_set(e, ERR_CONFLICT,
+                         "%s is not the storage that server %s has there: it holds another repository (%s); mount the "
+                         "same file system at this path on both servers",
+                         o->path, o->proved_by, json_str(j, "id"));
     if (!str_eq(json_str(j, "id"), o->t.repository))
         return error_set(e, ERR_CONFLICT, "the directory %s holds another repository (%s); give an empty or absent one",
                          o->path, json_str(j, "id"));
@@ -99,6 +111,11 @@ static int read_mark(struct open_task *o, const char *text, size_t len) {
 }
 
 static int make_mark(struct open_task *o) {
+    if (!str_empty(o->proof))
+        return error_set(&o->t.error, ERR_CONFLICT,
+                         "%s is not the storage that server %s has there: it holds no repository; mount the same file "
+                         "system at this path on both servers",
+                         o->path, o->proved_by);
     if (o->existing)
         return error_set(&o->t.error, ERR_UNAVAILABLE, "there is no repository in %s; is its file system mounted?",
                          o->path);
@@ -121,6 +138,26 @@ static int make_folders(const struct task *t) {
             return fd;
     }
     return fsync(t->dirfd) < 0 ? -errno : 0;
+}
+
+/*
+ * The mark says which repository this is or is a copy of. That it is the same storage shows in what another server has
+ * just written: under a name that nobody has looked for before, so that no cache of a network file system knows better.
+ */
+static int check_proof(struct open_task *o) {
+    if (str_empty(o->proof))
+        return 0;
+    if (!uuid_valid(o->proof))
+        return error_set_field(&o->t.error, ERR_INVALID, "proof", "is no UUID");
+    _cleanup_free_ char *name = xasprintf(PROOF "%s", o->proof);
+    if (faccessat(o->t.dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return -errno;
+    return error_set(&o->t.error, ERR_CONFLICT,
+                     "%s is not the storage that server %s has there, but a copy of it: what that server has just "
+                     "written is not here; mount the same file system at this path on both servers",
+                     o->path, o->proved_by);
 }
 
 static int open_path(struct open_task *o) {
@@ -160,6 +197,8 @@ static int open_prepare(struct task *t) {
                          o->path);
     r = read_file_at(t->dirfd, MARK, 4096, &text, &len);
     r = r == -ENOENT ? make_mark(o) : r < 0 ? r : read_mark(o, text, len);
+    if (r == 0)
+        r = check_proof(o);
     return r < 0 || o->watch ? r : make_folders(&o->t);
 }
 
@@ -210,11 +249,11 @@ static bool worth_telling(const struct repository *r) {
 static void open_ended(struct task *t) {
     struct open_task *o = container_of(t, struct open_task, t);
     struct storage *s = t->storage;
-    bool good = t->error.code == ERR_OK;
+    bool good = t->error.code == ERR_OK, keep = o->existing && str_empty(o->proof);
     struct repository *r = repository_find(s, t->repository);
-    if (!r && !o->watch && (good || o->existing))
+    if (!r && !o->watch && (good || keep))
         r = repository_add(s, o);
-    if (r && (good || o->existing)) {
+    if (r && (good || keep)) {
         bool was = r->usable;
         str_set(&r->path, o->path);
         if (good)
@@ -243,18 +282,20 @@ static const struct task_type type_open = {.what = "opening the repository",
                                            .ended = open_ended,
                                            .free = open_free};
 
-static void open_queue(struct storage *s, uint64_t call, const char *id, const char *path, bool existing, bool watch) {
+static struct open_task *open_new(struct storage *s, uint64_t call, const char *id, const char *path) {
     struct open_task *o = container_of(task_new(s, &type_open, call, id), struct open_task, t);
     o->t.needs_repository = false;
     o->path = xstrdup(str_or(path, ""));
-    o->existing = existing;
-    o->watch = watch;
     task_key(&o->t, "repository", id);
-    task_queue(&o->t);
+    return o;
 }
 
 void storage_repository_open(struct storage *s, uint64_t call, const struct api_repository_op *a) {
-    open_queue(s, call, a->repository, a->path, a->existing, false);
+    struct open_task *o = open_new(s, call, a->repository, a->path);
+    o->existing = a->existing || !str_empty(a->proof);
+    o->proof = xstrdup(a->proof);
+    o->proved_by = xstrdup(str_or(a->proved_by, "another"));
+    task_queue(&o->t);
 }
 
 void repository_check(struct storage *s, const char *id) {
@@ -264,7 +305,9 @@ void repository_check(struct storage *s, const char *id) {
         return;
     list_for_each(t, &s->tasks, link) /* one look at a time, also where the file system hangs */
         if (t->type == &type_open && str_eq(t->repository, id)) return;
-    open_queue(s, 0, id, r->path, true, true);
+    struct open_task *o = open_new(s, 0, id, r->path);
+    o->existing = o->watch = true;
+    task_queue(&o->t);
 }
 
 void repositories_check_all(struct storage *s) {
@@ -273,6 +316,45 @@ void repositories_check_all(struct storage *s) {
     void *r;
     while (map_next(&s->repositories, &pos, &id, &r))
         repository_check(s, id);
+}
+
+/* ---- proofs ---- */
+
+struct prove_task {
+    struct task t;
+    char *name;
+    bool remove;
+};
+
+static void prove_free(struct task *t) { free(container_of(t, struct prove_task, t)->name); }
+
+static int prove_prepare(struct task *t) {
+    const struct prove_task *p = container_of(t, struct prove_task, t);
+    if (!uuid_valid(p->name + strlen(PROOF)))
+        return error_set_field(&t->error, ERR_INVALID, "proof", "is no UUID");
+    if (p->remove) {
+        if (unlinkat(t->dirfd, p->name, 0) < 0 && errno != ENOENT)
+            return -errno;
+    } else {
+        _cleanup_close_ int fd = open_beneath(t->dirfd, p->name, O_WRONLY | O_CREAT, 0600);
+        if (fd < 0)
+            return fd;
+        if (fsync(fd) < 0)
+            return -errno;
+    }
+    return fsync(t->dirfd) < 0 ? -errno : TASK_DONE;
+}
+
+void storage_repository_prove(struct storage *s, uint64_t call, const struct api_repository_proof *a) {
+    static const struct task_type type = {.what = "writing a proof into the repository",
+                                          .size = sizeof(struct prove_task),
+                                          .prepare = prove_prepare,
+                                          .free = prove_free};
+    struct prove_task *p = container_of(task_new(s, &type, call, a->repository), struct prove_task, t);
+    p->name = xasprintf(PROOF "%s", a->proof);
+    p->remove = a->remove;
+    task_key(&p->t, "repository", a->repository);
+    task_queue(&p->t);
 }
 
 /* One that holds nothing leaves nothing, so that another can be made in its place; one that holds something keeps its
@@ -304,7 +386,7 @@ void storage_repository_close(struct storage *s, uint64_t call, const struct api
     struct task *t = task_new(s, &type, call, a->repository);
     t->needs_repository = false;
     const struct repository *r = repository_find(s, a->repository);
-    if (r && r->dirfd >= 0)
+    if (r && r->dirfd >= 0 && !a->keep)
         t->dirfd = fcntl(r->dirfd, F_DUPFD_CLOEXEC, 3);
     task_key(t, "repository", a->repository);
     task_queue(t);

@@ -38,6 +38,8 @@ void storage_free(struct storage *s);
    with existing set: then nothing is made, and one that is absent stays known, unusable, and is looked for again. */
 void storage_repository_open(struct storage *s, uint64_t call, const struct api_repository_op *a);
 void storage_repository_close(struct storage *s, uint64_t call, const struct api_repository_op *a);
+/* Shows another server that this one has the same storage: see api/agent.yaml. */
+void storage_repository_prove(struct storage *s, uint64_t call, const struct api_repository_proof *a);
 void storage_disk_create(struct storage *s, uint64_t call, const struct api_disk_create *a);
 void storage_disk_delete(struct storage *s, uint64_t call, const struct api_disk_op *a);
 void storage_template_make(struct storage *s, uint64_t call, const struct api_template_make *a);

@@ -92,6 +92,64 @@ static void test_repository_closed_empty(void **state) {
     assert_ok();
 }
 
+static void call_proof(const char *proof, bool remove) {
+    struct api_repository_proof a = {.repository = (char *)REPO, .proof = (char *)proof, .remove = remove};
+    storage_repository_prove(f.s, ++f.last, &a);
+}
+
+static void call_present(const char *id, const char *path, const char *proof) {
+    struct api_repository_op a;
+    api_repository_op_init(&a);
+    str_set(&a.repository, id);
+    str_set(&a.path, path);
+    str_set(&a.proof, proof);
+    str_set(&a.proved_by, "north");
+    storage_repository_open(f.s, ++f.last, &a);
+    api_repository_op_done(&a);
+}
+
+/* Another server has REPO at its path: is it the same storage here? The other server is played by this one. */
+static void test_repository_presented(void **state) {
+    static const char proof[] = DISK, none[] = DISK2;
+    call_repository(REPO, in_scratch("repo"), false);
+    assert_ok();
+    call_proof("../x", false);
+    assert_error(ERR_INVALID, "UUID");
+    call_proof(proof, false);
+    assert_ok();
+    call_proof(proof, false);
+    assert_ok();
+    struct api_repository_op close = {.repository = (char *)REPO, .path = (char *)"", .keep = true};
+    storage_repository_close(f.s, ++f.last, &close);
+    assert_ok();
+    assert_true(exists(in_scratch("repo/tarn-repository.json")) && exists(in_scratch("repo/disks")));
+    call_present(REPO, in_scratch("repo"), proof);
+    assert_ok();
+    assert_int_equal(run("cp", "-a", in_scratch("repo"), in_scratch("copy"), NULL), 0);
+    storage_repository_close(f.s, ++f.last, &close);
+    assert_ok();
+    call_present(REPO, in_scratch("copy"), none);
+    assert_error(ERR_CONFLICT, "copy is not the storage that server north has there, but a copy of it");
+    call_repository(OTHER, in_scratch("other"), false);
+    assert_ok();
+    call_present(REPO, in_scratch("other"), proof);
+    assert_error(ERR_CONFLICT, "it holds another repository (" OTHER ")");
+    assert_int_equal(run("mkdir", in_scratch("empty"), NULL), 0);
+    call_present(REPO, in_scratch("empty"), proof);
+    assert_error(ERR_CONFLICT, "it holds no repository");
+    assert_false(exists(in_scratch("empty/tarn-repository.json")));
+    call_disk(DISK, 1 << 20, "", API_CLONE_MODE_LINKED); /* a refused one is not known */
+    assert_error(ERR_UNAVAILABLE, "is not open");
+    call_present(REPO, in_scratch("repo"), proof);
+    assert_ok();
+    call_proof(proof, true);
+    assert_ok();
+    call_proof(proof, true);
+    assert_ok();
+    call_repository(REPO, in_scratch("repo"), true); /* as at the next start */
+    assert_ok();
+}
+
 /* ---- disks
  * ----------------------------------------------------------------------------------------------------------- */
 
@@ -709,6 +767,7 @@ int main(void) {
         T(test_repository_half_made),
         T(test_repository_vanishes),
         T(test_repository_closed_empty),
+        T(test_repository_presented),
         T(test_blank),
         T(test_clones),
         T(test_import_formats),

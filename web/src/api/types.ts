@@ -550,6 +550,7 @@ export interface PoolPage {
   revision: number
 }
 
+/** A server by its id or name */
 export interface PoolServer {
   /** A server, by its id or name */
   server: string
@@ -562,8 +563,14 @@ export interface Repository {
   name: string
   description: string
   driver: RepositoryDriver
-  /** The server that holds it; may be left out where there is only one */
+  /** The server that has it where only one does; may be left out where there is only one server */
   server: string
+  /** The servers to which it is presented: each has the same storage at the path, such as a shared file system */
+  servers: string[]
+  /** Present it to all servers of this pool, those too that are added later */
+  pool: string
+  /** How each of its servers finds it */
+  presented: RepositoryServer[]
   /** An absolute path of an empty or absent directory on the server */
   path: string
   state: ObjectState
@@ -583,8 +590,12 @@ export interface RepositoryCreate {
   name: string
   description?: string
   driver?: RepositoryDriver
-  /** The server that holds it; may be left out where there is only one */
+  /** The server that has it where only one does; may be left out where there is only one server */
   server?: string
+  /** The servers to which it is presented: each has the same storage at the path, such as a shared file system */
+  servers?: string[]
+  /** Present it to all servers of this pool, those too that are added later */
+  pool?: string
   /** An absolute path of an empty or absent directory on the server */
   path: string
 }
@@ -599,6 +610,15 @@ export interface RepositoryPage {
   total?: number
   /** The inventory's revision */
   revision: number
+}
+
+/** A server to which a repository is presented */
+export interface RepositoryServer {
+  server: string
+  /** The server could use it when it last said so */
+  usable: boolean
+  /** Why not */
+  reason: string
 }
 
 /** on-failure: after a crash or panic; always: also after the guest powers itself off */
@@ -1316,6 +1336,8 @@ export interface Operations {
   repository_show: { body: undefined; result: Repository }
   repository_change: { body: RepositoryChange; result: Repository }
   repository_delete: { body: undefined; result: Job }
+  repository_present: { body: PoolServer; result: Job }
+  repository_withdraw: { body: PoolServer; result: Job }
   upload_list: { body: undefined; result: UploadPage }
   upload_create: { body: UploadCreate; result: Upload }
   upload_show: { body: undefined; result: Upload }
@@ -1401,6 +1423,8 @@ export const operations = {
   repository_show: { method: 'GET', path: '/repositories/{repository}' },
   repository_change: { method: 'PATCH', path: '/repositories/{repository}' },
   repository_delete: { method: 'DELETE', path: '/repositories/{repository}' },
+  repository_present: { method: 'POST', path: '/repositories/{repository}/present' },
+  repository_withdraw: { method: 'POST', path: '/repositories/{repository}/withdraw' },
   upload_list: { method: 'GET', path: '/uploads' },
   upload_create: { method: 'POST', path: '/uploads' },
   upload_show: { method: 'GET', path: '/uploads/{upload}' },
