@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Server pools, their members and placement rules, with simulated servers.
+"""Server pools, their members and placement rules; repositories that several servers have.
 
-Named here: repository_present, repository_withdraw, pool_list, pool_create, pool_show, pool_change, pool_delete, pool_add, pool_remove, rule_list, rule_create, rule_show,
-rule_change, rule_delete."""
+Named here: repository_present, repository_withdraw, pool_list, pool_create, pool_show, pool_change, pool_delete, pool_add,
+pool_remove, rule_list, rule_create, rule_show, rule_change, rule_delete."""
 
 import json
 import os
