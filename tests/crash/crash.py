@@ -64,9 +64,12 @@ class Bench:
         if not c.manager.running():
             c.api.close()
             c.manager.start()
-        if not c.agent.running():
-            c.agent.start()
-        c.wait_online(c.agent.name, timeout)
+        for agent in c.agents:
+            if not agent.running():
+                agent.start()
+        for agent in c.agents:
+            c.wait_online(agent.name, timeout)
+        cluster.wait_until(lambda: c.connected() == len(c.agents), timeout, "every agent's connection")
 
         def ended():
             jobs = [job for job in c.api.get("/jobs", limit=50)["items"] if job["state"] not in rest.ENDED]
@@ -213,7 +216,7 @@ class Bench:
 
     def online(self):
         try:
-            return self.c.online(self.c.agent.name) and self.c.connected()
+            return self.c.online(self.c.agent.name) and self.c.connected() == len(self.c.agents)
         except (OSError, rest.http.client.HTTPException):
             return False
 
