@@ -89,10 +89,6 @@ int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
         return error_set_field(e, ERR_NO_CAPACITY, "memory", "%s are more than server \"%s\" has (%s)",
                                size_format(vm->memory, want), s->name, size_format(s->hardware.memory, has));
     }
-    const struct api_repository *missing = vm_unreached(c, vm, s->id);
-    if (missing)
-        return error_set_field(e, ERR_CONFLICT, "server", "server \"%s\" does not reach the storage repository \"%s\"",
-                               s->name, missing->name);
     bool usable = s->n_hypervisors == 0; /* it has not connected yet */
     const char *why = "no hypervisor driver";
     for (size_t i = 0; i < s->n_hypervisors && !usable; i++) {
@@ -154,6 +150,9 @@ static int start_check(struct job_ctx *x, struct error *e) {
     if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
         return wrong_state(vm, "", e);
     r = vm_check_server(x->c, vm, e);
+    const struct api_repository *missing = r == 0 ? vm_unreached(x->c, vm, vm->server) : NULL;
+    if (missing)
+        r = error_set(e, ERR_CONFLICT, "its server does not reach the storage repository \"%s\"", missing->name);
     return r < 0 ? r : check_disks_ready(x, vm, e);
 }
 
