@@ -87,6 +87,8 @@ static void an_effect_is_durable_before_it_leaves(struct sim *s, const char *id,
 void check_send(struct sim *s, int server, const char *text) {
     _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
     const char *op = json_str(m, "op"), *id = json_str(m, "id");
+    if (json_object_get(m, "event"))
+        return; /* something that it is told, not asked for */
     if (!str_eq(op, "op.forget") && !str_eq(op, "op.cancel"))
         an_effect_is_durable_before_it_leaves(s, id, op);
     if (str_eq(op, "op.forget")) {
