@@ -1,40 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Progress, ProgressMeasureLocation, ProgressSize } from '@patternfly/react-core'
+import { Progress, ProgressMeasureLocation, ProgressSize, ProgressStepper, ProgressStep, Tooltip } from '@patternfly/react-core'
 import type { Job } from '@/api/types'
-import { enumLabel, hasText, t } from '@/i18n'
+import { enumLabel, t } from '@/i18n'
+import { duration } from '@/i18n/format'
+import { jobTitle, stepTitle } from './jobs'
 import { StateIcon } from './StateIcon'
-
-export const isEnded = (job: Job) => job.state === 'done' || job.state === 'failed' || job.state === 'aborted'
-
-/** What a job does, in the user's language where its kind is known. */
-export function jobTitle(job: Job) {
-  const key = `job.${job.kind}`
-  const name = job.object?.name
-  return hasText(key) && name ? t(key, { name }) : job.title
-}
-
-export function stepTitle(name: string) {
-  const key = `step.${name}`
-  return hasText(key) ? t(key) : name
-}
+import { RefLink } from './text'
 
 /** State and, while it runs, progress. */
 export function JobBadge({ job }: { job: Job }) {
   if (job.state === 'running' || job.state === 'undoing') {
     return (
-      <Progress
-        className="tarn-job-progress"
-        aria-label={jobTitle(job)}
-        value={job.progress}
-        size={ProgressSize.sm}
-        measureLocation={ProgressMeasureLocation.outside}
-        variant={job.state === 'undoing' ? 'warning' : undefined}
-      />
+      <span className="tarn-job-badge">
+        {job.state === 'undoing' ? <StateIcon state="undoing" label={enumLabel('JobState', 'undoing')} /> : null}
+        <Progress
+          className="tarn-job-progress"
+          aria-label={jobTitle(job)}
+          value={job.progress}
+          size={ProgressSize.sm}
+          measureLocation={ProgressMeasureLocation.outside}
+          variant={job.state === 'undoing' ? 'warning' : undefined}
+        />
+      </span>
     )
   }
-  return (
+  const state = (
     <span className="tarn-state">
       <StateIcon state={job.state} /> {enumLabel('JobState', job.state)}
     </span>
+  )
+  return job.error ? <Tooltip content={job.error}><span tabIndex={0}>{state}</span></Tooltip> : state
+}
+
+const LOOK = { pending: 'pending', running: 'info', done: 'success', failed: 'danger', undoing: 'warning', undone: 'warning', skipped: 'pending' } as const
+
+/** The steps of a job, one below the other: which one runs, where, how long each took, what failed. */
+export function JobSteps({ job }: { job: Job }) {
+  return (
+    <ProgressStepper isVertical isCompact aria-label={t('shell.job_steps')} className="tarn-steps">
+      {job.steps.map((step, index) => {
+        const seconds = step.started && step.ended ? (new Date(step.ended).getTime() - new Date(step.started).getTime()) / 1000 : undefined
+        return (
+          <ProgressStep
+            key={index}
+            id={`step-${job.id}-${index}`}
+            titleId={`step-title-${job.id}-${index}`}
+            variant={LOOK[step.state]}
+            isCurrent={step.state === 'running' || step.state === 'undoing'}
+            icon={<StateIcon state={step.state === 'running' || step.state === 'undoing' ? 'busy' : step.state} />}
+            aria-label={`${stepTitle(step.name)}: ${enumLabel('StepState', step.state)}`}
+          >
+            <span className="tarn-step">
+              <span>{stepTitle(step.name)}</span>
+              <span className="tarn-dim">{enumLabel('StepState', step.state)}</span>
+              {step.server ? <RefLink kind="server" id={step.server} /> : null}
+              {seconds !== undefined ? <span className="tarn-dim">{duration(seconds)}</span> : null}
+              {step.attempts > 1 ? <span className="tarn-dim">{t('shell.attempts', { count: step.attempts })}</span> : null}
+              {step.error ? <span className="tarn-bad">{step.error}</span> : null}
+            </span>
+          </ProgressStep>
+        )
+      })}
+    </ProgressStepper>
   )
 }
