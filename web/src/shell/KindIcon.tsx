@@ -2,7 +2,7 @@
 // What kind of thing it is, and in the corner how it is.
 import AsleepIcon from '@patternfly/react-icons/dist/esm/icons/asleep-icon'
 import BlueprintIcon from '@patternfly/react-icons/dist/esm/icons/blueprint-icon'
-import ClusterIcon from '@patternfly/react-icons/dist/esm/icons/cluster-icon'
+import ResourcePoolIcon from '@patternfly/react-icons/dist/esm/icons/resource-pool-icon'
 import CubeIcon from '@patternfly/react-icons/dist/esm/icons/cube-icon'
 import DatabaseIcon from '@patternfly/react-icons/dist/esm/icons/database-icon'
 import ListIcon from '@patternfly/react-icons/dist/esm/icons/list-icon'
@@ -10,14 +10,14 @@ import NetworkIcon from '@patternfly/react-icons/dist/esm/icons/network-icon'
 import ServerIcon from '@patternfly/react-icons/dist/esm/icons/server-icon'
 import TaskIcon from '@patternfly/react-icons/dist/esm/icons/task-icon'
 import UserIcon from '@patternfly/react-icons/dist/esm/icons/user-icon'
-import VirtualMachineIcon from '@patternfly/react-icons/dist/esm/icons/virtual-machine-icon'
+import DesktopIcon from '@patternfly/react-icons/dist/esm/icons/desktop-icon'
 import VolumeIcon from '@patternfly/react-icons/dist/esm/icons/volume-icon'
 import type { ComponentType } from 'react'
 
 const ICONS: Record<string, ComponentType> = {
-  pool: ClusterIcon,
+  pool: ResourcePoolIcon,
   server: ServerIcon,
-  vm: VirtualMachineIcon,
+  vm: DesktopIcon,
   repository: DatabaseIcon,
   template: BlueprintIcon,
   network: NetworkIcon,

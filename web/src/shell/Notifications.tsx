@@ -37,10 +37,11 @@ export function useNotifications() {
 type State = ReturnType<typeof useNotifications>
 
 export function Bell({ state }: { state: State }) {
-  const count = state.alarms.length || state.unread
+  const unseen = state.alarms.filter((alarm) => !alarm.acknowledged_by).length
+  const count = unseen || state.unread
   return (
     <NotificationBadge
-      variant={state.alarms.length ? NotificationBadgeVariant.attention : state.unread ? NotificationBadgeVariant.unread : NotificationBadgeVariant.read}
+      variant={unseen ? NotificationBadgeVariant.attention : state.unread ? NotificationBadgeVariant.unread : NotificationBadgeVariant.read}
       count={count}
       aria-label={t('shell.notifications_count', { count })}
       isExpanded={state.open}

@@ -103,9 +103,8 @@ export function Search() {
       <SearchInput
         ref={input}
         value={text}
-        placeholder={t('shell.search')}
+        placeholder={t('shell.search_hint')}
         aria-label={t('shell.search')}
-        hint={text ? undefined : '/'}
         resetButtonLabel={t('ui.clear')}
         onChange={(_e, value) => {
           setText(value)

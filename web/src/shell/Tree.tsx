@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inventory as a tree. A node's children are asked for when it is opened, a page at a time, and follow the stream; what
 // is open is remembered. Keyboard as in any tree: arrows, Home, End, letters, Enter, the menu key.
+import AngleDownIcon from '@patternfly/react-icons/dist/esm/icons/angle-down-icon'
 import AngleRightIcon from '@patternfly/react-icons/dist/esm/icons/angle-right-icon'
 import { createContext, memo, useCallback, useContext, useEffect, useMemo, useRef, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react'
 import { useLocation, useNavigate } from 'react-router-dom'
@@ -87,7 +88,7 @@ function Node({ nodeKey, level, icon, label, hint, to, expandable, onMenu, child
         title={hint ? `${label} – ${hint}` : label}
       >
         <span
-          className={`tarn-tree__toggle${isOpen ? ' tarn-tree__toggle--open' : ''}`}
+          className="tarn-tree__toggle"
           aria-hidden="true"
           onClick={(event) => {
             if (!expandable) return
@@ -96,7 +97,7 @@ function Node({ nodeKey, level, icon, label, hint, to, expandable, onMenu, child
           }}
           onDoubleClick={(event) => event.stopPropagation()}
         >
-          {expandable ? <AngleRightIcon /> : null}
+          {expandable ? isOpen ? <AngleDownIcon /> : <AngleRightIcon /> : null}
         </span>
         {icon}
         <span className="tarn-tree__label">{label}</span>

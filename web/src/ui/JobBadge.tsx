@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Progress, ProgressMeasureLocation, ProgressSize, ProgressStepper, ProgressStep, Tooltip } from '@patternfly/react-core'
+import { Progress, ProgressMeasureLocation, ProgressSize, Tooltip } from '@patternfly/react-core'
 import type { Job } from '@/api/types'
 import { enumLabel, t } from '@/i18n'
 import { duration } from '@/i18n/format'
 import { jobTitle, stepTitle } from './jobs'
 import { StateIcon } from './StateIcon'
 import { RefLink } from './text'
+
+export { isEnded, jobTitle, stepTitle } from './jobs'
 
 /** State and, while it runs, progress. */
 export function JobBadge({ job }: { job: Job }) {
@@ -32,24 +34,16 @@ export function JobBadge({ job }: { job: Job }) {
   return job.error ? <Tooltip content={job.error}><span tabIndex={0}>{state}</span></Tooltip> : state
 }
 
-const LOOK = { pending: 'pending', running: 'info', done: 'success', failed: 'danger', undoing: 'warning', undone: 'warning', skipped: 'pending' } as const
-
 /** The steps of a job, one below the other: which one runs, where, how long each took, what failed. */
 export function JobSteps({ job }: { job: Job }) {
   return (
-    <ProgressStepper isVertical isCompact aria-label={t('shell.job_steps')} className="tarn-steps">
+    <ol aria-label={t('shell.job_steps')} className="tarn-steps">
       {job.steps.map((step, index) => {
         const seconds = step.started && step.ended ? (new Date(step.ended).getTime() - new Date(step.started).getTime()) / 1000 : undefined
+        const now = step.state === 'running' || step.state === 'undoing'
         return (
-          <ProgressStep
-            key={index}
-            id={`step-${job.id}-${index}`}
-            titleId={`step-title-${job.id}-${index}`}
-            variant={LOOK[step.state]}
-            isCurrent={step.state === 'running' || step.state === 'undoing'}
-            icon={<StateIcon state={step.state === 'running' || step.state === 'undoing' ? 'busy' : step.state} />}
-            aria-label={`${stepTitle(step.name)}: ${enumLabel('StepState', step.state)}`}
-          >
+          <li key={index} aria-current={now ? 'step' : undefined}>
+            <StateIcon state={now ? 'busy' : step.state} />
             <span className="tarn-step">
               <span>{stepTitle(step.name)}</span>
               <span className="tarn-dim">{enumLabel('StepState', step.state)}</span>
@@ -58,9 +52,9 @@ export function JobSteps({ job }: { job: Job }) {
               {step.attempts > 1 ? <span className="tarn-dim">{t('shell.attempts', { count: step.attempts })}</span> : null}
               {step.error ? <span className="tarn-bad">{step.error}</span> : null}
             </span>
-          </ProgressStep>
+          </li>
         )
       })}
-    </ProgressStepper>
+    </ol>
   )
 }

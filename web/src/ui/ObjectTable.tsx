@@ -250,7 +250,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
                     </Td>
                   ) : null}
                   {columns.map((column) => (
-                    <Td key={column.key} dataLabel={column.label ?? fieldLabel(schemaName(kind), column.key)} className={column.wide ? 'tarn-wide' : undefined} modifier="truncate">
+                    <Td key={column.key} dataLabel={column.label ?? fieldLabel(schemaName(kind), column.key)} className={column.wide ? 'tarn-cell tarn-wide' : 'tarn-cell'}>
                       {column.render ? column.render(object) : plain(valueOf(object, column.key))}
                     </Td>
                   ))}

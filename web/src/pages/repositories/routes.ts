@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { RouteObject } from 'react-router-dom'
+import type { NavEntry } from '@/shell/nav'
 
 export const routes: RouteObject[] = [
   { path: 'repositories', lazy: () => import('./RepositoryList') },
@@ -9,3 +10,4 @@ export const routes: RouteObject[] = [
   { path: 'disks', lazy: () => import('./DiskList') },
   { path: 'disks/:id/:tab?', lazy: () => import('./DiskPage') },
 ]
+export const nav: NavEntry[] = [{ to: '/disks', kind: 'disk', operation: 'disk_list', group: 'administration', order: -1 }]

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert } from '@patternfly/react-core'
+import { useParams } from 'react-router-dom'
+import type { Change, Job } from '@/api/types'
+import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
+import { duration } from '@/i18n/format'
+import { useObject } from '@/live/hooks'
+import { eq } from '@/live/match'
+import { NotFound } from '@/shell/Errors'
+import { ActionBar } from '@/ui/ActionMenu'
+import { Empty, Loading } from '@/ui/Empty'
+import { ErrorAlert } from '@/ui/ErrorAlert'
+import { JobBadge, JobSteps } from '@/ui/JobBadge'
+import { isEnded, jobSeconds, jobTitle } from '@/ui/jobs'
+import { ObjectRefLink } from '@/ui/ObjectRefLink'
+import { ObjectTable } from '@/ui/ObjectTable'
+import { Page } from '@/ui/Page'
+import { Properties, Section } from '@/ui/Properties'
+import { StateIcon } from '@/ui/StateIcon'
+import { RefLink, StateLabel, Time } from '@/ui/text'
+
+function Changes({ changes }: { changes: Change[] }) {
+  if (!changes.length) return <Empty small title={t('jobpage.no_changes')} />
+  return (
+    <ul className="tarn-events">
+      {changes.map((change, index) => (
+        <li key={index}>
+          <span className="tarn-change">{enumLabel('Change', change.action)}</span>
+          <div>
+            <ObjectRefLink object={change.object} withKind gone={change.action === 'deleted'} />
+            {change.detail ? <span className="tarn-dim"> {change.detail}</span> : null}
+          </div>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+/** Why a server was chosen for a virtual machine. */
+function Placement({ job }: { job: Job }) {
+  return (
+    <Section title={t('jobpage.placement')}>
+      <ul className="tarn-events">
+        {job.placement.map((choice) => (
+          <li key={choice.server}>
+            <StateIcon state={choice.chosen ? 'done' : choice.ok ? 'info' : 'aborted'} />
+            <div>
+              <RefLink kind="server" id={choice.server} name={choice.name} /> {choice.chosen ? <strong>{t('jobpage.chosen')}</strong> : null}
+              <div className="tarn-dim">{choice.reason}</div>
+            </div>
+          </li>
+        ))}
+      </ul>
+    </Section>
+  )
+}
+
+function Body({ job }: { job: Job }) {
+  const label = (name: string) => fieldLabel('Job', name)
+  const seconds = jobSeconds(job)
+  return (
+    <>
+      {job.error ? (
+        <Alert isInline variant={job.state === 'failed' ? 'danger' : 'warning'} title={job.error}>
+          {isEnded(job) ? t('jobpage.undone') : null}
+        </Alert>
+      ) : null}
+      {job.waiting_for.length ? (
+        <Alert isInline variant="info" title={t('jobpage.waiting', { count: job.waiting_for.length })}>
+          {job.waiting_for.slice(0, 5).map((id) => (
+            <WaitingFor key={id} id={id} />
+          ))}
+        </Alert>
+      ) : null}
+      <div className="tarn-grid">
+        <Section title={t('ui.properties')}>
+          <Properties
+            rows={[
+              [label('state'), <JobBadge key="b" job={job} />],
+              [label('message'), !isEnded(job) && (job.abort_requested ? t('shell.aborting') : job.message)],
+              [label('object'), <ObjectRefLink key="o" object={job.object} withKind gone={job.state === 'done' && job.kind.endsWith('.delete')} />],
+              [label('actor'), job.actor],
+              [label('aborted_by'), job.aborted_by || undefined],
+              [label('created'), <Time key="c" value={job.created} />],
+              [label('started'), <Time key="s" value={job.started} />],
+              [label('ended'), <Time key="e" value={job.ended} />],
+              [t('shell.job_took'), seconds === undefined ? '' : duration(seconds)],
+            ]}
+          />
+        </Section>
+        <Section title={t('shell.job_steps')}>
+          <JobSteps job={job} />
+        </Section>
+        <Section title={label('changes')}>
+          <Changes changes={job.changes} />
+        </Section>
+        {job.placement.length ? <Placement job={job} /> : null}
+      </div>
+      <Section title={kindLabel('event', true)}>
+        <ObjectTable
+          kind="event"
+          id="events"
+          search="message"
+          limit={20}
+          actions={false}
+          filter={[eq('job', job.id)]}
+          columns={[
+            { key: 'time', width: 15, render: (event) => <Time value={event.time} /> },
+            { key: 'severity', width: 15, render: (event) => <StateLabel compact schema="Severity" state={event.severity} /> },
+            { key: 'message' },
+          ]}
+          empty={<Empty small title={t('ui.none_of', { kind: kindLabel('event', true) })} />}
+        />
+      </Section>
+    </>
+  )
+}
+
+function WaitingFor({ id }: { id: string }) {
+  const { object } = useObject('job', id)
+  return <div>{object ? <RefLink kind="job" id={id} name={jobTitle(object)} /> : '…'}</div>
+}
+
+export function Component() {
+  const { id } = useParams()
+  const { object: job, gone, error } = useObject('job', id)
+  if (gone) return <NotFound />
+  if (!job) return error ? <ErrorAlert error={error} /> : <Loading />
+  return (
+    <Page
+      title={jobTitle(job)}
+      crumbs={[[kindLabel('job', true), '/jobs']]}
+      state={<StateLabel schema="JobState" state={job.state} />}
+      actions={<ActionBar kind="job" object={job} />}
+    >
+      <Body job={job} />
+    </Page>
+  )
+}
