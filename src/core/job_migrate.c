@@ -289,18 +289,30 @@ static int migrate_check(struct job_ctx *x, struct error *e) {
 
 /* ---- calls ---- */
 
-static json_t *move_args(const struct job_ctx *x) {
-    return json_pack("{s:s, s:s}", "vm", x->job->object.id, "move", x->job->id);
-}
-
-static bool uses_tls(const struct job_ctx *x) { return json_bool(x->job->args, "tls", true); }
-
 static bool is_local(const struct job_ctx *x, const char *disk) {
     size_t i;
     json_t *id;
     json_array_foreach(local_of(x), i, id) if (str_eq(json_string_value(id), disk)) return true;
     return false;
 }
+
+/* The disks that move too, as the agents are told: with their place among the guest's disks. */
+static json_t *moved_disks(const struct job_ctx *x, const json_t *start) {
+    json_t *list = json_array(), *d;
+    size_t i;
+    json_array_foreach(json_object_get(start, "disks"), i, d) {
+        const char *disk = json_str(d, "disk");
+        if (is_local(x, disk))
+            json_array_append_new(list, json_pack("{s:s, s:i}", "disk", disk, "index", (int)i));
+    }
+    return list;
+}
+
+static json_t *move_args(const struct job_ctx *x) {
+    return json_pack("{s:s, s:s}", "vm", x->job->object.id, "move", x->job->id);
+}
+
+static bool uses_tls(const struct job_ctx *x) { return json_bool(x->job->args, "tls", true); }
 
 static const char *local_disk(const struct job_ctx *x) {
     return json_string_value(json_array_get(local_of(x), (size_t)x->param));
@@ -384,11 +396,12 @@ static json_t *start_there(struct job_ctx *x) {
 
 static int receive(struct job_ctx *x, struct error *e) {
     json_t *args = move_args(x);
-    json_object_set_new(args, "start", start_there(x));
+    json_t *start = start_there(x);
+    json_object_set_new(args, "start", start);
     json_object_set(args, "source", json_object_get(x->job->vars, "offered"));
     json_object_set_new(args, "tls", json_boolean(uses_tls(x)));
     json_set_str(args, "address", arg(x, "address"));
-    json_object_set_new(args, "local", json_deep_copy(local_of(x)));
+    json_object_set_new(args, "local", moved_disks(x, start));
     json_object_set_new(args, "suspended", json_boolean(suspended(x)));
     json_object_set_new(args, "post_copy", json_boolean(json_bool(x->job->args, "post_copy", false)));
     return job_call(x, arg(x, "to"), API_AGENT_OP_GUEST_RECEIVE, args, e);
@@ -410,7 +423,8 @@ static int send(struct job_ctx *x, struct error *e) {
     json_t *args = move_args(x);
     json_object_set_new(args, "tls", json_boolean(uses_tls(x)));
     json_object_set(args, "destination", json_object_get(x->job->vars, "received"));
-    json_object_set_new(args, "local", json_deep_copy(local_of(x)));
+    _cleanup_json_ json_t *start = vm_guest_start(x->c, vm_of(x));
+    json_object_set_new(args, "local", moved_disks(x, start));
     json_set_int(args, "bandwidth", json_int(x->job->args, "bandwidth", 0));
     json_object_set_new(args, "auto_converge", json_boolean(json_bool(x->job->args, "auto_converge", true)));
     json_object_set_new(args, "post_copy", json_boolean(json_bool(x->job->args, "post_copy", false)));
@@ -419,6 +433,8 @@ static int send(struct job_ctx *x, struct error *e) {
 
 static int sent(struct job_ctx *x, const json_t *result, struct error *e) {
     const json_t *offered_there = json_object_get(x->job->vars, "offered");
+    if (!str_empty(json_str(result, "reason")))
+        job_changed(x, API_KIND_VM, x->job->object.id, x->job->object.name, "changed", json_str(result, "reason"));
     if (str_eq(json_str(offered_there, "accelerator"), "tcg") && !suspended(x))
         job_changed(x, API_KIND_VM, x->job->object.id, x->job->object.name, "changed",
                     "paused while its memory moved: without hardware acceleration QEMU cannot move a guest that runs");

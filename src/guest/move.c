@@ -79,7 +79,7 @@ static void run_send(struct host *h, struct guest *g, struct op *op) {
     call_with(h, g, op, g->r.state == API_VM_STATE_RUNNING);
 }
 
-static void send_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
+static void send_done(struct host *h, struct guest *g, struct op *op, const struct error *error, const json_t *result) {
     bool alive = g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_SUSPENDED;
     if (error || !alive || g->r.move != MOVE_OUT) {
         set_move(h, g, MOVE_NONE, NULL);
@@ -91,8 +91,7 @@ static void send_done(struct host *h, struct guest *g, struct op *op, const stru
     }
     g->r.was_suspended = g->r.state == API_VM_STATE_SUSPENDED;
     set_move(h, g, MOVE_SENT, NULL);
-    host_guest_set_state(h, g, API_VM_STATE_MIGRATING,
-                         "it has been sent to another server, which is about to take over");
+    host_guest_set_state(h, g, API_VM_STATE_MIGRATING, str_or(json_str(result, "reason"), "it has been sent"));
     host_guest_finish(h, g, op);
 }
 
@@ -141,6 +140,10 @@ static void unsend_done(struct host *h, struct guest *g, struct op *op, const st
 
 /* ---- the destination ---- */
 
+static const char lost_its_pool[] =
+    "this server has lost its pool: highly available virtual machines run only where more than half of the pool's "
+    "servers see each other";
+
 static void run_receive(struct host *h, struct guest *g, struct op *op) {
     const json_t *start = json_object_get(op->args, "start"), *vm = json_object_get(start, "vm");
     bool again = g->r.move == MOVE_IN && is_this(g, op) && g->r.state == API_VM_STATE_MIGRATING;
@@ -151,6 +154,10 @@ static void run_receive(struct host *h, struct guest *g, struct op *op) {
     if (!again &&
         (g->r.move != MOVE_NONE || (g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED))) {
         host_guest_fail(h, op, ERR_CONFLICT, "the virtual machine is on this server already");
+        return;
+    }
+    if (!host_cluster_allows(h, json_bool(start, "guarded", false), json_int(start, "incarnation", 0))) {
+        host_guest_fail(h, op, ERR_UNAVAILABLE, lost_its_pool);
         return;
     }
     host_guest_keep_start(g, start);
@@ -193,6 +200,9 @@ static void it_ended(struct host *h, struct guest *g, const char *reason) {
 static void run_activate(struct host *h, struct guest *g, struct op *op) {
     if (g->r.move == MOVE_NONE && g->r.kept && is_this(g, op)) { /* it had begun before our start, and was done */
         host_guest_finish(h, g, op);
+    } else if (g->r.move == MOVE_IN && is_this(g, op) && g->r.state == API_VM_STATE_MIGRATING && !g->r.should_run &&
+               !host_cluster_allows(h, g->r.guarded, json_int(op->args, "incarnation", 0))) {
+        host_guest_fail(h, op, ERR_CONFLICT, lost_its_pool);
     } else if (g->r.move == MOVE_IN && is_this(g, op) && g->r.state == API_VM_STATE_MIGRATING) {
         g->r.should_run = true;
         host_dirty(h, "guest", g->vm);
@@ -295,7 +305,7 @@ void host_move_call_done(struct host *h, struct guest *g, struct op *op, const s
                          const json_t *result) {
     switch (op->kind) {
     case API_AGENT_OP_GUEST_SEND:
-        send_done(h, g, op, error);
+        send_done(h, g, op, error, result);
         return;
     case API_AGENT_OP_GUEST_UNSEND:
         unsend_done(h, g, op, error, result);

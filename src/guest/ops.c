@@ -455,8 +455,10 @@ static void op_receive(struct host *h, const char *id, const json_t *message) {
     _cleanup_error_ struct error e = ERROR_INIT;
     json_t *args = json_object_get(message, "args");
     _cleanup_json_ json_t *kept = args ? json_incref(args) : json_object();
-    if (kind == API_AGENT_OP_GUEST_START)
+    if (kind == API_AGENT_OP_GUEST_START || kind == API_AGENT_OP_GUEST_ACTIVATE)
         host_cluster_stamp(h, kept);
+    if (kind == API_AGENT_OP_GUEST_RECEIVE && json_is_object(json_object_get(kept, "start")))
+        host_cluster_stamp(h, json_object_get(kept, "start"));
     if (check_args(kind, kept, &e) < 0)
         answer_now(h, id, &e);
     else if (!api_agent_ops[kind].once)

@@ -4,6 +4,7 @@
  *
  *     qemu.c          the driver's table of functions
  *     qemu_guest.c    a guest's life
+ *     qemu_move*.c    its way to another server
  *     qemu_process.c  its process          qemu_args.c   the command line
  *     qmp.c           QEMU's monitor       qemu_console.c  the serial console
  *     qemu_cdrom.c    CD drives
@@ -14,6 +15,7 @@
  * beside QEMU's own: sockets are made before the process, so that there is nothing to poll for.
  */
 #include "agent/hypervisor/qemu_guest.h"
+#include "agent/hypervisor/qemu_move.h"
 
 #include "agent/hypervisor/qemu_models.h"
 #include "base/id.h"
@@ -41,6 +43,7 @@ static const struct {
     {HYPERVISOR_UEFI, "uefi"},
     {HYPERVISOR_DIRECT_BOOT, "direct-boot"},
     {HYPERVISOR_CLOUD_INIT, "cloud-init"},
+    {HYPERVISOR_MIGRATE, "migrate"},
 };
 
 static void info_make(const struct qemu_probe_result *r, struct api_hypervisor *ret) {
@@ -226,6 +229,53 @@ static void driver_forget(struct hypervisor *h, uint64_t call, const char *vm) {
         guest_forget(guest_get(h, vm, true), call);
 }
 
+/* ---- live migration ---- */
+
+static void driver_offer(struct hypervisor *h, uint64_t call, const struct api_guest_offer *a) {
+    if (id_good(h, call, a->vm))
+        qemu_move_offer(guest_get(h, a->vm, true), call, a);
+}
+
+static void driver_receive(struct hypervisor *h, uint64_t call, const struct api_guest_receive *a,
+                           struct guest_files *files) {
+    if (!a->start.has_vm || !str_eq(a->start.vm.id, a->vm) || !id_good(h, call, a->vm)) {
+        guest_files_done(files);
+        if (!a->start.has_vm || !str_eq(a->start.vm.id, a->vm))
+            refuse(h, call, ERR_INVALID, "the move names no virtual machine");
+        return;
+    }
+    if (!h->probed && !h->probe)
+        h->probe = qemu_probe_new(h->loop, h->state_dirfd, h->user, on_probed, h);
+    qemu_move_receive(guest_get(h, a->vm, true), call, a, files);
+}
+
+static void driver_send(struct hypervisor *h, uint64_t call, const struct api_guest_send *a) {
+    if (id_good(h, call, a->vm))
+        qemu_move_send(guest_get(h, a->vm, true), call, a);
+}
+
+static void driver_unsend(struct hypervisor *h, uint64_t call, const struct api_guest_move *a) {
+    if (id_good(h, call, a->vm))
+        qemu_move_unsend(guest_get(h, a->vm, true), call, a);
+}
+
+static void driver_activate(struct hypervisor *h, uint64_t call, const struct api_guest_activate *a) {
+    if (id_good(h, call, a->vm))
+        qemu_move_activate(guest_get(h, a->vm, true), call, a);
+}
+
+static void driver_cancel(struct hypervisor *h, uint64_t call) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&h->guests, &pos, NULL, &value)) {
+        struct guest *g = value;
+        if (g->move && g->move->role == MOVE_SENDING && g->move->call == call) {
+            qemu_move_cancel(g);
+            return;
+        }
+    }
+}
+
 static int driver_console(struct hypervisor *h, const char *vm, enum console_type type, struct error *e) {
     struct guest *g = vm ? guest_get(h, vm, false) : NULL;
     if (!g || !g->console)
@@ -246,7 +296,7 @@ static int driver_pidfd(struct hypervisor *h, const char *vm) {
 const struct hypervisor_driver hypervisor_qemu = {
     .name = "qemu",
     .capabilities = HYPERVISOR_PAUSE | HYPERVISOR_VNC | HYPERVISOR_SERIAL | HYPERVISOR_UEFI | HYPERVISOR_DIRECT_BOOT |
-                    HYPERVISOR_CLOUD_INIT,
+                    HYPERVISOR_CLOUD_INIT | HYPERVISOR_MIGRATE,
     .open = driver_open,
     .close = driver_close,
     .probe = driver_probe,
@@ -259,6 +309,12 @@ const struct hypervisor_driver hypervisor_qemu = {
     .resume = driver_resume,
     .forget = driver_forget,
     .cdrom = driver_cdrom,
+    .offer = driver_offer,
+    .receive = driver_receive,
+    .send = driver_send,
+    .unsend = driver_unsend,
+    .activate = driver_activate,
+    .cancel = driver_cancel,
     .console = driver_console,
     .sample = driver_sample,
     .pidfd = driver_pidfd,

@@ -122,6 +122,9 @@ static int check(struct maker *m) {
     for (size_t i = 0; i < vm->n_nics; i++)
         if (!str_empty(vm->nics[i].mac) && mac_problem(vm->nics[i].mac))
             return error_set_field(m->e, ERR_INVALID, "nics", "the MAC address %s", mac_problem(vm->nics[i].mac));
+    for (const char *c = str_or(m->host->incoming, ""); *c; c++)
+        if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '.'))
+            return error_set(m->e, ERR_INVALID, "the machine type of the other server has characters that none has");
     if (vm->cpus < 1 || vm->sockets < 1 || vm->cpus % vm->sockets)
         return error_set_field(m->e, ERR_INVALID, "sockets", "%lld CPUs cannot be spread evenly over %lld sockets",
                                (long long)vm->cpus, (long long)vm->sockets);
@@ -159,7 +162,8 @@ static void emit_machine(struct maker *m) {
     bool uefi = m->vm->firmware == API_FIRMWARE_UEFI;
     if (m->microvm) {
         /* ACPI so that the guest can be told to shut down, and finds its virtio-mmio devices. */
-        option(m, "-machine", "microvm,acpi=on,rtc=on,pcie=off,usb=off,dump-guest-core=off");
+        option(m, "-machine", "%s,acpi=on,rtc=on,pcie=off,usb=off,dump-guest-core=off",
+               str_or(m->host->incoming, "microvm"));
     } else {
         if (uefi) {
             file_node(m, "firmware-file", m->files->firmware_fd, true);
@@ -169,7 +173,7 @@ static void emit_machine(struct maker *m) {
             option(m, "-blockdev",
                    "{\"driver\":\"raw\",\"node-name\":\"vars\",\"file\":\"vars-file\",\"read-only\":false}");
         }
-        option(m, "-machine", "q35,usb=off,vmport=off,dump-guest-core=off%s",
+        option(m, "-machine", "%s,usb=off,vmport=off,dump-guest-core=off%s", str_or(m->host->incoming, "q35"),
                uefi ? ",pflash0=firmware,pflash1=vars" : "");
     }
 }
@@ -194,6 +198,10 @@ static void emit_cpus(struct maker *m) {
 static void emit_actions(struct maker *m) {
     option(m, "-action", "reboot=reset,shutdown=pause,panic=pause,watchdog=reset");
     option(m, "-boot", "strict=on");
+    if (m->host->incoming) {
+        option(m, "-incoming", "defer");
+        arg(m, "-S");
+    }
 }
 
 static void emit_monitors(struct maker *m, const struct qemu_sockets *s) {

@@ -24,6 +24,9 @@ struct qemu_host {
     bool kvm;
     int version_major;
     int64_t tsc_khz; /* of this host; 0 if not known */
+    /* The guest comes from another server, where its machine type is this one: nothing runs before it is there. NULL:
+       it starts. */
+    const char *incoming;
 };
 struct qemu_sockets {
     int qmp, qmp_spare, serial; /* listening */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/hypervisor/qemu_guest.h"
+#include "agent/hypervisor/qemu_move.h"
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -66,6 +67,7 @@ static void request_free(struct guest_start_request *r) {
         return;
     guest_files_done(&r->files);
     api_guest_start_done(&r->start);
+    free(r->incoming);
     free(r);
 }
 
@@ -88,6 +90,7 @@ void guest_free(struct guest *g) {
     qmp_free(TAKE_PTR(g->qmp));
     qemu_console_free(TAKE_PTR(g->console));
     qemu_process_free(TAKE_PTR(g->process));
+    qemu_move_free(TAKE_PTR(g->move));
     request_free(TAKE_PTR(g->request));
     calls_drop(&g->finds);
     calls_drop(&g->kills);
@@ -100,8 +103,8 @@ void guest_free(struct guest *g) {
 }
 
 /* What is told may make the agent call us again, so a guest is freed only when nobody is using it. */
-static void guest_hold(struct guest *g) { g->in_use++; }
-static void guest_release(struct guest *g) {
+void guest_hold(struct guest *g) { g->in_use++; }
+void guest_release(struct guest *g) {
     if (--g->in_use == 0 && g->phase == GUEST_ABSENT && !g->process && !g->request && list_empty(&g->finds) &&
         list_empty(&g->kills))
         guest_free(g);
@@ -109,19 +112,18 @@ static void guest_release(struct guest *g) {
 
 /* ---- telling ---- */
 
-static void call_done(struct guest *g, uint64_t call, const struct error *e, json_t *result) {
+void guest_call_done(struct guest *g, uint64_t call, const struct error *e, json_t *result) {
     g->h->events->done(g->h->ctx, call, e, result);
     json_decref(result);
 }
 
-static void __attribute__((format(printf, 4, 5)))
-call_fail(struct guest *g, uint64_t call, enum error_code code, const char *fmt, ...) {
+void guest_call_fail(struct guest *g, uint64_t call, enum error_code code, const char *fmt, ...) {
     _cleanup_error_ struct error e = ERROR_INIT;
     va_list ap;
     va_start(ap, fmt);
     e = (struct error){.code = code, .message = xvasprintf(fmt, ap)};
     va_end(ap);
-    call_done(g, call, &e, NULL);
+    guest_call_done(g, call, &e, NULL);
 }
 
 static struct guest_call *call_new(struct guest *g, struct list *to, uint64_t id) {
@@ -139,7 +141,7 @@ static void calls_end(struct guest *g, struct list *calls, const struct error *e
         uint64_t id = c->id;
         list_remove(&c->link);
         free(c);
-        call_done(g, id, e, json_incref(result));
+        guest_call_done(g, id, e, json_incref(result));
     }
     json_decref(result);
     guest_release(g);
@@ -151,12 +153,12 @@ static void guest_tell(struct guest *g, enum guest_event event) {
     g->h->events->guest(g->h->ctx, g->vm, event, str_or(g->reason, ""));
 }
 
-static json_t *guest_report(const struct guest *g) {
+json_t *guest_report(const struct guest *g) {
     static const enum api_vm_state states[] = {
         [GUEST_ABSENT] = API_VM_STATE_UNKNOWN,      [GUEST_FINDING] = API_VM_STATE_RUNNING,
         [GUEST_STARTING] = API_VM_STATE_STARTING,   [GUEST_IS_RUNNING] = API_VM_STATE_RUNNING,
         [GUEST_IS_PAUSED] = API_VM_STATE_SUSPENDED, [GUEST_IS_OFF] = API_VM_STATE_STOPPED,
-        [GUEST_IS_PANICKED] = API_VM_STATE_CRASHED};
+        [GUEST_IS_PANICKED] = API_VM_STATE_CRASHED,  [GUEST_IS_INCOMING] = API_VM_STATE_SUSPENDED};
     char started[TIME_TEXT_MAX] = "";
     if (g->process && qemu_process_started(g->process) > 0)
         time_format(qemu_process_started(g->process), started);
@@ -173,29 +175,45 @@ static void guest_set_phase(struct guest *g, enum guest_phase phase, const char 
                                               [GUEST_IS_OFF] = GUEST_POWEROFF,
                                               [GUEST_IS_PANICKED] = GUEST_PANICKED};
     enum guest_phase before = g->phase;
-    if (before == phase || before == GUEST_ABSENT)
+    if (before == phase || before == GUEST_ABSENT || (before == GUEST_IS_INCOMING && phase == GUEST_IS_PAUSED))
         return;
     g->phase = phase;
     str_set(&g->reason, reason);
+    if (before == GUEST_STARTING && phase == GUEST_IS_INCOMING && g->request) {
+        struct guest_start_request *r = TAKE_PTR(g->request);
+        uint64_t call = r->call;
+        request_free(r);
+        qemu_move_ready(g, call);
+        return;
+    }
     if (before == GUEST_FINDING || before == GUEST_STARTING) {
         guest_hold(g);
         /* Found by a start, but only kept to tell why it ended: it makes way, and the start goes on behind it. */
-        bool in_the_way = before == GUEST_FINDING && (phase == GUEST_IS_OFF || phase == GUEST_IS_PANICKED);
+        bool over = phase == GUEST_IS_OFF || phase == GUEST_IS_PANICKED || phase == GUEST_IS_INCOMING;
+        bool in_the_way = before == GUEST_FINDING && (over || (g->request && g->request->incoming));
         struct guest_start_request *r = in_the_way ? NULL : TAKE_PTR(g->request);
         uint64_t call = r ? r->call : 0;
         request_free(r);
         if (r)
-            call_done(g, call, NULL, guest_report(g));
+            guest_call_done(g, call, NULL, guest_report(g));
         calls_end(g, &g->finds, NULL, guest_report(g));
         /* It was told to run, and has ended already. */
-        if (before == GUEST_STARTING && phase != GUEST_IS_RUNNING && g->phase == phase)
+        if (before == GUEST_STARTING && phase != GUEST_IS_RUNNING && g->phase == phase && phase != GUEST_IS_INCOMING)
             guest_tell(g, events[phase]);
+        if (phase == GUEST_IS_INCOMING)
+            qemu_move_watch(g);
         if (g->request && in_the_way && g->process)
             process_quit(g);
         guest_release(g);
         return;
     }
-    guest_tell(g, events[phase]);
+    if (phase != GUEST_IS_INCOMING)
+        guest_tell(g, events[phase]);
+}
+
+void guest_enter(struct guest *g, enum guest_phase phase) {
+    g->phase = phase;
+    str_take(&g->reason, NULL);
 }
 
 static void guest_set_status(struct guest *g, const char *status) {
@@ -211,6 +229,8 @@ static void guest_set_status(struct guest *g, const char *status) {
         {"watchdog", GUEST_IS_PANICKED, "the guest's watchdog fired"},
         {"io-error", GUEST_IS_PAUSED, "reading or writing a disk failed; see to the storage, then resume it"},
         {"suspended", GUEST_IS_PAUSED, "the guest has put itself to sleep"},
+        {"inmigrate", GUEST_IS_INCOMING, ""},
+        {"postmigrate", GUEST_IS_PAUSED, "it has been sent to another server"},
     };
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         if (!str_eq(status, table[i].status))
@@ -256,12 +276,15 @@ static void on_process_end(void *ctx, bool known, struct child_exit how, const c
     if (failed) {
         uint64_t call = failed->call;
         request_free(failed);
-        call_done(g, call, &gone, NULL);
+        guest_call_done(g, call, &gone, NULL);
     }
     calls_end(g, &g->finds, NULL, guest_report(g));
+    if (g->move)
+        qemu_move_ended(g->move, text);
     calls_end(g, &g->asks, &gone, NULL);
     calls_end(g, &g->kills, NULL, NULL);
-    if (!wanted && !g->request && (before == GUEST_IS_RUNNING || before == GUEST_IS_PAUSED)) {
+    if (!wanted && !g->request &&
+        (before == GUEST_IS_RUNNING || before == GUEST_IS_PAUSED || before == GUEST_IS_INCOMING)) {
         str_set(&g->reason, text);
         guest_tell(g, GUEST_DIED);
     }
@@ -380,6 +403,10 @@ static void on_event(void *ctx, const char *name, const json_t *data) {
         str_take(&g->reason, NULL);
     } else if (str_eq(name, "BLOCK_IO_ERROR")) {
         on_io_error(g, data);
+    } else if (str_eq(name, "MIGRATION") && g->move) {
+        qemu_move_event(g->move);
+    } else if ((str_eq(name, "STOP") || str_eq(name, "RESUME")) && qemu_move_busy(g->move)) {
+        ; /* its doing: how the guest is, it tells at its end */
     } else if (str_eq(name, "STOP") && runs && !guest_is_asked(g, GUEST_IS_PAUSED)) {
         /* Why, only the status says: somebody else, a full disk, an error of KVM's. */
         qmp_call(g->qmp, "query-status", NULL, ASK_TIMEOUT_MS, on_status, g);
@@ -414,7 +441,7 @@ static void console_open(struct guest *g) {
 
 /* ---- finding ---- */
 
-static int directory_open(struct guest *g, bool make) {
+int guest_directory_open(struct guest *g, bool make) {
     if (g->dirfd < 0)
         g->dirfd = make ? make_dir(g->h->state_dirfd, g->vm, 0700)
                         : open_beneath(g->h->state_dirfd, g->vm, O_RDONLY | O_DIRECTORY, 0);
@@ -422,11 +449,11 @@ static int directory_open(struct guest *g, bool make) {
 }
 
 /* Takes up a process from an earlier life of the agent: 0, -ENOENT if there is none, or why that cannot be told. */
-static int guest_take_up(struct guest *g) {
+int guest_take_up(struct guest *g) {
     const char *reason = "no process of it exists";
     if (g->process)
         return 0;
-    int r = directory_open(g, false);
+    int r = guest_directory_open(g, false);
     if (r == 0) {
         struct qemu_process_spec spec = {
             .loop = g->h->loop, .dirfd = g->dirfd, .vm = g->vm, .on_end = on_process_end, .ctx = g};
@@ -448,7 +475,7 @@ static int guest_take_up(struct guest *g) {
 }
 
 static void take_up_fail(struct guest *g, uint64_t call, int r) {
-    call_fail(g, call, ERR_IO, "whether the guest runs cannot be told: %s", strerror(-r));
+    guest_call_fail(g, call, ERR_IO, "whether the guest runs cannot be told: %s", strerror(-r));
 }
 
 void guest_find(struct guest *g, uint64_t call) {
@@ -496,7 +523,7 @@ static int process_make(struct guest *g, struct error *e) {
     _cleanup_(qemu_args_done) struct qemu_args args = {0};
     if (!h->usable)
         return error_set(e, ERR_UNSUPPORTED, "%s", str_or(h->unusable_reason, "QEMU cannot be used on this server"));
-    int result = directory_open(g, true);
+    int result = guest_directory_open(g, true);
     if (result < 0)
         return error_set(e, result == -ENOSPC ? ERR_NO_SPACE : ERR_IO, "the guest's state directory cannot be made: %s",
                          strerror(-result));
@@ -504,7 +531,9 @@ static int process_make(struct guest *g, struct error *e) {
     if (result < 0)
         return result;
     h->host.tsc_khz = tsc_khz(h);
+    h->host.incoming = r->incoming;
     result = qemu_args_make(&r->start, &r->files, &h->host, &sockets, &args, e);
+    h->host.incoming = NULL;
     if (result < 0)
         return result;
     struct child_gate gate = {.fd = -1};
@@ -538,7 +567,7 @@ static void guest_launch(struct guest *g) {
         request_free(r);
         if (g->dirfd >= 0)
             qemu_process_clean(g->dirfd);
-        call_done(g, call, &e, NULL);
+        guest_call_done(g, call, &e, NULL);
     } else {
         g->phase = GUEST_STARTING;
         g->display =
@@ -561,8 +590,13 @@ static void start_decide(struct guest *g, struct guest_start_request *r) {
     switch (g->phase) {
     case GUEST_IS_RUNNING:
     case GUEST_IS_PAUSED:
+        if (r->incoming) { /* whoever asks for this knows that it has never run */
+            g->request = r;
+            process_quit(g);
+            break;
+        }
         request_free(r);
-        call_done(g, call, NULL, guest_report(g));
+        guest_call_done(g, call, NULL, guest_report(g));
         break;
     case GUEST_ABSENT:
         g->request = r;
@@ -570,6 +604,7 @@ static void start_decide(struct guest *g, struct guest_start_request *r) {
         break;
     case GUEST_IS_OFF:
     case GUEST_IS_PANICKED:
+    case GUEST_IS_INCOMING:
         g->request = r;
         process_quit(g);
         break;
@@ -578,10 +613,10 @@ static void start_decide(struct guest *g, struct guest_start_request *r) {
     }
 }
 
-void guest_start(struct guest *g, uint64_t call, const struct api_guest_start *start, struct guest_files *files) {
+static void request_begin(struct guest *g, struct guest_start_request *r, const struct api_guest_start *start,
+                          struct guest_files *files) {
+    uint64_t call = r->call;
     guest_hold(g);
-    struct guest_start_request *r = xcalloc(1, sizeof *r);
-    r->call = call;
     r->files = *files;
     guest_files_init(files);
     api_guest_start_copy(&r->start, start);
@@ -591,11 +626,24 @@ void guest_start(struct guest *g, uint64_t call, const struct api_guest_start *s
     } else {
         request_free(r);
         if (found == -EBUSY)
-            call_fail(g, call, ERR_CONFLICT, "this guest is being started or stopped already");
+            guest_call_fail(g, call, ERR_CONFLICT, "this guest is being started or stopped already");
         else
             take_up_fail(g, call, found);
     }
     guest_release(g);
+}
+
+void guest_start(struct guest *g, uint64_t call, const struct api_guest_start *start, struct guest_files *files) {
+    struct guest_start_request *r = xcalloc(1, sizeof *r);
+    r->call = call;
+    request_begin(g, r, start, files);
+}
+
+void guest_receive(struct guest *g, uint64_t call, const struct api_guest_receive *a, struct guest_files *files) {
+    struct guest_start_request *r = xcalloc(1, sizeof *r);
+    r->call = call;
+    r->incoming = xstrdup(a->source.machine);
+    request_begin(g, r, &a->start, files);
 }
 
 /* ---- stopping, pausing ---- */
@@ -613,7 +661,7 @@ void guest_kill(struct guest *g, uint64_t call) {
         struct guest_start_request *waiting = TAKE_PTR(g->request);
         uint64_t started = waiting->call;
         request_free(waiting);
-        call_fail(g, started, ERR_CANCELLED, "it was killed before it had started");
+        guest_call_fail(g, started, ERR_CANCELLED, "it was killed before it had started");
     }
     if (g->process)
         process_quit(g);
@@ -631,11 +679,11 @@ void guest_forget(struct guest *g, uint64_t call) {
         r = -EBUSY;
     if (r == 0) {
         close_fd(&g->dirfd);
-        call_done(g, call, NULL, NULL);
+        guest_call_done(g, call, NULL, NULL);
     } else if (r == -EBUSY) {
-        call_fail(g, call, ERR_CONFLICT, "the guest runs; stop it first");
+        guest_call_fail(g, call, ERR_CONFLICT, "the guest runs; stop it first");
     } else {
-        call_fail(g, call, ERR_IO, "the guest's state directory cannot be removed: %s", strerror(-r));
+        guest_call_fail(g, call, ERR_IO, "the guest's state directory cannot be removed: %s", strerror(-r));
     }
     guest_release(g);
 }
@@ -652,17 +700,17 @@ static void on_asked(void *ctx, const struct error *error, const json_t *result)
         g->phase = then;
         str_take(&g->reason, NULL);
     }
-    call_done(g, call, error, error ? NULL : guest_report(g));
+    guest_call_done(g, call, error, error ? NULL : guest_report(g));
     guest_release(g);
 }
 
 void guest_ask(struct guest *g, uint64_t call, const char *command, json_t *args, enum guest_phase then) {
     if (g->phase != GUEST_IS_RUNNING && g->phase != GUEST_IS_PAUSED) {
-        call_fail(g, call, ERR_CONFLICT, "the guest does not run");
+        guest_call_fail(g, call, ERR_CONFLICT, "the guest does not run");
     } else if (!qmp_is_open(g->qmp)) {
-        call_fail(g, call, ERR_GUEST, "QEMU's monitor does not answer; the guest can only be killed");
+        guest_call_fail(g, call, ERR_GUEST, "QEMU's monitor does not answer; the guest can only be killed");
     } else if (then == g->phase && then != GUEST_ABSENT) {
-        call_done(g, call, NULL, guest_report(g));
+        guest_call_done(g, call, NULL, guest_report(g));
     } else {
         struct guest_call *c = call_new(g, &g->asks, call);
         c->then = then;

@@ -9,6 +9,7 @@
  *     running          done                          off, told   panicked, t. paused, told    absent: died, told
  *     paused           done          running, told   off, told   panicked, t. running, told   absent: died, told
  *     off, panicked    kill first                                                             absent
+ *     incoming         kill first                                                             absent: died, told
  *
  * A process in "off" or "panicked" has been kept by QEMU's -action so that the reason survives the agent: it ends when
  * the agent has recorded why, and kills it. Whatever the phase, when the process ends for a kill, the kill is done and
@@ -33,7 +34,8 @@ enum guest_phase {
     GUEST_IS_RUNNING,
     GUEST_IS_PAUSED,
     GUEST_IS_OFF,
-    GUEST_IS_PANICKED
+    GUEST_IS_PANICKED,
+    GUEST_IS_INCOMING /* it waits for, or has got, a guest that another server sends; qemu_move.h */
 };
 
 /* The driver; the head is what hypervisor.h promises. */
@@ -56,10 +58,13 @@ struct hypervisor {
     uint64_t hrtime_at_open;
 };
 
+struct qemu_move;
+
 struct guest_start_request {
     uint64_t call;
     struct api_guest_start start;
     struct guest_files files;
+    char *incoming; /* the machine type of the guest that comes; NULL: it starts here */
 };
 
 /* A call that ends when something has happened: a reply on the monitor, or the end of the process. */
@@ -88,6 +93,7 @@ struct guest {
     bool spare;                          /* the monitor in use */
     int monitor_tries;
     bool display;
+    struct qemu_move *move; /* NULL: it has not moved in this life of ours */
     int in_use; /* callbacks on the stack: not to be freed */
     bool forgotten;
     int64_t disk_read, disk_write;
@@ -110,6 +116,22 @@ void guest_ask(struct guest *g, uint64_t call, const char *command, json_t *args
 void guest_cdrom(struct guest *g, uint64_t call, int index, int fd);
 /* When the probe has answered. */
 void guest_launch_waiting(struct guest *g);
+
+/* ---- for qemu_move*.c ---- */
+void guest_hold(struct guest *g);
+void guest_release(struct guest *g);
+/* result is stolen. */
+void guest_call_done(struct guest *g, uint64_t call, const struct error *e, json_t *result);
+void guest_call_fail(struct guest *g, uint64_t call, enum error_code code, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+json_t *guest_report(const struct guest *g);
+int guest_take_up(struct guest *g);
+int guest_directory_open(struct guest *g, bool make);
+/* Makes a process that waits for a guest; qemu_move_ready() follows when it does, or the call fails. files are taken.
+ */
+void guest_receive(struct guest *g, uint64_t call, const struct api_guest_receive *a, struct guest_files *files);
+/* Enters it without telling anybody. */
+void guest_enter(struct guest *g, enum guest_phase phase);
 
 /* ---- qemu_guest_info.c: what changes nothing ---- */
 int guest_view_display(struct guest *g, struct error *e);
