@@ -32,6 +32,8 @@ void core_agents_done(struct core *c) {
     void *value;
     while (map_next(&c->agents, &pos, NULL, &value)) {
         struct agent *a = value;
+        agent_cluster_free(a);
+        free(a->witness);
         free(a->server);
         free(a);
     }
@@ -150,6 +152,7 @@ void core_agent_connected(struct core *c, const char *server, const struct api_a
                    "Server %s is online", s->name);
     core_put(c, API_KIND_SERVER, s);
     pool_refresh(c, s->pool);
+    failover_connected(c, server);
     core_end(c);
 }
 
@@ -163,6 +166,7 @@ void core_agent_disconnected(struct core *c, const char *server, const char *why
         return;
     core_begin(c);
     set_offline(c, server, why);
+    failover_disconnected(c, server);
     core_end(c);
 }
 
@@ -231,11 +235,12 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
     if (old->state != g->state && old->state != API_VM_STATE_UNKNOWN)
         undo_touched(c, old->id);
     bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
-    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted)
+    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->guarded == g->guarded)
         return;
     struct api_vm *v = CORE_COPY(vm, VM, old);
     v->state = g->state;
     v->restarts = g->restarts;
+    v->guarded = g->guarded;
     str_set(&v->state_reason, g->reason);
     if (!str_empty(g->started))
         str_set(&v->started, g->started);
@@ -248,7 +253,11 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
                    API_KIND_VM, v->id, v->name, NULL, "Virtual machine %s %s%s%s", v->name, word,
                    str_empty(g->reason) ? "" : ": ", g->reason);
     }
+    bool lost = g->lost && g->state == API_VM_STATE_CRASHED;
+    _cleanup_free_ char *id = xstrdup(v->id);
     core_put(c, API_KIND_VM, v);
+    if (lost)
+        failover_vm_lost(c, id);
 }
 
 void core_apply_held_report(struct core *c, const char *vm) {
@@ -314,7 +323,7 @@ static void show_unknown_guests(struct core *c, const struct api_server *s, cons
     for (size_t i = 0; i < r->n_guests; i++) {
         const struct api_vm *vm = CORE_GET(c, vm, VM, r->guests[i].vm);
         bool alive = r->guests[i].state == API_VM_STATE_RUNNING || r->guests[i].state == API_VM_STATE_SUSPENDED;
-        if (alive && (!vm || !str_eq(vm->server, s->id))) {
+        if (alive && (!vm || !str_eq(vm->server, s->id)) && !failover_stale(c, s->id, &r->guests[i])) {
             names = xreallocarray(names, n + 1, sizeof *names);
             names[n++] = xasprintf("%s (%s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
         }
@@ -364,6 +373,13 @@ static void stop_unreported(struct core *c, const char *server, const struct api
     map_done(&known);
 }
 
+/* What has become another server's meanwhile. */
+static void kill_stale(struct core *c, const char *server, const struct api_agent_report *r) {
+    for (size_t i = 0; i < r->n_guests; i++)
+        if (failover_stale(c, server, &r->guests[i]))
+            failover_kill_stale(c, server, &r->guests[i]);
+}
+
 static void forget_answers(struct core *c, const char *server, const char *op_id) {
     _cleanup_free_ char *job = xstrndup(op_id, strcspn(op_id, "/"));
     if (!jobs_active(c, job)) {
@@ -385,9 +401,14 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
     for (size_t i = 0; i < r.n_repositories; i++)
         apply_repository(c, server, &r.repositories[i]);
     stop_unreported(c, server, &r);
+    kill_stale(c, server, &r);
+    s = CORE_GET(c, server, SERVER, server);
     show_unknown_guests(c, s, &r);
     a->reported = true;
+    failover_state(c, server, &r.cluster);
     jobs_resend(c, server);
+    s = CORE_GET(c, server, SERVER, server);
+    cluster_sync(c, s->pool); /* it may have been missing */
     for (size_t i = 0; i < r.n_done; i++)
         if (i == 0 || strncmp(r.done[i], r.done[i - 1], UUID_LEN) != 0)
             forget_answers(c, server, r.done[i]);
@@ -413,6 +434,15 @@ static int take_event(struct core *c, const char *server, const char *event, con
         if (r == 0) {
             apply_guest(c, CORE_GET(c, server, SERVER, server), &g);
             api_guest_report_done(&g);
+        }
+        return r;
+    }
+    if (str_eq(event, "cluster.state")) {
+        struct api_cluster_state state;
+        int r = api_cluster_state_parse(args, API_PEER, &state, e);
+        if (r == 0) {
+            failover_state(c, server, &state);
+            api_cluster_state_done(&state);
         }
         return r;
     }
@@ -455,7 +485,9 @@ void core_agent_message(struct core *c, const char *server, const json_t *messag
     const char *id = json_string_value(json_object_get(message, "id"));
     const char *event = json_string_value(json_object_get(message, "event"));
     int r = 0;
-    if (id)
+    if (id && strncmp(id, "check/", 6) == 0)
+        failover_answer(c, server, id, message);
+    else if (id)
         jobs_answer(c, server, id, message);
     else if (event)
         r = take_event(c, server, event, json_object_get(message, "args"), &e);

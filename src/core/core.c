@@ -100,6 +100,7 @@ void core_start(struct core *c, int64_t revision) {
     core_agents_start(c);
     core_begin(c);
     jobs_start(c);
+    failover_start(c);
     alarms_start(c);
     core_end(c);
     core_trim_history(c);
@@ -253,6 +254,7 @@ static void sweep(struct core *c) {
     for (size_t i = t->n; i-- > 0;) /* a job for each; an idle upload is thrown away after a day */
         core_upload_expire(c, t->sorted[i]->v->data);
     alarms_sweep(c);
+    cluster_sync_all(c);
 }
 
 void core_tick(struct core *c) {
@@ -261,6 +263,7 @@ void core_tick(struct core *c) {
         return;
     core_begin(c);
     core_agents_tick(c);
+    failover_tick(c);
     jobs_tick(c);
     if (c->mono_ms >= c->next_sweep)
         sweep(c);
@@ -272,6 +275,9 @@ int64_t core_next_deadline(const struct core *c) {
     if (c->read_only)
         return c->probe_at ? c->probe_at : c->mono_ms + 1000;
     int64_t next = c->next_sweep, other = core_agents_deadline(c);
+    if (other < next)
+        next = other;
+    other = failover_deadline(c);
     if (other < next)
         next = other;
     other = jobs_deadline(c);

@@ -12,6 +12,8 @@
  *     agents.c      connections, reports, messages
  *     job.c, lock.c the job engine; undo.c takes back what is done
  *     job_*.c       the kinds of jobs: tables of steps
+ *     cluster.c     the cluster of a pool
+ *     failover.c    servers that are lost
  *     op_*.c        the operations of the API
  *     core.c        construction, requests, ticks
  *
@@ -74,6 +76,15 @@ struct agent {
     char *server; /* id */
     bool connected, reported;
     int64_t offline_at; /* mono_ms when its guests become unknown; 0: not pending */
+    /* failover.c; times in mono_ms, 0: never or none */
+    struct api_cluster_state *state; /* what it said last of its pool; NULL: nothing in this connection */
+    int64_t state_at, heard_at, welcome_at;
+    int64_t quorate_until; /* when it was last known to hold its lease */
+    int64_t check_at;      /* it is suspect, and to be looked at again then */
+    uint64_t check;        /* the question about it that is open */
+    int64_t check_sent;
+    char *witness;        /* whom it was put to */
+    int64_t silent_until; /* it has not answered one */
 };
 
 /* What is known of a job beyond its record. */
@@ -117,6 +128,7 @@ struct core {
     struct map runs;   /* struct job_run * by job id */
     struct map locks;  /* struct lock * by object id */
     struct map held;   /* struct api_guest_report * by VM id */
+    uint64_t next_check; /* failover.c: of the questions */
     int64_t next_sweep;
     struct core_counts counts;
 };
@@ -261,7 +273,8 @@ struct job_ctx {
     bool called; /* a call was made */
 };
 
-enum { STEP_DONE = 0, STEP_WAIT = 1 };
+/* LATER: nothing has been done; run again at run->retry_at, which it has set. Until then the job can be aborted. */
+enum { STEP_DONE = 0, STEP_WAIT = 1, STEP_LATER = 2 };
 
 struct job_step_def {
     const char *name;
@@ -278,6 +291,9 @@ struct job_step_def {
     /* Where its call is about a repository and may be made twice: another server that has it does it when the one that
        was asked goes away. Not what makes something: the first server may be at it still. */
     unsigned anywhere;
+    /* The server to which the call went was given up, and its guests are dead: is the step done (STEP_DONE), or an
+       error? NULL: a step that goes forward, or is undone, is done, any other has failed. */
+    int (*gone)(struct job_ctx *x, struct error *e);
 };
 #define ANYWHERE_DO   1u
 #define ANYWHERE_UNDO 2u
@@ -315,10 +331,14 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
 void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
                  const char *detail);
 const struct job_kind *job_kind_by_name(const char *name);
+/* In ended(), before another job on the same objects is submitted: in each batch this one's end comes first. */
+void job_put_end(struct job_ctx *x);
 
 void jobs_start(struct core *c); /* after loading, and after the store's recovery: rebuild, go on */
 void jobs_resend(struct core *c, const char *server);
 void jobs_reroute(struct core *c, const char *server); /* it has been away for a while */
+/* The server was given up: calls to guests there are not waited for any more. */
+void jobs_server_gone(struct core *c, const char *server, const char *name);
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
 bool jobs_active(const struct core *c, const char *job);
@@ -341,7 +361,7 @@ extern const struct job_kind job_repository_create, job_repository_delete, job_u
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
     job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
-    job_repository_withdraw;
+    job_repository_withdraw, job_pool_cluster, job_vm_recover;
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
@@ -403,6 +423,39 @@ int present_opened(struct job_ctx *x, const json_t *result, struct error *e);
 int present_close(struct job_ctx *x, struct error *e);
 int present_closed(struct job_ctx *x, const json_t *result, struct error *e);
 int present_take_away(struct job_ctx *x, struct error *e);
+/* ---- cluster.c: the cluster of a pool ---- */
+
+bool cluster_is_armed(const struct api_server *s);
+/* Makes the cluster what the pool is, by a job, if it is not. */
+void cluster_sync(struct core *c, const char *pool);
+void cluster_sync_all(struct core *c);
+void cluster_show(struct core *c, const struct api_server *s, const struct api_cluster_state *state);
+void cluster_show_pool(struct core *c, const char *pool);
+
+/* ---- failover.c: servers that are lost ---- */
+
+void agent_cluster_free(struct agent *a);
+bool server_is_gone(const struct core *c, const char *server);
+void failover_connected(struct core *c, const char *server);
+void failover_disconnected(struct core *c, const char *server);
+void failover_state(struct core *c, const char *server, const struct api_cluster_state *state);
+void failover_answer(struct core *c, const char *server, const char *id, const json_t *message); /* to check/... */
+void failover_fenced(struct core *c, const char *server); /* its power is off */
+/* No job holds it any more: what became of its server meanwhile counts now. */
+void failover_vm_free(struct job_ctx *x, const char *vm);
+void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */
+/* A guest in the report of a server to which it does not belong any more. */
+bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g);
+void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g);
+void failover_start(struct core *c);
+void failover_tick(struct core *c);
+int64_t failover_deadline(const struct core *c);
+
+/* ---- job_recover.c ---- */
+
+void recover_submit(struct core *c, const char *vm, int64_t tries);
+/* The server for it, or NULL and why not (the caller's); job, or NULL: where the choice is noted. */
+const struct api_server *recover_place(struct core *c, const struct api_vm *vm, struct api_job *job, char **ret_why);
 
 /* ---- pools ---- */
 

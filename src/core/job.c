@@ -26,7 +26,7 @@ static const struct job_kind *const kinds[] = {
     &job_vm_resume,         &job_vm_policy,          &job_pool_add,
     &job_pool_remove,       &job_repository_present, &job_repository_withdraw,
     &job_vm_migrate,        &job_iso_create,         &job_iso_delete,
-    &job_vm_cdrom,
+    &job_vm_cdrom,          &job_pool_cluster,       &job_vm_recover,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {
@@ -184,6 +184,11 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
             return STEP_DONE; /* the server is gone for good, and with it what was to be undone there */
         return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
     }
+    bool past = x->undo || step_def(j, (size_t)j->current)->forward;
+    if (past && api_agent_ops[op].name[0] == 'g' && server_is_gone(x->c, s->id)) {
+        json_decref(args);
+        return STEP_DONE; /* its guests are dead */
+    }
     char attempt[24] = "";
     if (step->attempts)
         snprintf(attempt, sizeof attempt, "/%lld", (long long)step->attempts);
@@ -279,6 +284,8 @@ static void reply_at_end(struct job_ctx *x) {
     core_reply_error(x->c, request, &e);
 }
 
+void job_put_end(struct job_ctx *x) { core_put(x->c, API_KIND_JOB, CORE_COPY(job, JOB, x->job)); }
+
 static void forget_calls(struct job_ctx *x) {
     size_t i;
     json_t *asked;
@@ -311,6 +318,9 @@ static void job_end(struct job_ctx *x) {
     locks_remove(c, j);
     if (k && k->ended)
         k->ended(x);
+    for (size_t i = 0; i < j->n_locks; i++)
+        if (str_eq(j->locks[i].kind, "vm"))
+            failover_vm_free(x, j->locks[i].id);
     forget_calls(x);
     static const char *const words[] = {
         [API_JOB_STATE_DONE] = "done", [API_JOB_STATE_FAILED] = "failed", [API_JOB_STATE_ABORTED] = "aborted"};
@@ -360,7 +370,7 @@ static bool job_go(struct job_ctx *x) {
         x->param = step_param(j, (size_t)j->current);
         x->called = false;
         int r = (x->undo ? d->undo : d->run)(x, &e);
-        if (r == STEP_WAIT) {
+        if (r == STEP_WAIT || r == STEP_LATER) {
             set_progress(j, 0);
             return false;
         }
@@ -522,6 +532,52 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
         wake_queue(c);
 }
 
+/* ---- a server that was given up ---- */
+
+static int step_gone(struct job_ctx *x, const char *name, struct error *e) {
+    const struct job_step_def *d = step_def(x->job, (size_t)x->job->current);
+    if (d->gone)
+        return d->gone(x, e);
+    return x->undo || d->forward ? STEP_DONE : error_set(e, ERR_UNAVAILABLE, "server \"%s\" was lost meanwhile", name);
+}
+
+static bool job_server_gone(struct core *c, const struct api_job *old, const char *name) {
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+    struct api_job *j = x.job;
+    x.param = step_param(j, (size_t)j->current);
+    if (step_gone(&x, name, &e) < 0) {
+        step_failed(&x, &e);
+    } else {
+        step_ended(&x, x.undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);
+        j->current += x.undo ? -1 : 1;
+    }
+    bool ended = x.run->retry_at ? false : job_go(&x);
+    job_put(&x);
+    return ended;
+}
+
+void jobs_server_gone(struct core *c, const char *server, const char *name) {
+    bool ended = true, any = false;
+    while (ended) {
+        struct job_run *run;
+        ended = false;
+        list_for_each(run, &c->jobs, link) {
+            const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+            const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
+            bool guest = strncmp(json_str(json_object_get(call, "message"), "op"), "guest.", 6) == 0;
+            if (!call || !guest || !str_eq(json_str(call, "server"), server))
+                continue;
+            ended = job_server_gone(c, j, name);
+            any |= ended;
+            if (ended)
+                break; /* the list has changed */
+        }
+    }
+    if (any)
+        wake_queue(c);
+}
+
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message) {
     _cleanup_free_ char *job = xstrndup(op, strcspn(op, "/"));
     struct job_run *run = run_of(c, job);
@@ -612,6 +668,8 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
         const json_t *call = json_object_get(j->vars, "call");
         const char *server = json_str(call, "server");
         str_set(&j->message, "aborting");
+        if (!call)
+            run->retry_at = c->mono_ms; /* it waits for something else */
         if (core_agent_ready(c, server))
             core_send(c, server,
                       json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",

@@ -3,8 +3,7 @@
  * A server joins a pool or leaves it. Its virtual machines come with it; when it leaves, those that other servers of
  * the pool can run stay in the pool, the others go with it, and nothing may run on it.
  *
- * A clustered pool has more to do on each of its members: that comes between the last check and "join", and after
- * "leave", as steps of its own.
+ * A clustered pool has more to do on each of its members: when this job has ended another one does it (cluster.c).
  */
 #include "core/core_int.h"
 
@@ -73,6 +72,11 @@ static int add_check(struct job_ctx *x, struct error *e) {
     return r < 0 ? r : add_plan(x, s, e);
 }
 
+static void member_ended(struct job_ctx *x) {
+    job_put_end(x);
+    cluster_sync(x->c, pool_of(x));
+}
+
 static int add_join(struct job_ctx *x, struct error *e) {
     const struct api_server *s = CORE_GET(x->c, server, SERVER, server_of(x));
     set_pool(x->c, s->id, pool_of(x));
@@ -94,7 +98,7 @@ static const struct job_step_def add_steps[] = {
     {"join", 1, false, add_join, NULL, NULL, NULL, false},
 };
 const struct job_kind job_pool_add = {
-    .name = "pool.add", .steps = add_steps, .n_steps = ARRAY_LEN(add_steps), .check = add_check};
+    .name = "pool.add", .steps = add_steps, .n_steps = ARRAY_LEN(add_steps), .check = add_check, .ended = member_ended};
 
 /* ---- remove ---- */
 
@@ -253,4 +257,5 @@ static const struct job_step_def remove_steps[] = {
     {"close storage", 1, true, present_close, NULL, NULL, NULL, false},
 };
 const struct job_kind job_pool_remove = {
-    .name = "pool.remove", .steps = remove_steps, .n_steps = ARRAY_LEN(remove_steps), .check = remove_check};
+    .name = "pool.remove", .steps = remove_steps, .n_steps = ARRAY_LEN(remove_steps), .check = remove_check,
+    .ended = member_ended};

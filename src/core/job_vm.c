@@ -34,6 +34,7 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     _cleanup_free_ char *detail = xasprintf("%s -> %s", json_str(x->job->vars, "prior"), api_vm_state_text(g.state));
     vm->state = g.state;
     vm->restarts = g.restarts;
+    vm->guarded = g.guarded;
     str_set(&vm->state_reason, g.reason);
     if (!str_empty(g.started))
         str_set(&vm->started, g.started);
@@ -223,11 +224,19 @@ static const struct job_step_def start_steps[] = {
 const struct job_kind job_vm_start = {
     .name = "vm.start", .steps = start_steps, .n_steps = 1, .check = start_check, .ended = vm_ended};
 
-static const struct job_step_def stop_steps[] = {{"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false}};
+/* Its server was lost, and it with it: that is what was wanted. */
+static int ended_with_server(struct job_ctx *x, struct error *e) {
+    core_set_vm_state(x->c, x->job->object.id, API_VM_STATE_STOPPED, "its server was lost");
+    return STEP_DONE;
+}
+
+static const struct job_step_def stop_steps[] = {
+    {"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false, 0, ended_with_server}};
 const struct job_kind job_vm_stop = {
     .name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
 
-static const struct job_step_def kill_steps[] = {{"kill", 1, true, guest_kill, vm_take_report, NULL, NULL, false}};
+static const struct job_step_def kill_steps[] = {
+    {"kill", 1, true, guest_kill, vm_take_report, NULL, NULL, false, 0, ended_with_server}};
 const struct job_kind job_vm_kill = {
     .name = "vm.kill", .steps = kill_steps, .n_steps = 1, .check = kill_check, .ended = vm_ended};
 
@@ -253,8 +262,8 @@ static int guest_policy(struct job_ctx *x, struct error *e) {
     if (!vm)
         return STEP_DONE;
     return job_call(x, vm->server, API_AGENT_OP_GUEST_POLICY,
-                    json_pack("{s:s, s:s, s:s}", "vm", vm->id, "name", vm->name, "restart_policy",
-                              api_restart_policy_text(vm->restart_policy)),
+                    json_pack("{s:s, s:s, s:s, s:b}", "vm", vm->id, "name", vm->name, "restart_policy",
+                              api_restart_policy_text(vm->restart_policy), "ha", vm->has_ha && vm->ha.enabled),
                     e);
 }
 static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false}};

@@ -97,6 +97,7 @@ int op_pool_change(struct core *c, const struct core_request *r, struct error *e
                "%s changed server pool %s", r->actor, next.name);
     core_put(c, API_KIND_POOL, xmemdup(&next, sizeof next));
     pool_refresh(c, o->id);
+    cluster_sync(c, o->id);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

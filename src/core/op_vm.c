@@ -480,7 +480,8 @@ int op_vm_change(struct core *c, const struct core_request *r, struct error *e) 
     }
     const struct api_vm *old = o->v->data;
     bool tell = (old->state == API_VM_STATE_RUNNING || old->state == API_VM_STATE_SUSPENDED) &&
-                (!str_eq(old->name, next->name) || old->restart_policy != next->restart_policy);
+                (!str_eq(old->name, next->name) || old->restart_policy != next->restart_policy ||
+                 (old->has_ha && old->ha.enabled) != (next->has_ha && next->ha.enabled));
     give_macs(c, next);
     core_event(c, API_SEVERITY_INFO, r->actor, "vm.changed", API_KIND_VM, o->id, next->name, NULL,
                "%s changed virtual machine %s", r->actor, next->name);

@@ -87,9 +87,9 @@ static void an_effect_is_durable_before_it_leaves(struct sim *s, const char *id,
 void check_send(struct sim *s, int server, const char *text) {
     _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
     const char *op = json_str(m, "op"), *id = json_str(m, "id");
-    if (json_object_get(m, "event"))
-        return; /* something that it is told, not asked for */
-    if (!str_eq(op, "op.forget") && !str_eq(op, "op.cancel"))
+    /* Events, questions, and what is told again with each report until it is so, have no record. */
+    bool unrecorded = !*op || str_eq(op, "cluster.check") || strncmp(id, "stale/", 6) == 0;
+    if (!unrecorded && !str_eq(op, "op.forget") && !str_eq(op, "op.cancel"))
         an_effect_is_durable_before_it_leaves(s, id, op);
     if (str_eq(op, "op.forget")) {
         _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", json_str(json_object_get(m, "args"), "job"));
@@ -104,7 +104,8 @@ void check_answer(struct sim *s, int server, const char *text) {
     struct sim_server *v = &s->servers[server];
     _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
     const char *id = json_str(m, "id");
-    if (*id && json_is_true(json_object_get(m, "ok")) && strncmp(id, "forget/", 7) && strncmp(id, "cancel/", 7)) {
+    if (*id && json_is_true(json_object_get(m, "ok")) && strncmp(id, "forget/", 7) && strncmp(id, "cancel/", 7) &&
+        strncmp(id, "check/", 6)) {
         _cleanup_json_ json_t *o = stored(&v->p.disk.live, "op", id);
         if (!o && !map_get(&v->done, id)) /* one that was told before may have been forgotten since */
             sim_broken(s, "an answer is durable before it is told", "%s %s", v->name, id);

@@ -421,9 +421,37 @@ static json_t *do_open(struct sim *s, struct sim_server *v, const json_t *args, 
                      (json_int_t)1 << 39);
 }
 
+static json_t *do_cluster(struct sim_server *v, int op, const json_t *args) {
+    size_t i;
+    json_t *node;
+    json_t *result = json_pack("{s:s, s:I}", "pool", json_str(args, "pool"), "version",
+                               (json_int_t)json_int(args, "version", 0));
+    switch (op) {
+    case API_AGENT_OP_CLUSTER_CONFIGURE:
+        v->clustered = true;
+        v->n_nodes = 0;
+        json_array_foreach(json_object_get(args, "nodes"), i, node) if (i < ARRAY_LEN(v->nodes))
+            v->nodes[v->n_nodes++] = (uint32_t)json_int(node, "node", 0);
+        json_set_str(result, "secret", "5ec2e7");
+        break;
+    case API_AGENT_OP_CLUSTER_ARM:
+        v->armed = json_bool(args, "armed", false);
+        break;
+    case API_AGENT_OP_CLUSTER_LEAVE:
+        v->clustered = v->armed = false;
+        break;
+    default: /* a power switch that says nothing */
+        json_set_str(result, "power", "unknown");
+    }
+    server_cluster_facts(v);
+    return result;
+}
+
 static json_t *do_storage(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
     struct sim_file *f;
     const char *in = json_str(args, "repository");
+    if (op >= API_AGENT_OP_CLUSTER_CONFIGURE && op <= API_AGENT_OP_FENCE_RUN)
+        return do_cluster(v, op, args);
     bool about = op == API_AGENT_OP_REPOSITORY_OPEN || op == API_AGENT_OP_REPOSITORY_CLOSE;
     if (!about && !map_get(&v->opened, in)) {
         *why = "the repository is not open here";

@@ -72,6 +72,7 @@ void server_start(struct sim *s, int i) {
     while (map_next(&v->p.disk.live, &pos, &key, &value))
         if (host_load(v->h, key, value, strlen(value), &why) < 0)
             sim_broken(s, "an agent can read what it has stored", "%s: %s", key, why.message);
+    server_cluster_facts(v);
     host_start(v->h);
     server_drain(s, i);
     if (v->p.up)
@@ -94,6 +95,18 @@ void server_crash(struct sim *s, int i) {
     struct sim_event *e = sim_at(s, s->now + sim_between(s, RESTART_MIN_MS, RESTART_MAX_MS) * US_PER_MS, up);
     e->server = i;
     e->epoch = v->p.epoch;
+}
+
+void server_cluster_facts(struct sim_server *v) {
+    struct host_cluster_facts f = {0};
+    if (v->clustered)
+        f = (struct host_cluster_facts){.armed = v->armed,
+                                        .incarnation = 1,
+                                        .proof = 1,
+                                        .ring_at = 1,
+                                        .members = v->nodes,
+                                        .n_members = v->n_nodes};
+    host_cluster_facts(v->h, &f);
 }
 
 void server_stored(struct sim *s, int i, uint64_t seq, int result) {

@@ -145,7 +145,13 @@ struct sim_server {
     struct map opened; /* repositories: every server sees in one what every other sees */
     bool repositories_lost;
     struct map done;  /* op id -> (void *)1: its answer is durable there */
+    /* A cluster that nothing ever happens to: every server sees all, always. */
+    bool clustered, armed;
+    uint32_t nodes[32];
+    size_t n_nodes;
 };
+
+void server_cluster_facts(struct sim_server *v);
 
 struct sim_manager {
     struct process p;

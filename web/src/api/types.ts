@@ -474,6 +474,7 @@ export interface Pool {
   cpu_baseline: string
   /** The CPU model that its guests are given; empty until a server tells its models */
   cpu_model: string
+  cluster?: PoolCluster
   /** Its servers watch each other with corosync, which highly available virtual machines need */
   clustered: boolean
   /** How many servers may fail with room for their highly available virtual machines left on the others; starts beyond that are refused */
@@ -502,6 +503,29 @@ export interface PoolChange {
   /** How many servers may fail with room for their highly available virtual machines left on the others; starts beyond that are refused */
   admission_failures?: number | null
   migration?: PoolMigration | null
+}
+
+/** The pool's cluster */
+export interface PoolCluster {
+  /** Of the configuration that its servers are to have */
+  version: number
+  /** The servers in it with their heartbeat addresses */
+  nodes: PoolClusterNode[]
+  /** Heartbeat networks in use */
+  rings: number
+  /** More than half of its servers see each other */
+  quorate: boolean
+  /** Those servers */
+  members: string[]
+  /** What is wrong */
+  reason: string
+}
+
+export interface PoolClusterNode {
+  server: string
+  node: number
+  /** One for each ring */
+  addresses: string[]
 }
 
 /** Servers among which virtual machines are placed, moved and restarted */
@@ -731,6 +755,7 @@ export interface Server {
   /** The address that its agent's connection comes from */
   connected_from: string
   fence?: Fence
+  cluster?: ServerCluster
   hardware?: Hardware
   hypervisors: Hypervisor[]
   /** Guests that run there and are not in the inventory; they are left alone */
@@ -753,6 +778,28 @@ export interface ServerChange {
   tags?: string[] | null
   addresses?: ServerAddress[] | null
   fence?: FenceChange | null
+}
+
+/** The server in the cluster of its pool */
+export interface ServerCluster {
+  /** For whose cluster it is set up; empty for none */
+  pool: string
+  /** corosync's number of it */
+  node: number
+  /** Of the configuration that it has */
+  version: number
+  /** Its highly available guests are killed when it loses its pool, so that others may start them */
+  armed: boolean
+  /** It sees more than half of the pool's servers */
+  quorate: boolean
+  /** The servers that it sees */
+  members: string[]
+  /** What is wrong */
+  reason: string
+  /** It was given up: its highly available virtual machines are started elsewhere */
+  gone: boolean
+  /** Its power is confirmed to be off */
+  fenced: boolean
 }
 
 export interface ServerPage {
@@ -1075,6 +1122,8 @@ export interface Vm {
   display: Display
   restart_policy: RestartPolicy
   ha?: VmHa
+  /** Its server kills it when it loses its pool; only then can it be restarted elsewhere without asking */
+  guarded: boolean
   limits?: VmLimits
   /** The CPU model that it was started with last: servers without it cannot take it while it runs */
   cpu_model: string

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What happens when a server of a clustered pool is lost.
+ *
+ * The manager's own opinion counts for nothing: that a server does not answer it may be the manager's network. A server
+ * is given up when it is not connected, or says itself that it has lost its pool, and either
+ *
+ *   - another server that holds its lease says, asked after that, that the server has been out of the ring for
+ *     HOLD_MS: whatever the server does, its tarn-deadman has killed its highly available guests by then (the agent's
+ *     guest/deadman.h says why); or
+ *   - a fence agent has confirmed that its power is off, and that other server does not see it any more, or, in a pool
+ *     whose servers are not armed, it has not been heard of since.
+ *
+ * The hold is counted where the loss was seen, so that the manager's own restart changes nothing; and the question is
+ * asked anew each time, so that no old message is believed. A server that its agents call a member is never given up.
+ *
+ * Then its guests are dead: jobs that work on them end, the highly available ones become crashed and belong to no
+ * server, and a job vm.recover for each starts it elsewhere (job_recover.c). A guest that its own agent calls lost goes
+ * the same way at once. The others become unknown and stay. When the server comes back it is told to kill what belongs
+ * to another now.
+ */
+#include "core/core_int.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define HOLD_MS         5000 /* CLUSTER_HOLD_MS of the agent */
+#define ASK_TIMEOUT_MS  2000
+#define ASK_AGAIN_MS    500
+#define FENCE_SILENT_MS 3000 /* without a word, after its power was switched off */
+
+static const char *pool_of(const struct api_server *s) { return s->has_cluster ? str_or(s->cluster.pool, "") : ""; }
+
+void agent_cluster_free(struct agent *a) {
+    if (a->state) {
+        api_cluster_state_done(a->state);
+        free(a->state);
+    }
+    a->state = NULL;
+}
+
+static bool agent_quorate(const struct core *c, const struct agent *a) {
+    return a && a->connected && a->reported && a->state && a->state->quorate && c->started;
+}
+
+bool server_is_gone(const struct core *c, const char *server) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    return s && s->has_cluster && s->cluster.gone;
+}
+
+/* ---- virtual machines that are to be started elsewhere ---- */
+
+static bool pool_restarts(const struct core *c, const struct api_vm *vm) {
+    const struct api_pool *p = CORE_GET(c, pool, POOL, vm->pool);
+    return p && p->failover == API_FAILOVER_POLICY_RESTART;
+}
+
+static bool runs_for_all_we_know(const struct api_vm *vm) {
+    return vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+           vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||
+           vm->state == API_VM_STATE_STOPPING;
+}
+
+static bool is_protected(const struct core *c, const struct api_vm *vm) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
+    /* A fenced server's guests are dead whether anybody watched them or not. */
+    bool dead = vm->guarded || (s && s->has_cluster && s->cluster.fenced);
+    return vm->has_ha && vm->ha.enabled && dead && pool_restarts(c, vm);
+}
+
+static void vm_lost(struct core *c, const char *id, const char *server_name) {
+    struct api_vm *vm = CORE_COPY(vm, VM, CORE_GET(c, vm, VM, id));
+    vm->state = API_VM_STATE_CRASHED;
+    vm->guarded = false;
+    str_set(&vm->server, "");
+    str_take(&vm->state_reason, xasprintf("server %s is gone; it is to be started on another", server_name));
+    core_event(c, API_SEVERITY_ERROR, "tarn", "vm.lost", API_KIND_VM, vm->id, vm->name, NULL,
+               "Virtual machine %s ended with server %s and is to be started on another", vm->name, server_name);
+    core_put(c, API_KIND_VM, vm);
+}
+
+static int by_priority(const void *a, const void *b) {
+    const struct api_vm *x = *(const struct api_vm *const *)a, *y = *(const struct api_vm *const *)b;
+    if (x->ha.priority != y->ha.priority)
+        return x->ha.priority < y->ha.priority ? 1 : -1;
+    return strcmp(x->id, y->id);
+}
+
+/* All that the server had and no job holds; those that one holds follow when it ends (failover_vm_free). */
+static void recover_all(struct core *c, const struct api_server *s) {
+    struct table *t = &c->tables[API_KIND_VM];
+    const struct api_vm **list = xcalloc(t->n + 1, sizeof *list);
+    char(*ids)[UUID_LEN + 1] = xcalloc(t->n + 1, sizeof *ids);
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (!str_eq(vm->server, s->id) || jobs_hold(c, vm->id) || !runs_for_all_we_know(vm))
+            continue;
+        if (is_protected(c, vm))
+            list[n++] = vm;
+        else
+            core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, "its server is gone from its pool");
+    }
+    qsort(list, n, sizeof *list, by_priority);
+    for (size_t i = 0; i < n; i++)
+        memcpy(ids[i], list[i]->id, UUID_LEN);
+    for (size_t i = 0; i < n; i++)
+        vm_lost(c, ids[i], s->name);
+    for (size_t i = 0; i < n; i++)
+        recover_submit(c, ids[i], 0);
+    free(list);
+    free(ids);
+}
+
+void failover_vm_free(struct job_ctx *x, const char *id) {
+    struct core *c = x->c;
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
+    if (!s || !s->has_cluster || !s->cluster.gone || jobs_hold(c, id) || !runs_for_all_we_know(vm))
+        return;
+    if (!is_protected(c, vm)) {
+        core_set_vm_state(c, id, API_VM_STATE_UNKNOWN, "its server is gone from its pool");
+        return;
+    }
+    job_put_end(x);
+    vm_lost(c, id, s->name);
+    recover_submit(c, id, 0);
+}
+
+/* Its agent says that it ended with the lease: that is sure, and needs no waiting. */
+void failover_vm_lost(struct core *c, const char *id) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
+    if (!s || jobs_hold(c, id) || !vm->has_ha || !vm->ha.enabled || !pool_restarts(c, vm))
+        return;
+    vm_lost(c, id, s->name);
+    recover_submit(c, id, 0);
+}
+
+/* ---- giving up ---- */
+
+static struct api_server *cluster_copy(const struct api_server *s) {
+    struct api_server *put = CORE_COPY(server, SERVER, s);
+    if (!put->has_cluster)
+        api_server_cluster_init(&put->cluster);
+    put->has_cluster = true;
+    return put;
+}
+
+static void give_up(struct core *c, const char *id, const char *why) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, id);
+    if (s->has_cluster && s->cluster.gone)
+        return;
+    struct api_server *put = cluster_copy(s);
+    put->cluster.gone = true;
+    core_event(c, API_SEVERITY_ERROR, "tarn", "server.gone", API_KIND_SERVER, s->id, s->name, NULL,
+               "Server %s is given up: %s", s->name, why);
+    core_put(c, API_KIND_SERVER, put);
+    s = CORE_GET(c, server, SERVER, id);
+    jobs_server_gone(c, id, s->name);
+    recover_all(c, CORE_GET(c, server, SERVER, id));
+}
+
+static void take_back(struct core *c, const char *id) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, id);
+    if (!s || !s->has_cluster || (!s->cluster.gone && !s->cluster.fenced))
+        return;
+    struct api_server *put = cluster_copy(s);
+    put->cluster.gone = put->cluster.fenced = false;
+    core_event(c, API_SEVERITY_INFO, "tarn", "server.back", API_KIND_SERVER, s->id, s->name, NULL, "Server %s is back",
+               s->name);
+    core_put(c, API_KIND_SERVER, put);
+}
+
+/* ---- who is suspect, and who is asked ---- */
+
+static bool is_suspect(const struct agent *a) {
+    return !a->connected || (a->reported && a->state && !a->state->quorate);
+}
+
+static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
+    for (size_t i = 0; state && i < state->n_left; i++)
+        if (str_eq(state->left[i].server, server))
+            return state->left[i].gone_ms;
+    return -1;
+}
+
+/* A server of the pool that holds its lease and does not see this one. */
+static struct agent *witness_find(struct core *c, const struct api_server *s) {
+    const struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *other = t->sorted[i]->v->data;
+        struct agent *a = map_get(&c->agents, other->id);
+        if (str_eq(other->id, s->id) || !str_eq(pool_of(other), pool_of(s)) || !agent_quorate(c, a))
+            continue;
+        if (gone_ms_in(a->state, s->id) >= 0 && (!a->silent_until || c->mono_ms >= a->silent_until))
+            return a;
+    }
+    return NULL;
+}
+
+static void ask(struct core *c, struct agent *a, struct agent *witness) {
+    a->check = ++c->next_check;
+    a->check_sent = c->mono_ms;
+    str_set(&a->witness, witness->server);
+    core_send(c, witness->server,
+              json_pack("{s:o, s:s, s:{}}", "id", json_sprintf("check/%" PRIu64 "/%s", a->check, a->server), "op",
+                        "cluster.check", "args"));
+}
+
+/* The servers of a pool that is not armed have nobody to ask: a confirmed fence, and silence since. */
+static void review_fenced(struct core *c, struct agent *a, const struct api_server *s) {
+    int64_t silent_at = a->heard_at + FENCE_SILENT_MS;
+    if (a->connected)
+        a->check_at = 0; /* the connection's own end decides */
+    else if (c->mono_ms >= silent_at)
+        give_up(c, s->id, "its power is off");
+    else
+        a->check_at = silent_at;
+}
+
+static void review(struct core *c, const struct api_server *s) {
+    struct agent *a = core_agent(c, s->id);
+    bool fenced = s->cluster.fenced;
+    a->check_at = 0;
+    if (s->cluster.gone || !is_suspect(a) || (!s->cluster.armed && !fenced))
+        return;
+    if (a->check && c->mono_ms < a->check_sent + ASK_TIMEOUT_MS) {
+        a->check_at = a->check_sent + ASK_TIMEOUT_MS;
+        return;
+    }
+    if (a->check) { /* that one does not answer: another is asked meanwhile */
+        struct agent *mute = map_get(&c->agents, a->witness);
+        if (mute)
+            mute->silent_until = c->mono_ms + 2 * ASK_TIMEOUT_MS;
+        a->check = 0;
+    }
+    struct agent *w = witness_find(c, s);
+    if (!w) {
+        if (fenced && !s->cluster.armed)
+            review_fenced(c, a, s);
+        else
+            a->check_at = c->mono_ms + ASK_TIMEOUT_MS;
+        return;
+    }
+    int64_t gone = gone_ms_in(w->state, s->id) + (c->mono_ms - w->state_at);
+    if (gone >= HOLD_MS || fenced)
+        ask(c, a, w);
+    else
+        a->check_at = c->mono_ms + HOLD_MS - gone;
+    if (a->check)
+        a->check_at = a->check_sent + ASK_TIMEOUT_MS;
+}
+
+static void review_pool(struct core *c, const char *pool) {
+    struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; *pool && i < t->n; i++) {
+        const struct api_server *s = t->sorted[i]->v->data;
+        if (s->has_cluster && str_eq(s->cluster.pool, pool))
+            review(c, s);
+    }
+}
+
+/* ---- what servers say ---- */
+
+static void state_take(struct core *c, struct agent *a, const struct api_cluster_state *state) {
+    agent_cluster_free(a);
+    a->state = xcalloc(1, sizeof *a->state);
+    api_cluster_state_copy(a->state, state);
+    a->state_at = a->heard_at = c->mono_ms;
+    if (state->quorate)
+        a->quorate_until = c->mono_ms;
+}
+
+void failover_state(struct core *c, const char *server, const struct api_cluster_state *state) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    struct agent *a = core_agent(c, server);
+    if (!s)
+        return;
+    if (a->state && a->state->quorate)
+        a->quorate_until = c->mono_ms;
+    state_take(c, a, state);
+    cluster_show(c, s, state);
+    if (state->quorate || str_empty(state->pool))
+        take_back(c, server);
+    s = CORE_GET(c, server, SERVER, server);
+    review_pool(c, pool_of(s));
+}
+
+void failover_answer(struct core *c, const char *server, const char *id, const json_t *message) {
+    uint64_t serial = 0;
+    int at = 0;
+    if (sscanf(id, "check/%" SCNu64 "/%n", &serial, &at) != 1 || !at)
+        return;
+    const struct api_server *s = CORE_GET(c, server, SERVER, id + at);
+    struct agent *a = s ? core_agent(c, s->id) : NULL, *w = core_agent(c, server);
+    struct api_cluster_state state;
+    if (!a || a->check != serial || !str_eq(a->witness, server) ||
+        api_cluster_state_parse(json_object_get(message, "result"), API_PEER, &state, NULL) < 0)
+        return;
+    int64_t sent = a->check_sent, gone = state.quorate ? gone_ms_in(&state, s->id) : -1;
+    a->check = 0;
+    bool same = str_eq(state.pool, pool_of(s));
+    state_take(c, w, &state);
+    api_cluster_state_done(&state);
+    /* Whoever has been well since the question was asked is not the one that it was about. */
+    bool still = is_suspect(a) && a->quorate_until < sent && a->welcome_at < sent;
+    if (same && still && gone >= 0 && s->cluster.fenced)
+        give_up(c, s->id, "its power is off, and the others do not see it any more");
+    else if (same && still && gone >= HOLD_MS && s->cluster.armed)
+        give_up(c, s->id, "the others of its pool have not seen it for so long that its guests are dead");
+    else
+        a->check_at = c->mono_ms + (gone >= 0 && gone < HOLD_MS ? HOLD_MS - gone : ASK_AGAIN_MS);
+}
+
+void failover_fenced(struct core *c, const char *server) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    if (!s)
+        return;
+    struct api_server *put = cluster_copy(s);
+    put->cluster.fenced = true;
+    core_put(c, API_KIND_SERVER, put);
+    core_agent(c, server)->heard_at = c->mono_ms;
+    review(c, CORE_GET(c, server, SERVER, server));
+}
+
+void failover_connected(struct core *c, const char *server) {
+    struct agent *a = core_agent(c, server);
+    a->welcome_at = a->heard_at = c->mono_ms;
+    a->check = 0;
+    agent_cluster_free(a);
+}
+
+void failover_disconnected(struct core *c, const char *server) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    struct agent *a = core_agent(c, server);
+    if (a->state && a->state->quorate)
+        a->quorate_until = c->mono_ms;
+    agent_cluster_free(a);
+    if (!s)
+        return;
+    if (s->has_cluster)
+        cluster_show_pool(c, s->cluster.pool);
+    s = CORE_GET(c, server, SERVER, server);
+    review_pool(c, pool_of(s));
+}
+
+/* ---- a server that comes back ---- */
+
+/* Who works on it may know better; but a recovery is just what makes it another's. */
+static bool left_to_its_job(struct core *c, const struct api_vm *vm, const char *server) {
+    const char *holder = locks_holder(c, vm->id);
+    const struct api_job *j = holder ? CORE_GET(c, job, JOB, holder) : NULL;
+    if (str_eq(vm->target, server))
+        return true;
+    return j && !str_eq(j->kind, "vm.recover");
+}
+
+bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
+    return vm && !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
+}
+
+void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g) {
+    char id[UUID_LEN + 1];
+    const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    static const char *const ops[] = {"guest.kill", "guest.forget"};
+    if (g->state != API_VM_STATE_CRASHED && g->state != API_VM_STATE_STOPPED)
+        core_event(c, API_SEVERITY_WARNING, "tarn", "vm.stale-killed", API_KIND_VM, vm->id, vm->name, NULL,
+                   "Server %s still ran virtual machine %s, which is not its any more: it is told to kill it", s->name,
+                   vm->name);
+    core_new_id(c, id);
+    for (int i = 0; i < 2; i++)
+        core_send(c, server,
+                  json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("stale/%s/%d", id, i), "op", ops[i], "args", "vm",
+                            vm->id));
+}
+
+/* ---- time ---- */
+
+void failover_tick(struct core *c) {
+    struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *s = t->sorted[i]->v->data;
+        struct agent *a = s->has_cluster ? map_get(&c->agents, s->id) : NULL;
+        if (a && a->check_at && c->mono_ms >= a->check_at)
+            review(c, s);
+    }
+}
+
+int64_t failover_deadline(const struct core *c) {
+    int64_t next = INT64_MAX;
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->agents, &pos, NULL, &value)) {
+        const struct agent *a = value;
+        if (a->check_at && a->check_at < next)
+            next = a->check_at;
+    }
+    return next;
+}
+
+/* After loading, and after the store's recovery: what an ended job would have brought about. */
+void failover_start(struct core *c) {
+    struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *s = t->sorted[i]->v->data;
+        if (s->has_cluster && s->cluster.gone)
+            recover_all(c, s);
+        else if (s->has_cluster)
+            review(c, s);
+    }
+}
