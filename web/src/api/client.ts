@@ -63,7 +63,9 @@ export function pathOf(operation: OperationId, params: Params = {}, query: Query
 async function errorOf(answer: Response): Promise<ApiError> {
   let body: { code?: string; message?: string; field?: string; detail?: string } = {}
   try {
-    body = await answer.json()
+    // As in the description: {"error": {code, message, field, detail}}.
+    const sent = await answer.json()
+    body = sent.error ?? {}
   } catch {
     // A proxy's page, or nothing: the status says enough.
   }
