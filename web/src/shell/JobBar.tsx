@@ -25,9 +25,19 @@ const ACTIVE_MAX = 50
 const RECENT = 15
 const REMEMBERED = 'tarn.jobs'
 
-function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => void }) {
+/** Abort while it runs, undo when it has ended and can be taken back. */
+function JobButtons({ job }: { job: Job }) {
   const run = useRunAction()
-  const actions = actionsFor('job').filter((action) => isEnabled(action, [job]))
+  return actionsFor('job')
+    .filter((action) => isEnabled(action, [job]))
+    .map((action) => (
+      <Tooltip key={action.id} content={t(`action.${action.id}`)}>
+        <Button variant="plain" size="sm" aria-label={t('ui.action_for', { action: t(`action.${action.id}`), name: jobTitle(job) })} icon={action.id === 'job.undo' ? <UndoIcon /> : <BanIcon />} onClick={() => run(action, [job])} />
+      </Tooltip>
+    ))
+}
+
+function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => void }) {
   return (
     <Fragment>
       <tr>
@@ -51,11 +61,7 @@ function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => voi
           <Time value={job.ended || job.started || job.created} />
         </td>
         <td className="tarn-jobs__actions">
-          {actions.map((action) => (
-            <Tooltip key={action.id} content={t(`action.${action.id}`)}>
-              <Button variant="plain" size="sm" aria-label={t('ui.action_for', { action: t(`action.${action.id}`), name: jobTitle(job) })} icon={action.id === 'job.undo' ? <UndoIcon /> : <BanIcon />} onClick={() => run(action, [job])} />
-            </Tooltip>
-          ))}
+          <JobButtons job={job} />
         </td>
       </tr>
       {open ? (
@@ -120,6 +126,7 @@ export function JobBar() {
             {isEnded(latest) ? <StateIcon state={latest.state} /> : null}
             <Link to={`/jobs/${latest.id}`}>{jobTitle(latest)}</Link>
             {isActive(latest) ? <JobBadge job={latest} /> : <span className="tarn-dim">{enumLabel('JobState', latest.state)} · <Time value={latest.ended} /></span>}
+            <JobButtons job={latest} />
           </span>
         ) : null}
         <Link className="tarn-jobs__history" to="/jobs">

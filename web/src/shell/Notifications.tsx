@@ -8,6 +8,7 @@ import { can, session } from '@/api/session'
 import { enumLabel, t } from '@/i18n'
 import { useList } from '@/live/hooks'
 import { not } from '@/live/match'
+import { eventText } from '@/ui/events'
 import { ObjectRefLink } from '@/ui/ObjectRefLink'
 import { StateIcon } from '@/ui/StateIcon'
 import { Time } from '@/ui/text'
@@ -71,7 +72,7 @@ export function NotificationPanel({ state }: { state: State }) {
             <li key={event.id}>
               <StateIcon state={event.severity} label={enumLabel('Severity', event.severity)} />
               <div>
-                <div>{event.message}</div>
+                <div title={event.message}>{eventText(event)}</div>
                 <div className="tarn-dim">
                   <Time value={event.time} /> · <ObjectRefLink object={event.object} /> · {event.actor}
                 </div>

@@ -8,7 +8,7 @@ export const isEnded = (job: Job) => job.state === 'done' || job.state === 'fail
 export const isActive = (job: Job) => !isEnded(job)
 export const canAbort = (job: Job) => isActive(job) && !job.abort_requested && job.state !== 'undoing'
 /** The manager says so while what the job did can still be taken back. */
-export const canUndo = (job: Job) => (job as Job & { undoable?: boolean }).undoable === true
+export const canUndo = (job: Job) => job.undoable
 
 export const ACTIVE: Term[] = [not('state', 'done'), not('state', 'failed'), not('state', 'aborted')]
 export const about = (id: string): Term[] => [eq('object.id', id)]

@@ -4,6 +4,7 @@ import { Link } from 'react-router-dom'
 import type { Term } from '@/live/match'
 import { eq } from '@/live/match'
 import { JobBadge, jobTitle } from './JobBadge'
+import { eventText } from './events'
 import { ObjectTable } from './ObjectTable'
 import { Section } from './Properties'
 import { RefLink, Size, StateLabel, Time } from './text'
@@ -58,7 +59,7 @@ export function EventsOf({ id }: { id: string }) {
         columns={[
           { key: 'time', width: 20, render: (event) => <Time value={event.time} /> },
           { key: 'severity', choose: true, render: (event) => <StateLabel compact schema="Severity" state={event.severity} /> },
-          { key: 'message', width: 50 },
+          { key: 'message', width: 50, render: eventText },
           { key: 'actor' },
         ]}
       />

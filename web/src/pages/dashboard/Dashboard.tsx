@@ -13,6 +13,7 @@ import { Empty, Loading } from '@/ui/Empty'
 import { ErrorAlert } from '@/ui/ErrorAlert'
 import { JobBadge } from '@/ui/JobBadge'
 import { ACTIVE, isActive, jobTitle } from '@/ui/jobs'
+import { eventText } from '@/ui/events'
 import { ObjectRefLink } from '@/ui/ObjectRefLink'
 import { Page } from '@/ui/Page'
 import { Section } from '@/ui/Properties'
@@ -142,7 +143,7 @@ function RecentEvents() {
           <li key={event.id}>
             <StateIcon state={event.severity} label={enumLabel('Severity', event.severity)} />
             <div>
-              <div>{event.message}</div>
+              <div title={event.message}>{eventText(event)}</div>
               <div className="tarn-dim">
                 <Time value={event.time} /> · <ObjectRefLink object={event.object} gone={event.kind.endsWith('.deleted')} /> · {event.actor}
               </div>

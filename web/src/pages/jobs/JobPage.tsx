@@ -13,6 +13,7 @@ import { ErrorAlert } from '@/ui/ErrorAlert'
 import { JobBadge, JobSteps } from '@/ui/JobBadge'
 import { isEnded, jobSeconds, jobTitle } from '@/ui/jobs'
 import { ObjectRefLink } from '@/ui/ObjectRefLink'
+import { eventText } from '@/ui/events'
 import { ObjectTable } from '@/ui/ObjectTable'
 import { Page } from '@/ui/Page'
 import { Properties, Section } from '@/ui/Properties'
@@ -68,7 +69,9 @@ function Body({ job }: { job: Job }) {
       {job.waiting_for.length ? (
         <Alert isInline variant="info" title={t('jobpage.waiting', { count: job.waiting_for.length })}>
           {job.waiting_for.slice(0, 5).map((id) => (
-            <WaitingFor key={id} id={id} />
+            <div key={id}>
+              <JobLink id={id} />
+            </div>
           ))}
         </Alert>
       ) : null}
@@ -81,6 +84,8 @@ function Body({ job }: { job: Job }) {
               [label('object'), <ObjectRefLink key="o" object={job.object} withKind gone={job.state === 'done' && job.kind.endsWith('.delete')} />],
               [label('actor'), job.actor],
               [label('aborted_by'), job.aborted_by || undefined],
+              [label('undoes'), job.undoes ? <JobLink key="u" id={job.undoes} /> : undefined],
+              [label('undone_by'), job.undone_by ? <JobLink key="n" id={job.undone_by} /> : undefined],
               [label('created'), <Time key="c" value={job.created} />],
               [label('started'), <Time key="s" value={job.started} />],
               [label('ended'), <Time key="e" value={job.ended} />],
@@ -107,7 +112,7 @@ function Body({ job }: { job: Job }) {
           columns={[
             { key: 'time', width: 15, render: (event) => <Time value={event.time} /> },
             { key: 'severity', width: 15, render: (event) => <StateLabel compact schema="Severity" state={event.severity} /> },
-            { key: 'message' },
+            { key: 'message', render: eventText },
           ]}
           empty={<Empty small title={t('ui.none_of', { kind: kindLabel('event', true) })} />}
         />
@@ -116,9 +121,9 @@ function Body({ job }: { job: Job }) {
   )
 }
 
-function WaitingFor({ id }: { id: string }) {
+function JobLink({ id }: { id: string }) {
   const { object } = useObject('job', id)
-  return <div>{object ? <RefLink kind="job" id={id} name={jobTitle(object)} /> : '…'}</div>
+  return <>{object ? <RefLink kind="job" id={id} name={jobTitle(object)} /> : '…'}</>
 }
 
 export function Component() {

@@ -5,6 +5,7 @@ import { useState } from 'react'
 import { can } from '@/api/session'
 import { enumLabel, kindLabel, t } from '@/i18n'
 import { not } from '@/live/match'
+import { eventText } from '@/ui/events'
 import { ObjectTable } from '@/ui/ObjectTable'
 import { OperationDialog } from '@/ui/OperationDialog'
 import { Field } from '@/ui/Field'
@@ -78,7 +79,7 @@ function Audit() {
           { key: 'actor', width: 15 },
           { key: 'severity', choose: true, render: (event) => <StateLabel compact schema="Severity" state={event.severity} /> },
           { key: 'kind', wide: true, render: (event) => <code>{event.kind}</code> },
-          { key: 'message', width: 45 },
+          { key: 'message', width: 45, render: eventText },
         ]}
       />
     </Section>
