@@ -298,6 +298,7 @@ int agent_new(const struct agent_config *config, struct agent **ret, struct erro
 
 void agent_close(struct agent *a) {
     a->closing = true;
+    stats_save(a);
     channel_close_all(a);
     connect_stop(a);
     hardware_watch_free(TAKE_PTR(a->hardware_watch));

@@ -89,6 +89,8 @@ struct agent {
     struct list channels;
 
     struct map sampled; /* vm -> struct sampled */
+    struct history *history;
+    int save_in; /* samples until the history is saved */
     struct server_sample *last_sample;
 };
 
@@ -136,6 +138,9 @@ void channel_check_all(struct agent *a); /* now and then: those that do not drai
 /* stats.c */
 void stats_start(struct agent *a);
 void stats_forget(struct agent *a);
+/* Answers metrics.get: a question that is no affair of the brain's. */
+void stats_answer(struct agent *a, const json_t *message);
+void stats_save(struct agent *a); /* the history, to its file */
 
 /* facts.c */
 void facts_sim_hardware(int number, struct api_hardware *ret);

@@ -159,6 +159,10 @@ static void on_text(void *ctx, struct ws_client *c, const char *data, size_t len
         agent_end(a);
         if (a->connection != c)
             return;
+        if (str_eq(json_str(j, "op"), api_agent_ops[API_AGENT_OP_METRICS_GET].name)) {
+            stats_answer(a, j);
+            return;
+        }
         agent_begin(a);
         host_message(a->host, j);
         agent_end(a);

@@ -1,14 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Statistics: every 2 s the counters of the machine and of the guests, as rates, to the manager; stored nowhere. */
+/*
+ * Statistics: every 2 s the counters of the machine and of the guests, as rates, to the manager, which keeps the last
+ * ones; what they were over a day is in history.c.
+ */
 #include "agent/agent.h"
+#include "agent/history.h"
 
 #include "base/units.h"
+#include "os/file.h"
+#include "os/log.h"
 
+#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #define SAMPLE_MS 2000
 #define TRIM_AGAIN 30 /* samples: a minute */
+#define SAVE_AGAIN 450 /* samples: a quarter of an hour */
+
+#define HISTORY_FILE "history"
+#define HISTORY_MAX  (256 * 1024 * 1024)
 
 struct server_sample {
     int64_t at; /* mono, ms */
@@ -127,11 +139,13 @@ struct collect {
     struct agent *a;
     struct api_stats_sample *sample;
     size_t cap;
-    int64_t now;
+    int64_t now, wall_s;
     char time[TIME_TEXT_MAX];
 };
 
 static double rate(double now, double before, double seconds) {
+    if (isnan(now) || isnan(before))
+        return NAN;
     return now >= before && seconds > 0 ? (now - before) / seconds : 0;
 }
 
@@ -152,6 +166,10 @@ static void add_vm(struct collect *c, const char *vm, const struct api_vm_stats 
                                                          .disk_write = rate(t->disk_write, b->disk_write, s),
                                                          .net_receive = rate(t->net_receive, b->net_receive, s),
                                                          .net_send = rate(t->net_send, b->net_send, s)};
+    const struct api_vm_stats *v = &sample->vms[sample->n_vms - 1];
+    if (old) /* a rate takes two */
+        history_add(c->a->history, vm, c->wall_s,
+                    (double[]){v->cpu, (double)v->memory, v->disk_read, v->disk_write, v->net_receive, v->net_send});
 }
 
 static void sample_guest(void *ctx, const char *vm, enum api_vm_state state) {
@@ -159,7 +177,7 @@ static void sample_guest(void *ctx, const char *vm, enum api_vm_state state) {
     struct agent *a = c->a;
     if (state != API_VM_STATE_RUNNING && state != API_VM_STATE_SUSPENDED && state != API_VM_STATE_STOPPING)
         return;
-    struct api_vm_stats totals = {0};
+    struct api_vm_stats totals = {.net_receive = NAN, .net_send = NAN}; /* not every network tells */
     if (a->config.driver->sample(a->hypervisor, vm, &totals) < 0)
         return;
     struct sampled *s = map_get(&a->sampled, vm);
@@ -195,6 +213,64 @@ void stats_forget(struct agent *a) {
         free(value);
     map_done(&a->sampled);
     free(a->last_sample);
+    history_free(a->history);
+}
+
+/* ---- history ---- */
+
+void stats_save(struct agent *a) {
+    a->save_in = SAVE_AGAIN;
+    if (a->config.sim || !a->history)
+        return;
+    _cleanup_buf_ struct buf out = {0};
+    history_trim(a->history, clock_wall_ms() / 1000);
+    history_save(a->history, &out);
+    int dir = open_dir(a->state_dir);
+    int r = dir < 0 ? dir : write_file_at(dir, HISTORY_FILE, out.data, out.len, 0600);
+    close_fd(&dir);
+    if (r < 0)
+        log_warning("the history of what guests used cannot be saved: %s", strerror(-r));
+}
+
+static void history_open(struct agent *a) {
+    a->history = history_new();
+    a->save_in = SAVE_AGAIN;
+    _cleanup_free_ char *data = NULL;
+    size_t len = 0;
+    int dir = a->config.sim ? -1 : open_dir(a->state_dir);
+    if (dir >= 0 && read_file_at(dir, HISTORY_FILE, HISTORY_MAX, &data, &len) >= 0) {
+        history_load(a->history, data, len);
+        history_trim(a->history, clock_wall_ms() / 1000);
+    }
+    close_fd(&dir);
+}
+
+void stats_answer(struct agent *a, const json_t *message) {
+    struct api_metrics_get get;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    _cleanup_json_ json_t *id = json_string(json_str(message, "id")), *problem = NULL;
+    _cleanup_free_ char *id_text = json_text(id), *problem_text = NULL;
+    _cleanup_buf_ struct buf out = {0};
+    if (api_metrics_get_parse(json_object_get(message, "args"), API_PEER, &get, &e) < 0) {
+        problem = error_print(&e);
+        problem_text = json_text(problem);
+        buf_addf(&out, "{\"id\":%s,\"ok\":false,\"error\":%s}", id_text, problem_text);
+    } else {
+        buf_addf(&out, "{\"id\":%s,\"ok\":true,\"result\":", id_text);
+        history_print(a->history, get.vm, get.range, clock_wall_ms() / 1000, &out);
+        buf_addc(&out, '}');
+        api_metrics_get_done(&get);
+    }
+    connect_send(a, out.data);
+}
+
+static void send_sample(struct agent *a, const struct api_stats_sample *sample) {
+    json_t *frame = json_object();
+    json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_STATS].name);
+    json_object_set_new(frame, "args", api_stats_sample_print(sample, API_PUBLIC));
+    _cleanup_free_ char *text = json_text(frame);
+    json_decref(frame);
+    connect_send(a, text);
 }
 
 static void on_sample(uv_timer_t *timer) {
@@ -204,29 +280,32 @@ static void on_sample(uv_timer_t *timer) {
         trim_memory();
         a->trim_in = TRIM_AGAIN;
     }
-    if (a->connection_state != CONNECTION_WELCOME)
-        return;
+    if (--a->save_in == 0)
+        stats_save(a);
     struct api_stats_sample sample = {.has_server = true};
-    struct collect c = {.a = a, .sample = &sample, .now = clock_mono_ms()};
-    time_format(clock_wall_ms(), c.time);
+    int64_t wall = clock_wall_ms();
+    struct collect c = {.a = a, .sample = &sample, .now = clock_mono_ms(), .wall_s = wall / 1000};
+    time_format(wall, c.time);
     host_each_guest(a->host, sample_guest, &c);
     forget_unseen(a);
     sample.server.server = a->identity.server;
     sample.server.time = c.time;
+    bool known = a->last_sample || a->config.sim;
     if (a->config.sim)
         fill_sim_server(a, &sample, &sample.server);
     else
         fill_server(a, &sample.server);
-    json_t *frame = json_object();
-    json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_STATS].name);
-    json_object_set_new(frame, "args", api_stats_sample_print(&sample, API_PUBLIC));
-    _cleanup_free_ char *text = json_text(frame);
-    json_decref(frame);
+    if (known)
+        history_add(a->history, "", c.wall_s,
+                    (double[]){sample.server.cpu, (double)sample.server.memory_used, sample.server.disk_read,
+                               sample.server.disk_write, sample.server.net_receive, sample.server.net_send});
+    if (a->connection_state == CONNECTION_WELCOME)
+        send_sample(a, &sample);
     free(sample.vms);
-    connect_send(a, text);
 }
 
 void stats_start(struct agent *a) {
+    history_open(a);
     /* Simulated servers of one process take turns. */
     uint64_t first = SAMPLE_MS + (uint64_t)(a->config.number * 37 % SAMPLE_MS);
     uv_timer_start(&a->sample, on_sample, first, SAMPLE_MS);

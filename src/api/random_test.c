@@ -129,7 +129,7 @@ static json_t *random_object(const struct api_schema *schema, enum mode mode) {
     bool whole = mode == CREATE || !is_kind(schema); /* a change takes lists anew, element for element */
     for (size_t i = 0; i < schema->n_fields; i++) {
         const struct api_field *f = &schema->fields[i];
-        bool maybe = f->type == API_TYPE_OBJECT || f->type == API_TYPE_JSON;
+        bool maybe = f->type == API_TYPE_OBJECT || f->type == API_TYPE_JSON || (f->flags & API_F_OPTIONAL);
         bool needed = mode == STORED ? !maybe || (f->flags & API_F_ARRAY) : whole && (f->flags & API_F_REQUIRED);
         if (allowed(f, mode) && (needed || coin()))
             json_object_set_new(out, f->name, random_field(f, mode));

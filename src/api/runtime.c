@@ -131,7 +131,7 @@ static void field_default(const struct api_field *f, void *object) {
         *(int64_t *)value = f->int_default;
         break;
     case API_TYPE_NUMBER:
-        *(double *)value = (double)f->int_default;
+        *(double *)value = f->flags & API_F_OPTIONAL ? __builtin_nan("") : (double)f->int_default;
         break;
     case API_TYPE_BOOLEAN:
         *(bool *)value = f->int_default != 0;
@@ -447,6 +447,8 @@ bool api_field_present(const struct api_field *f, const void *object) {
         return true;
     if (f->type == API_TYPE_OBJECT)
         return *has_of(f, object);
+    if (f->flags & API_F_OPTIONAL)
+        return !__builtin_isnan(*(const double *)member(object, f->offset));
     return f->type != API_TYPE_JSON || *(json_t *const *)member(object, f->offset);
 }
 

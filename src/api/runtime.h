@@ -57,6 +57,7 @@ enum api_field_flag {
     API_F_INTERNAL = 1 << 6,
     API_F_CHANGEABLE = 1 << 7, /* an input that a change may carry too */
     API_F_GIVEN = 1 << 8,      /* has a member given_NAME */
+    API_F_OPTIONAL = 1 << 9,   /* a number that is not there if it is not known: NAN */
 };
 
 struct api_choices {
@@ -104,7 +105,7 @@ int api_object_each_ref(const struct api_schema *schema, void *object, api_ref_v
 
 /* Of a member that is no array, or of an array's element. */
 size_t api_element_size(const struct api_field *f);
-/* False for an object or a free-form value that the object does not have. */
+/* False for an object, an optional number or a free-form value that the object does not have. */
 bool api_field_present(const struct api_field *f, const void *object);
 
 /* The value's number, or -1. */

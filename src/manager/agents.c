@@ -2,6 +2,7 @@
 #include "manager/agents.h"
 
 #include "base/units.h"
+#include "manager/ask.h"
 #include "manager/ca.h"
 #include "manager/channel.h"
 #include "manager/parse.h"
@@ -52,6 +53,7 @@ static void agent_gone(struct agent *a, const char *why) {
         return;
     stats_forget(m, server);
     channel_agent_lost(m, server);
+    ask_agent_lost(m, server);
     shell_time(m);
     core_agent_disconnected(m->core, server, why);
     shell_pump(m);
@@ -116,6 +118,7 @@ static void agent_welcome(struct agent *a, struct api_agent_hello *hello) {
         agent_free(old);
         stats_forget(m, a->server);
         channel_agent_lost(m, a->server);
+        ask_agent_lost(m, a->server);
     }
     a->up = true;
     list_remove(&a->link);
@@ -153,6 +156,8 @@ static void on_message(struct agent *a, const json_t *message) {
         on_hello(a, message);
     } else if (strcmp(json_str(message, "event"), api_agent_events[API_AGENT_EVENT_STATS].name) == 0) {
         stats_sample(m, a->server, json_object_get(message, "args"));
+    } else if (strncmp(json_str(message, "id"), ASK_OP, strlen(ASK_OP)) == 0) {
+        ask_answered(m, a->server, json_str(message, "id") + strlen(ASK_OP), message);
     } else if (strncmp(json_str(message, "id"), CHANNEL_OP, strlen(CHANNEL_OP)) == 0) {
         channel_answered(m, a->server, json_str(message, "id") + strlen(CHANNEL_OP), message);
     } else {

@@ -4,6 +4,7 @@
  * going to be refused is refused before its body is read.
  */
 #include "manager/agents.h"
+#include "manager/ask.h"
 #include "manager/auth.h"
 #include "manager/ca.h"
 #include "manager/channel.h"
@@ -31,6 +32,8 @@ static void (*const shell_handlers[API_OP_COUNT])(struct exchange *x) = {
     [API_OP_SERVER_STATS] = stats_server,
     [API_OP_VM_STATS] = stats_vm,
     [API_OP_SUMMARY] = summary_get,
+    [API_OP_SERVER_METRICS] = ask_server_metrics,
+    [API_OP_VM_METRICS] = ask_vm_metrics,
 };
 
 /* ---- pages beside the API ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tarn-manager: start and stop. */
 #include "manager/agents.h"
+#include "manager/ask.h"
 #include "manager/ca.h"
 #include "manager/channel.h"
 #include "manager/http.h"
@@ -73,6 +74,7 @@ static void on_tick(uv_timer_t *t) {
     http_tick(m);
     agents_tick(m);
     channel_tick(m);
+    ask_tick(m);
     stream_tick(m);
     if (now >= p->renew_at) {
         p->renew_at = now + RENEW_CHECK_MS;
@@ -161,6 +163,7 @@ static int manager_open(struct manager *m, struct error *e) {
     for (size_t i = 0; i < EXCHANGE_BUCKETS; i++)
         list_init(&m->exchanges[i]);
     agents_init(m);
+    ask_init(m);
     m->started_ms = manager_wall();
     int r;
     if ((r = state_open(o, e)) < 0 || (r = refuse_loss(o, e)) < 0 || (r = listen_init(m, e)) < 0 ||
@@ -202,6 +205,7 @@ static void manager_close(struct manager *m) {
         http_done(m);
         exchanges_drop(m);
         agents_done(m);
+        ask_done(m);
         shell_done(m);
     }
     stream_free(m->stream);

@@ -11,6 +11,7 @@
  *     session.c   sign-in, sign-out, tokens, join              stats.c       the last samples of servers and VMs
  *     shell.c     events into the core, its effects out; the store
  *     stream.c    the change stream, from ring.c               agents.c      the agents' control connections
+ *     ask.c       questions to agents, for one request each
  *     channel.c   bulk connections of agents, paired with console.c and upload.c
  *     ca.c        the platform's own certificates              metrics.c     Prometheus text
  *     site.c      the console's files                      parse.c, site_pure.c, limit.c, ring.c   pure
@@ -79,6 +80,8 @@ struct manager {
     struct map agents;          /* by server id: struct agent, after its hello */
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */
+    struct list asks;           /* ask.c */
+    uint64_t next_ask;
     struct list exchanges[EXCHANGE_BUCKETS];
     uint64_t next_exchange;
 

@@ -3,6 +3,8 @@
 
 #include "base/units.h"
 
+#include <math.h>
+
 #define VMS_MAX      4096 /* of one server */
 #define TOP_FRESH_MS 1000
 
@@ -297,6 +299,9 @@ void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct bu
         buf_addf(out, "# HELP tarn_vm_%s %s\n# TYPE tarn_vm_%s gauge\n", vm_gauges[g].name, vm_gauges[g].help,
                  vm_gauges[g].name);
         for (size_t pos = 0; map_next(&s->vms, &pos, &id, &value);) {
+            const char *figure = (const char *)value + vm_gauges[g].offset;
+            if (!vm_gauges[g].integer && isnan(*(const double *)(const void *)figure))
+                continue; /* not known */
             const struct api_vm *vm = core_vm(m->core, id);
             buf_addf(out, "tarn_vm_%s{vm=\"", vm_gauges[g].name);
             add_label(out, vm ? vm->name : id);

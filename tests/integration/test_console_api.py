@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the web console asks of the manager beside lists: search, summary, alarms, jobs that can be undone.
+"""What the web console asks of the manager beside lists: search, summary, alarms, jobs that can be undone, figures over time.
 
-Named here: search, summary, alarm_list, alarm_show, alarm_acknowledge, job_undo."""
+Named here: search, summary, alarm_list, alarm_show, alarm_acknowledge, job_undo, vm_metrics, server_metrics."""
 
 import cluster
 
@@ -141,3 +141,38 @@ class Undo(cluster.ClusterCase):
         self.assertEqual(len(c.agent.guests()), 0)
         self.assertLessEqual(len(self.api.list("/disks")), disks)
         self.refused(404, "not-found", "POST", "/jobs/no-such-job/undo")
+
+
+class Metrics(cluster.ClusterCase):
+    LISTS = ("times", "cpu", "memory", "disk_read", "disk_write")
+
+    def points(self, path, range="1h"):
+        got = self.api.get(path + "/metrics", range=range)
+        self.assertEqual({len(got[name]) for name in self.LISTS}, {len(got["times"])})
+        return got
+
+    def test_figures_over_time(self):
+        c = self.cluster
+        c.vm("charted")
+        server = "/servers/" + c.agent.name
+        got = cluster.wait_until(lambda: len(self.points("/vms/charted")["times"]) >= 2 and self.points("/vms/charted"), 60, "points")
+        self.assertEqual(got["step"], 10)
+        self.assertEqual(got["times"][1] - got["times"][0], 10)
+        self.assertGreater(got["memory"][0], 1 << 20)
+        self.assertEqual(got["net_send"], [], "user networking does not tell")
+        self.assertNotIn("net_send", self.api.get("/vms/charted/stats"))
+        self.assertGreater(self.points(server)["memory"][0], 1 << 26)
+        self.assertEqual(self.points(server, "24h")["step"], 120)
+        c.agent.stop()
+        cluster.wait_until(lambda: not c.online(c.agent.name), 20, "offline")
+        self.refused(503, "unavailable", "GET", "/vms/charted/metrics")
+        c.agent.start()
+        c.wait_online(c.agent.name)
+        after = self.points("/vms/charted")
+        self.assertEqual(after["times"][:2], got["times"][:2], "what was known is known after a restart")
+        done = c.cli("vm", "metrics", "charted", "--range", "24h")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("step", done.stdout)
+        self.refused(400, "invalid", "GET", "/vms/charted/metrics?range=7d")
+        self.refused(404, "not-found", "GET", "/vms/nobody/metrics")
+        self.refused(404, "not-found", "GET", "/servers/nobody/metrics")

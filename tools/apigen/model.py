@@ -14,7 +14,8 @@ true false linux unix errno""".split())
 SCHEMA_KEYS = {"type", "enum", "description", "properties", "required", "x-kind", "x-columns"}
 FIELD_KEYS = {"type", "enum", "description", "format", "minLength", "maxLength", "minimum", "maximum", "maxItems",
               "default", "items", "additionalProperties", "readOnly", "writeOnly", "$ref", "x-input", "x-immutable",
-              "x-create", "x-unit", "x-ref", "x-cli", "x-cli-file", "x-from-template", "x-internal", "x-changeable"}
+              "x-create", "x-unit", "x-ref", "x-cli", "x-cli-file", "x-from-template", "x-internal", "x-changeable",
+              "x-optional"}
 OP_KEYS = {"operationId", "tags", "summary", "description", "parameters", "x-permission", "x-where", "x-job", "x-body",
            "x-result", "x-cli", "x-stream", "x-websocket", "x-query"}
 FORMATS = {"uuid", "name", "path", "mac", "date-time"}
@@ -90,6 +91,11 @@ class Field:
     @property
     def write_only(self):
         return bool(self.key("writeOnly")) or self.internal
+
+    @property
+    def optional(self):
+        """A number that may not be known: NAN in C, absent in JSON."""
+        return bool(self.key("x-optional"))
 
     @property
     def input(self):
@@ -273,6 +279,7 @@ def read_field(name, raw, where, enums, schemas):
     check("default" not in raw or f.kind != "object" or f.array, where, "an object cannot have a default")
     if f.kind == "enum" and not f.array and "default" in raw:
         check(raw["default"] in enums[f.type_name].values, where, "the default is not one of the values")
+    check(not f.optional or (f.kind == "number" and not f.array), where, "only a number can be x-optional")
     f.required = raw.get("x-create") == "required"
     return f
 

@@ -76,7 +76,7 @@ class Bundle:
         fields = [f for f in schema.fields if allowed(f)]
         required = [f.name for f in fields if f.required] if mode == "create" else []
         if mode == "show":  # everything is always there but what may not exist
-            required = [f.name for f in fields if f.kind not in ("object", "json") or f.array]
+            required = [f.name for f in fields if (f.kind not in ("object", "json") or f.array) and not f.optional]
         out = {"type": "object"}
         if schema.description:
             out["description"] = schema.description

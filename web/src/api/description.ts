@@ -85,6 +85,7 @@ export const description: Record<string, Operation> = {
   rule_show: { method: 'GET', path: '/rules/{rule}', permission: 'rule.read', roles: ['administrator', 'operator', 'viewer'], result: 'Rule', cli: { object: 'rule', verb: 'show', args: ['rule'] } },
   rule_change: { method: 'PATCH', path: '/rules/{rule}', permission: 'rule.edit', roles: ['administrator'], body: ['Rule', 'change'], result: 'Rule', cli: { object: 'rule', verb: 'set', args: ['rule'] } },
   rule_delete: { method: 'DELETE', path: '/rules/{rule}', permission: 'rule.edit', roles: ['administrator'], cli: { object: 'rule', verb: 'delete', args: ['rule'] } },
+  server_metrics: { method: 'GET', path: '/servers/{server}/metrics', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], query: 'MetricsQuery', result: 'MetricHistory', cli: { object: 'server', verb: 'metrics', args: ['server'] } },
   repository_list: { method: 'GET', path: '/repositories', permission: 'repository.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Repository', cli: { object: 'repository', verb: 'list', args: [] } },
   repository_create: { method: 'POST', path: '/repositories', permission: 'repository.edit', roles: ['administrator'], job: 'repository.create', body: ['Repository', 'create'], result: 'Job', cli: { object: 'repository', verb: 'create', args: ['name'] } },
   repository_show: { method: 'GET', path: '/repositories/{repository}', permission: 'repository.read', roles: ['administrator', 'operator', 'viewer'], result: 'Repository', cli: { object: 'repository', verb: 'show', args: ['repository'] } },
@@ -126,6 +127,7 @@ export const description: Record<string, Operation> = {
   vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.migrate', body: ['VmMigrate', ''], result: 'Job', cli: { object: 'vm', verb: 'migrate', args: ['vm'] } },
   vm_cdrom: { method: 'POST', path: '/vms/{vm}/cdrom', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.cdrom', body: ['VmCdrom', ''], result: 'Job', cli: { object: 'vm', verb: 'cdrom', args: ['vm'] } },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats', permission: 'vm.read', roles: ['administrator', 'operator', 'viewer'], result: 'VmStats', cli: { object: 'vm', verb: 'stats', args: ['vm'] } },
+  vm_metrics: { method: 'GET', path: '/vms/{vm}/metrics', permission: 'vm.read', roles: ['administrator', 'operator', 'viewer'], query: 'MetricsQuery', result: 'MetricHistory', cli: { object: 'vm', verb: 'metrics', args: ['vm'] } },
   vm_console: { method: 'GET', path: '/vms/{vm}/console', permission: 'vm.use', roles: ['administrator', 'operator'], cli: { object: 'vm', verb: 'console', args: ['vm'], special: true } },
   job_list: { method: 'GET', path: '/jobs', permission: 'job.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Job', cli: { object: 'job', verb: 'list', args: [] } },
   job_show: { method: 'GET', path: '/jobs/{job}', permission: 'job.read', roles: ['administrator', 'operator', 'viewer'], result: 'Job', cli: { object: 'job', verb: 'show', args: ['job'] } },
@@ -165,6 +167,7 @@ export const enums: Record<string, readonly string[]> = {
   MaintenanceState: ['off', 'draining', 'on'],
   NetworkRole: ['management', 'migration', 'heartbeat', 'vm', 'storage'],
   RuleType: ['together', 'apart', 'on-servers', 'not-on-servers', 'spread'],
+  MetricRange: ['1h', '24h'],
 }
 
 export const schemas: Record<string, Schema> = {
@@ -573,6 +576,19 @@ export const schemas: Record<string, Schema> = {
     disk_write: { type: 'number', flag: 'disk-write', create: true, change: true },
     net_receive: { type: 'number', flag: 'net-receive', create: true, change: true },
     net_send: { type: 'number', flag: 'net-send', create: true, change: true },
+  } },
+  MetricsQuery: { fields: {
+    range: { type: 'enum', schema: 'MetricRange', values: ['1h', '24h'], default: '1h', flag: 'range', create: true, change: true },
+  } },
+  MetricHistory: { fields: {
+    step: { type: 'integer', flag: 'step', create: true, change: true },
+    times: { type: 'integer', array: true, flag: 'times', create: true, change: true },
+    cpu: { type: 'number', array: true, flag: 'cpu', create: true, change: true },
+    memory: { type: 'integer', array: true, flag: 'memory', create: true, change: true },
+    disk_read: { type: 'number', array: true, flag: 'disk-read', create: true, change: true },
+    disk_write: { type: 'number', array: true, flag: 'disk-write', create: true, change: true },
+    net_receive: { type: 'number', array: true, flag: 'net-receive', create: true, change: true },
+    net_send: { type: 'number', array: true, flag: 'net-send', create: true, change: true },
   } },
   ObjectRef: { fields: {
     kind: { type: 'string', flag: 'kind', create: true, change: true },

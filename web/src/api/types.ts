@@ -425,6 +425,26 @@ export type Machine = 'q35' | 'microvm'
 /** draining: its guests are being moved away; neither draining nor on takes new ones */
 export type MaintenanceState = 'off' | 'draining' | 'on'
 
+/** What it used over time, as averages; lists of equal length, a point for each of times. Moments of which nothing is known (it did not run, or its agent did not) have no point. Kept by the agent of the server on which it runs, for a day */
+export interface MetricHistory {
+  /** Seconds over which each point is an average */
+  step: number
+  /** When each point begins, in seconds since 1970-01-01T00:00:00Z, ascending */
+  times: number[]
+  /** CPUs in use, 1.0 for one whole CPU */
+  cpu: number[]
+  /** bytes */
+  memory: number[]
+  /** bytes/s */
+  disk_read: number[]
+  /** bytes/s */
+  disk_write: number[]
+  /** bytes/s; empty where it is not known (user networking does not tell) */
+  net_receive: number[]
+  /** bytes/s; empty where it is not known */
+  net_send: number[]
+}
+
 export type NetworkRole = 'management' | 'migration' | 'heartbeat' | 'vm' | 'storage'
 
 export type NicModel = 'virtio' | 'e1000'
@@ -1312,10 +1332,10 @@ export interface VmStats {
   disk_read: number
   /** bytes/s */
   disk_write: number
-  /** bytes/s */
-  net_receive: number
-  /** bytes/s */
-  net_send: number
+  /** bytes/s; absent where it is not known (user networking does not tell) */
+  net_receive?: number
+  /** bytes/s; absent where it is not known */
+  net_send?: number
 }
 
 export interface VmStop {
@@ -1380,6 +1400,7 @@ export interface Operations {
   rule_show: { body: undefined; result: Rule }
   rule_change: { body: RuleChange; result: Rule }
   rule_delete: { body: undefined; result: undefined }
+  server_metrics: { body: undefined; result: MetricHistory }
   repository_list: { body: undefined; result: RepositoryPage }
   repository_create: { body: RepositoryCreate; result: Job }
   repository_show: { body: undefined; result: Repository }
@@ -1421,6 +1442,7 @@ export interface Operations {
   vm_migrate: { body: VmMigrate; result: Job }
   vm_cdrom: { body: VmCdrom; result: Job }
   vm_stats: { body: undefined; result: VmStats }
+  vm_metrics: { body: undefined; result: MetricHistory }
   vm_console: { body: undefined; result: undefined }
   job_list: { body: undefined; result: JobPage }
   job_show: { body: undefined; result: Job }
@@ -1467,6 +1489,7 @@ export const operations = {
   rule_show: { method: 'GET', path: '/rules/{rule}' },
   rule_change: { method: 'PATCH', path: '/rules/{rule}' },
   rule_delete: { method: 'DELETE', path: '/rules/{rule}' },
+  server_metrics: { method: 'GET', path: '/servers/{server}/metrics' },
   repository_list: { method: 'GET', path: '/repositories' },
   repository_create: { method: 'POST', path: '/repositories' },
   repository_show: { method: 'GET', path: '/repositories/{repository}' },
@@ -1508,6 +1531,7 @@ export const operations = {
   vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate' },
   vm_cdrom: { method: 'POST', path: '/vms/{vm}/cdrom' },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats' },
+  vm_metrics: { method: 'GET', path: '/vms/{vm}/metrics' },
   vm_console: { method: 'GET', path: '/vms/{vm}/console' },
   job_list: { method: 'GET', path: '/jobs' },
   job_show: { method: 'GET', path: '/jobs/{job}' },
