@@ -84,9 +84,9 @@ export const tests = {
   async 'the manager dies: the console says so, and goes on when it is back'(world) {
     const page = await open(world, '/pools')
     await world.call('kill_manager')
-    await page.getByText('The manager cannot be reached').waitFor()
+    await page.getByRole('heading', { name: /The manager cannot be reached/ }).waitFor()
     await world.call('start_manager')
-    await page.getByText('The manager cannot be reached').waitFor({ state: 'detached', timeout: 60000 })
+    await page.getByRole('heading', { name: /The manager cannot be reached/ }).waitFor({ state: 'detached', timeout: 60000 })
     await world.call('api', { method: 'POST', path: '/pools', body: { name: 'after-the-crash' } })
     await page.getByRole('link', { name: 'after-the-crash' }).first().waitFor()
     await world.call('api', { method: 'DELETE', path: '/pools/after-the-crash' })
