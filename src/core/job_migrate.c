@@ -106,12 +106,16 @@ static int pick_repository(struct plan *p, struct error *e) {
                                    p->repository->name);
         return 0;
     }
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_repository *r = t->sorted[i]->v->data;
-        if (!reaches(p->c, p->to, r->id) || r->state != API_OBJECT_STATE_READY)
-            continue;
-        p->repository = r;
-        n++;
+    /* One of its own, before one that both have: there the disks could have been. */
+    for (int own = 1; own >= 0 && n == 0; own--) {
+        for (size_t i = 0; i < t->n; i++) {
+            const struct api_repository *r = t->sorted[i]->v->data;
+            if (!reaches(p->c, p->to, r->id) || r->state != API_OBJECT_STATE_READY ||
+                (own && reaches(p->c, p->from, r->id)))
+                continue;
+            p->repository = r;
+            n++;
+        }
     }
     if (n == 1)
         return 0;

@@ -67,3 +67,122 @@ class Shared(MigrateCase):
         self.api.do("/vms/busy/migrate", {}, timeout=120)
         self.assert_on("busy", self.first)
         guest.check()
+
+    def test_a_suspended_guest_arrives_suspended(self):
+        guest = self.guest("still")
+        self.api.do("/vms/still/suspend")
+        self.api.do("/vms/still/migrate", {"to": self.second.name}, timeout=120)
+        self.assert_on("still", self.second, "suspended")
+        self.api.do("/vms/still/resume")
+        guest.check()
+        self.assert_on("still", self.second)
+
+    def test_a_microvm(self):
+        guest = self.guest("micro", machine="microvm")
+        self.api.do("/vms/micro/migrate", {"to": self.second.name}, timeout=120)
+        self.assert_on("micro", self.second)
+        guest.check()
+        # It is an ordinary guest there: it can be shut down, and started again.
+        self.api.do("/vms/micro/stop", {"timeout": 60})
+        self.api.do("/vms/micro/start")
+        self.assert_on("micro", self.second)
+
+    def test_with_firmware_a_seed_and_every_bus(self):
+        guest = self.guest("rich", firmware="uefi", cloud_init={"user_data": "#cloud-config\nhostname: rich\n"},
+                           disks=[{"size": 16 << 20}, {"size": 16 << 20, "bus": "virtio-scsi"}, {"size": 16 << 20, "bus": "sata"}],
+                           display="vnc", memory=160 << 20)
+        self.api.do("/vms/rich/migrate", {"to": self.second.name}, timeout=120)
+        self.assert_on("rich", self.second)
+        guest.check()
+        self.api.do("/vms/rich/migrate", {"to": self.first.name}, timeout=120)
+        guest.check()
+
+
+class Local(MigrateCase):
+    """Disks that only their server reaches are mirrored to the other one."""
+
+    def disk(self, name, repository="local1", size=32 << 20):
+        self.api.do("/disks", {"name": name, "repository": repository, "size": size})
+        self.addCleanup(lambda: self.api.remove("/disks/" + name))
+
+    def files(self, agent):
+        return [name for name in agent.repository_files() if name.startswith("disks/")]
+
+    def test_disks_move_too(self):
+        self.disk("own1")
+        self.disk("own2")
+        guest = self.guest("mover", disks=[{"disk": "own1"}, {"disk": "own2", "bus": "virtio-scsi"}])
+        with self.assertRaises(rest.ApiError) as caught:
+            self.api.post("/vms/mover/migrate", {"to": self.second.name})
+        self.assertIn("--disks", str(caught.exception))
+        self.api.do("/vms/mover/migrate", {"to": self.second.name, "disks": True}, timeout=120)
+        self.assert_on("mover", self.second)
+        guest.check()
+        self.assertEqual((len(self.files(self.first)), len(self.files(self.second))), (0, 2))
+        self.assertEqual(self.api.get("/disks/own1")["repository"], self.api.get("/repositories/local2")["id"])
+        self.api.do("/vms/mover/migrate", {"to": self.first.name, "disks": True}, timeout=120)
+        guest.check()
+        self.assertEqual((len(self.files(self.first)), len(self.files(self.second))), (2, 0))
+        self.api.do("/vms/mover/suspend")
+        self.api.do("/vms/mover/migrate", {"to": self.second.name, "disks": True}, timeout=120)
+        self.assert_on("mover", self.second, "suspended")
+        self.api.do("/vms/mover/resume")
+        guest.check()
+
+
+class Policy(MigrateCase):
+    """A pool's policy: a limit of bandwidth makes time to look at a move, and to call it off."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.api.post("/pools", {"name": "east", "memory_reserve": 0, "migration": {"bandwidth": 12 << 20}})
+        for agent in cls.cluster.agents:
+            cls.api.do("/pools/east/add", {"server": agent.name})
+
+    def move(self, name, **more):
+        job = self.api.post(f"/vms/{name}/migrate", {"to": self.second.name, **more})
+        messages = []
+
+        def far():
+            now = self.api.get("/jobs/" + job["id"])
+            if now["message"] not in messages:
+                messages.append(now["message"])
+            self.assertNotIn(now["state"], rest.ENDED, now)
+            return now["progress"] > 20 and "memory:" in now["message"]
+        cluster.wait_until(far, 60, "memory on its way")
+        return job, messages
+
+    def test_progress_and_abort(self):
+        guest = self.guest("slow")
+        job, messages = self.move("slow")
+        self.assertRegex(messages[-1], r"memory: [\d.]+ MiB left, [\d.]+ MiB/s, about \d+ s; the guest is paused")
+        self.assertEqual(self.api.get("/vms/slow")["state"], "migrating")
+        self.api.post(f"/jobs/{job['id']}/abort")
+        self.assertEqual(self.api.wait_job(job)["state"], "aborted")
+        self.assert_on("slow", self.first)
+        guest.check()
+        self.api.do("/vms/slow/migrate", {"to": self.second.name}, timeout=120)
+        self.assert_on("slow", self.second)
+        guest.check()
+
+    def test_abort_of_a_suspended_one(self):
+        guest = self.guest("slept")
+        self.api.do("/vms/slept/suspend")
+        job, _ = self.move("slept")
+        self.api.post(f"/jobs/{job['id']}/abort")
+        self.assertEqual(self.api.wait_job(job)["state"], "aborted")
+        self.assert_on("slept", self.first, "suspended")
+        self.api.do("/vms/slept/resume")
+        guest.check()
+
+    def test_without_encryption_where_the_policy_says_so(self):
+        guest = self.guest("plain")
+        self.api.patch("/pools/east", {"migration": {"bandwidth": 0, "tls": False}})
+        self.addCleanup(lambda: self.api.patch("/pools/east", {"migration": {"bandwidth": 12 << 20, "tls": True}}))
+        self.api.do("/vms/plain/migrate", {"to": self.second.name}, timeout=120)
+        self.assert_on("plain", self.second)
+        guest.check()
+        self.api.patch("/pools/east", {"migration": {"tls": True}})
+        self.api.do("/vms/plain/migrate", {"to": self.first.name}, timeout=120)
+        guest.check()

@@ -51,28 +51,27 @@ class Checked:
 
     def wait(self, console, lines, timeout=60):
         """Reads so many of its lines; they must tell of no error and of work done."""
-        first = None
         deadline = time.monotonic() + timeout
         while True:
-            found = LINE.findall(console.text)
+            # A console begins with what was said before: only what is newer counts.
+            found = [(int(pages), int(blocks), int(errors), float(up)) for pages, blocks, errors, up in LINE.findall(console.text)]
             if "CHECK ERROR" in console.text or "CHECK cannot" in console.text or "Kernel panic" in console.text:
                 raise AssertionError(f"{self.name} found an error: {console.text[-2000:]}")
-            if len(found) >= lines:
+            if [line for line in found if line[2]] or sorted(found) != found:
+                raise AssertionError(f"{self.name} found errors, or has gone back: {found}")
+            new = [line for line in found if not self.last or line[3] > self.last[3]]
+            if len(new) >= lines:
                 break
             left = deadline - time.monotonic()
             if left <= 0:
-                raise AssertionError(f"{self.name} says nothing; the console's last: {console.text[-1500:]!r}")
+                raise AssertionError(f"{self.name} says nothing new; the console's last: {console.text[-1500:]!r}")
             try:
                 console.text += console.ws.receive(left).decode(errors="replace")
             except TimeoutError:
                 pass
-        for pages, blocks, errors, up in found:
-            if int(errors):
-                raise AssertionError(f"{self.name} found {errors} errors: {console.text[-1500:]}")
-            first = first or (int(pages), int(blocks), float(up))
-        if self.last and (first[0] < self.last[0] or first[2] < self.last[2]):
-            raise AssertionError(f"{self.name} has gone back: {first} after {self.last}")
-        self.last = int(found[-1][0]), int(found[-1][1]), float(found[-1][3])
+        if self.last and new[0][0] < self.last[0]:
+            raise AssertionError(f"{self.name} has gone back: {new[0]} after {self.last}")
+        self.last = new[-1]
         return self.last
 
     def check(self, lines=3, timeout=60):
