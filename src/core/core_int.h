@@ -85,6 +85,9 @@ struct agent {
     int64_t check_sent;
     char *witness;        /* whom it was put to */
     int64_t silent_until; /* it has not answered one */
+    uint64_t probe;       /* the question to itself whether it is there: others do not see it */
+    int64_t probe_sent;
+    bool mute; /* it has not answered that, whatever its connection looks like */
 };
 
 /* What is known of a job beyond its record. */

@@ -3,7 +3,7 @@
  * What happens when a server of a clustered pool is lost.
  *
  * The manager's own opinion counts for nothing: that a server does not answer it may be the manager's network. A server
- * is given up when it is not connected, or says itself that it has lost its pool, and either
+ * is given up when it is not connected, or does not answer, or says itself that it has lost its pool, and either
  *
  *   - another server that holds its lease says, asked after that, that the server has been out of the ring for
  *     HOLD_MS: whatever the server does, its tarn-deadman has killed its highly available guests by then (the agent's
@@ -28,6 +28,7 @@
 #define HOLD_MS         5000 /* CLUSTER_HOLD_MS of the agent */
 #define ASK_TIMEOUT_MS  2000
 #define ASK_AGAIN_MS    500
+#define PROBE_MS        1500
 #define FENCE_SILENT_MS 3000 /* without a word, after its power was switched off */
 
 static const char *pool_of(const struct api_server *s) { return s->has_cluster ? str_or(s->cluster.pool, "") : ""; }
@@ -158,6 +159,8 @@ static void give_up(struct core *c, const char *id, const char *why) {
                "Server %s is given up: %s", s->name, why);
     core_put(c, API_KIND_SERVER, put);
     s = CORE_GET(c, server, SERVER, id);
+    if (core_agent_is_connected(c, id))
+        core_drop(c, id); /* what lies in that connection is not for it any more; it comes back with a report */
     jobs_server_gone(c, id, s->name);
     recover_all(c, CORE_GET(c, server, SERVER, id));
 }
@@ -176,7 +179,7 @@ static void take_back(struct core *c, const char *id) {
 /* ---- who is suspect, and who is asked ---- */
 
 static bool is_suspect(const struct agent *a) {
-    return !a->connected || (a->reported && a->state && !a->state->quorate);
+    return !a->connected || a->mute || (a->reported && a->state && !a->state->quorate);
 }
 
 static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
@@ -200,13 +203,43 @@ static struct agent *witness_find(struct core *c, const struct api_server *s) {
     return NULL;
 }
 
+static void send_check(struct core *c, const char *to, uint64_t serial, const char *about) {
+    core_send(c, to,
+              json_pack("{s:o, s:s, s:{}}", "id", json_sprintf("check/%" PRIu64 "/%s", serial, about), "op",
+                        "cluster.check", "args"));
+}
+
 static void ask(struct core *c, struct agent *a, struct agent *witness) {
     a->check = ++c->next_check;
     a->check_sent = c->mono_ms;
     str_set(&a->witness, witness->server);
-    core_send(c, witness->server,
-              json_pack("{s:o, s:s, s:{}}", "id", json_sprintf("check/%" PRIu64 "/%s", a->check, a->server), "op",
-                        "cluster.check", "args"));
+    send_check(c, witness->server, a->check, a->server);
+}
+
+/* A connection says little: it looks well for a long time after the other end is gone. While others of its pool do not
+   see a server it is asked itself, so that the hold is not followed by another wait. */
+static void probe(struct core *c, struct agent *a, const struct api_server *s) {
+    if (!a->reported || !witness_find(c, s))
+        return;
+    if (!a->probe) {
+        a->probe = ++c->next_check;
+        a->probe_sent = c->mono_ms;
+        send_check(c, s->id, a->probe, s->id);
+    }
+    a->check_at = a->probe_sent + PROBE_MS;
+    if (c->mono_ms < a->check_at)
+        return;
+    a->probe = 0;
+    a->mute = true;
+}
+
+static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const struct api_cluster_state *state) {
+    if (a->probe != serial)
+        return;
+    a->probe = 0;
+    failover_state(c, a->server, state);
+    if (!a->check_at)
+        a->check_at = c->mono_ms + ASK_AGAIN_MS; /* as long as they contradict each other */
 }
 
 /* The servers of a pool that is not armed have nobody to ask: a confirmed fence, and silence since. */
@@ -224,7 +257,11 @@ static void review(struct core *c, const struct api_server *s) {
     struct agent *a = core_agent(c, s->id);
     bool fenced = s->cluster.fenced;
     a->check_at = 0;
-    if (s->cluster.gone || !is_suspect(a) || (!s->cluster.armed && !fenced))
+    if (s->cluster.gone || (!s->cluster.armed && !fenced))
+        return;
+    if (!is_suspect(a))
+        probe(c, a, s);
+    if (!is_suspect(a))
         return;
     if (a->check && c->mono_ms < a->check_sent + ASK_TIMEOUT_MS) {
         a->check_at = a->check_sent + ASK_TIMEOUT_MS;
@@ -269,6 +306,7 @@ static void state_take(struct core *c, struct agent *a, const struct api_cluster
     a->state = xcalloc(1, sizeof *a->state);
     api_cluster_state_copy(a->state, state);
     a->state_at = a->heard_at = c->mono_ms;
+    a->mute = false;
     if (state->quorate)
         a->quorate_until = c->mono_ms;
 }
@@ -296,9 +334,14 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
     const struct api_server *s = CORE_GET(c, server, SERVER, id + at);
     struct agent *a = s ? core_agent(c, s->id) : NULL, *w = core_agent(c, server);
     struct api_cluster_state state;
-    if (!a || a->check != serial || !str_eq(a->witness, server) ||
+    if (!a || (a != w && (a->check != serial || !str_eq(a->witness, server))) ||
         api_cluster_state_parse(json_object_get(message, "result"), API_PEER, &state, NULL) < 0)
         return;
+    if (a == w) {
+        probe_answer(c, a, serial, &state);
+        api_cluster_state_done(&state);
+        return;
+    }
     int64_t sent = a->check_sent, gone = state.quorate ? gone_ms_in(&state, s->id) : -1;
     a->check = 0;
     bool same = str_eq(state.pool, pool_of(s));
@@ -328,7 +371,8 @@ void failover_fenced(struct core *c, const char *server) {
 void failover_connected(struct core *c, const char *server) {
     struct agent *a = core_agent(c, server);
     a->welcome_at = a->heard_at = c->mono_ms;
-    a->check = 0;
+    a->check = a->probe = 0;
+    a->mute = false;
     agent_cluster_free(a);
 }
 

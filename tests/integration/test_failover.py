@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers that are lost: real corosync, real guests, and faults of every kind; seconds until guests run again, and never two.
+
+A guest appends records, each with its boot's id and a growing number, to a disk in the shared repository; afterwards
+each boot's records must stand together. A second watch looks at the processes: of each guest there is one at most, ever."""
+
+import glob
+import os
+import subprocess
+import threading
+import time
+import uuid
+
+import cluster
+import lab
+
+# Appends records of a sector: BOOT NUMBER. It begins behind the last one that it finds.
+WRITER = """#!/bin/sh
+boot=$(cat /proc/sys/kernel/random/boot_id)
+at=0
+while [ -n "$(dd if=/dev/vda bs=512 skip=$at count=1 2>/dev/null | tr -d '\\0')" ]; do at=$((at + 1)); done
+n=0
+while [ $at -lt 32768 ]; do
+    printf '%-511s\\n' "$boot $n" | dd of=/dev/vda bs=512 seek=$at conv=notrunc,fsync 2>/dev/null
+    at=$((at + 1)) n=$((n + 1))
+    sleep 0.2
+done
+"""
+AIM = float(os.environ.get("TARN_FAILOVER_AIM", "10"))  # seconds; a machine under load is given more
+SLOW = 60
+
+
+def qemus():
+    """{VM's id: [pid, ...]} of the processes that run guests, of every lab on this machine."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as f:
+                args = f.read(4096).split(b"\0")
+        except OSError:
+            continue
+        if b"-uuid" in args[:-1] and b"qemu" in args[0]:
+            found.setdefault(args[args.index(b"-uuid") + 1].decode(), []).append(int(path.split("/")[2]))
+    return found
+
+
+class Watch(threading.Thread):
+    """Looks again and again at which processes there are of the guests."""
+
+    def __init__(self, ids):
+        super().__init__(daemon=True)
+        self.ids, self.double, self.since, self.ended = set(ids), [], {}, False
+
+    def run(self):
+        while not self.ended:
+            now, there = time.monotonic(), qemus()
+            for vm in self.ids:
+                pids = [pid for pid in there.get(vm, []) if not cluster.gone(pid)]
+                if len(pids) > 1:
+                    self.double.append((vm, pids))
+                for pid in pids:
+                    self.since.setdefault(pid, (vm, now))
+            time.sleep(0.05)
+
+    def first_after(self, vm, moment):
+        """When a process of the guest was first seen after the moment, or None."""
+        seen = [at for of, at in self.since.values() if of == vm and at > moment]
+        return min(seen) if seen else None
+
+
+def records_of(image):
+    """[(boot, number), ...] of a stopped guest's disk."""
+    raw = image + ".check"
+    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", image, raw], check=True)
+    with open(raw, "rb") as f:
+        data = f.read()
+    os.unlink(raw)
+    found = []
+    for at in range(0, len(data), 512):
+        words = data[at:at + 512].strip(b"\0 \n").split()
+        if len(words) != 2:
+            break
+        found.append((words[0].decode(), int(words[1])))
+    return found
+
+
+class Failover(lab.LabCase):
+    SERVERS, TEMPLATE, REPOSITORY = 3, False, False
+    GUESTS = ("one", "two", "three")
+
+    @classmethod
+    def prepare(cls):
+        l = cls.lab
+        cls.times = []
+        for name in l.names:
+            cls.api.patch(f"/servers/{name}", {"addresses": [
+                {"address": l.address("management", name), "roles": ["management"]},
+                {"address": l.address("heartbeat", name), "roles": ["heartbeat"]},
+                {"address": l.address("migration", name), "roles": ["migration"]}]})
+        cls.api.post("/pools", {"name": "p", "clustered": True})
+        for name in l.names:
+            cls.api.do("/pools/p/add", {"server": name})
+        cls.wait_whole()
+        cls.api.do("/repositories", {"name": "shared", "pool": "p", "path": l.dir + "/shared"})
+        l.tiny_template(repository="shared", cpus=1, memory=96 << 20)
+        for i, name in enumerate(cls.GUESTS):
+            l.vm(name, start=False, pool="p", server=l.names[i], repository="shared", disks=[{"size": 16 << 20}],
+                 cloud_init={"user_data": WRITER}, restart_policy="on-failure",
+                 ha={"enabled": True, "priority": 90 - i * 10})
+        l.vm("plain", start=False, pool="p", server=l.names[0], repository="shared", restart_policy="on-failure")
+        for name in [*cls.GUESTS, "plain"]:
+            cls.api.do(f"/vms/{name}/start")
+        cls.ids = {name: cls.api.get(f"/vms/{name}")["id"] for name in cls.GUESTS}
+        cls.watch = Watch(cls.ids.values())
+        cls.watch.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.watch.ended = True
+        cls.watch.join()
+        print("\nseconds from the fault until guests ran again")
+        for what, seconds in cls.times:
+            print(f"  {what:50} {seconds}")
+        super().tearDownClass()
+
+    @classmethod
+    def wait_whole(cls, timeout=SLOW):
+        """Every server is in the cluster, armed, and sees all the others."""
+        def whole():
+            servers = [cls.api.get(f"/servers/{name}") for name in cls.lab.names]
+            return all(s["state"] == "online" and s.get("cluster", {}).get("armed") and s["cluster"]["quorate"] and
+                       len(s["cluster"]["members"]) == len(servers) and not s["cluster"]["gone"] for s in servers)
+        cluster.wait_until(whole, timeout, "the cluster whole")
+
+    def setUp(self):
+        self.wait_whole()
+        for name in self.GUESTS:
+            self.lab.wait_vm(name, "running", SLOW)
+        self.assertEqual(self.watch.double, [])
+
+    def tearDown(self):
+        for name in [lab.MANAGER, *self.lab.names]:
+            if self.lab.daemon(name).running():
+                self.lab.resume(name)
+        self.lab.heal()
+        for name in [lab.MANAGER, *self.lab.names]:
+            if not self.lab.daemon(name).running():
+                self.lab.power_on(name)
+        self.lab.manager.wait_ready()
+        self.lab.connect()
+        type(self).api = self.lab.api
+        for name in self.lab.names:
+            self.lab.wait_online(name)
+        self.assertEqual(self.watch.double, [], "a guest had two processes")
+
+    # ---- what is asked ----
+
+    def where(self, name):
+        vm = self.api.get(f"/vms/{name}")
+        return self.lab.names[[self.api.get(f"/servers/{n}")["id"] for n in self.lab.names].index(vm["server"])] \
+            if vm["server"] else None
+
+    def guests_on(self, server):
+        return [name for name in self.GUESTS if self.where(name) == server]
+
+    def server_with_guests(self):
+        return max(self.lab.names, key=lambda n: len(self.guests_on(n)))
+
+    def pids(self):
+        there = qemus()
+        return {name: [pid for pid in there.get(vm, []) if not cluster.gone(pid)] for name, vm in self.ids.items()}
+
+    def runs_again(self, what, names, moment, aim=AIM):
+        """Waits until the guests run elsewhere; notes how long it took from the moment."""
+        took = 0
+        for name in names:
+            at = cluster.wait_until(lambda n=name: self.watch.first_after(self.ids[n], moment), SLOW, f"{name} again")
+            took = max(took, at - moment)
+        for name in names:
+            self.lab.wait_vm(name, "running", SLOW)
+        self.times.append((what, f"{took:5.1f} ({len(names)} guests)"))
+        self.assertLess(took, max(aim, SLOW if os.getloadavg()[0] > 3 else aim), what)
+
+    def untouched(self, names, before):
+        after = self.pids()
+        for name in names:
+            self.assertEqual(after[name], before[name], f"{name} was restarted")
+
+    def fault(self, what, server, act, more=None):
+        """A fault that costs a server its guests: they run again elsewhere, and no others are touched."""
+        names = self.guests_on(server)
+        others = [name for name in self.GUESTS if name not in names]
+        self.assertTrue(names, f"no guest on {server}")
+        before = self.pids()
+        moment = time.monotonic()
+        act()
+        if more:
+            more()
+        self.runs_again(what, names, moment)
+        self.untouched(others, before)
+        for name in names:
+            self.assertNotEqual(self.where(name), server)
+            self.assertTrue(self.api.get(f"/vms/{name}")["guarded"])
+        return names
+
+    # ---- faults ----
+
+    def test_1_server_killed(self):
+        server = self.server_with_guests()
+        self.fault("server killed", server, lambda: self.lab.kill(server))
+        shown = self.api.get(f"/servers/{server}")
+        self.assertTrue(shown["cluster"]["gone"])
+        self.assertEqual(shown["state"], "offline")
+        self.lab.power_on(server)
+        self.wait_whole()
+        self.assertFalse(self.api.get(f"/servers/{server}")["cluster"]["gone"])
+
+    def test_2_server_cut_off(self):
+        server = self.server_with_guests()
+        old = self.pids()
+        names = self.fault("server cut off", server, lambda: self.lab.cut(server))
+        self.assertTrue(all(cluster.gone(pid) for name in names for pid in old[name]))
+        self.lab.heal(server)
+        self.wait_whole()
+
+    def test_3_heartbeat_cut_alone(self):
+        server = self.server_with_guests()
+        self.fault("heartbeat cut alone", server, lambda: self.lab.cut(server, "heartbeat"))
+        self.assertEqual(self.api.get(f"/servers/{server}")["state"], "online")
+        self.assertFalse(self.api.get(f"/servers/{server}")["cluster"]["quorate"])
+        self.lab.heal(server)
+        self.wait_whole()
+
+    def test_4_halves(self):
+        """The manager is with the one: it must not believe it, and hears of nobody else."""
+        server = self.server_with_guests()
+        others = [name for name in self.lab.names if name != server]
+        self.fault("halves of 2 and 1, heartbeat", server, lambda: self.lab.split([others, [server]], "heartbeat"))
+        self.lab.heal()
+        self.wait_whole()
+
+    def test_5_manager_alone(self):
+        """A minute without it: nothing restarts, and afterwards it finds all as it was."""
+        before = self.pids()
+        self.lab.manager.kill()
+        time.sleep(float(os.environ.get("TARN_FAILOVER_MINUTE", "12")))
+        self.untouched(self.GUESTS, before)
+        self.lab.manager.start()
+        self.lab.connect()
+        type(self).api = self.lab.api
+        self.wait_whole()
+        time.sleep(2)
+        self.untouched(self.GUESTS, before)
+        for name in self.GUESTS:
+            self.lab.wait_vm(name, "running")
+
+    def test_6_agent_hung(self):
+        """The agent alone: its guests go on, and nobody else starts them."""
+        server = self.server_with_guests()
+        before = self.pids()
+        self.lab.hang(server)
+        time.sleep(12)
+        self.untouched(self.GUESTS, before)
+        self.lab.resume(server)
+        self.wait_whole()
+        self.untouched(self.GUESTS, before)
+
+    def test_7_agent_hung_and_cut(self):
+        """tarn-deadman does it alone; the agent, let go, does not start what it was told before."""
+        server = self.server_with_guests()
+
+        def act():
+            self.lab.hang(server)
+            self.lab.cut(server)
+        self.fault("agent hung, server cut off", server, act)
+        self.lab.heal(server)
+        self.lab.resume(server)
+        self.wait_whole()
+        time.sleep(1)
+        self.assertEqual(self.watch.double, [])
+
+    def test_8_manager_and_server(self):
+        """Both at once: the guests start when the manager is back."""
+        server = self.server_with_guests()
+        names = self.guests_on(server)
+        before = self.pids()
+        self.lab.manager.kill()
+        self.lab.kill(server)
+        time.sleep(8)
+        moment = time.monotonic()
+        self.lab.manager.start()
+        self.lab.connect()
+        type(self).api = self.lab.api
+        self.runs_again("manager and server, from the manager's return", names, moment)
+        self.untouched([name for name in self.GUESTS if name not in names], before)
+        self.lab.power_on(server)
+        self.wait_whole()
+
+    def test_9_the_disks_tell(self):
+        """Each boot's records stand together on each disk, in order and whole."""
+        time.sleep(1)
+        for name in self.GUESTS:
+            self.api.do(f"/vms/{name}/kill")
+            vm = self.api.get(f"/vms/{name}")
+            found = glob.glob(f"{self.lab.dir}/shared/**/*{vm['disks'][0]['disk']}*", recursive=True)
+            image = [path for path in found if os.path.isfile(path)][0]
+            records, boots = records_of(image), []
+            self.assertTrue(records, f"{name} has written nothing")
+            for boot, number in records:
+                if not boots or boots[-1][0] != boot:
+                    self.assertNotIn(boot, [old for old, _ in boots], f"{name}: two writers")
+                    boots.append((boot, -1))
+                self.assertEqual(number, boots[-1][1] + 1, f"{name}: a record is missing")
+                boots[-1] = (boot, number)
+                uuid.UUID(boot)
+        self.assertEqual(self.watch.double, [])
+
+
