@@ -180,7 +180,7 @@ static void on_probed(void *ctx, const struct api_hypervisor *info) {
         api_hypervisor_done(&s->hypervisors[0]);
     }
     api_hypervisor_copy(&s->hypervisors[0], info);
-    facts_take_cpu_models(a);
+    facts_take_driver(a);
     if (!a->config.sim)
         log_info("hypervisor %s %s, accelerator %s%s%s", info->driver, str_or(info->version, "(not usable)"),
                  str_or(info->accelerator, "none"), str_empty(info->reason) ? "" : ": ", str_or(info->reason, ""));
@@ -220,7 +220,12 @@ static int open_store(struct agent *a, struct error *e) {
 
 static int open_drivers(struct agent *a, struct error *e) {
     static const struct hypervisor_events events = {
-        .done = on_call_done, .guest = on_guest, .progress = on_guest_progress, .gate = on_gate};
+        .done = on_call_done,
+        .guest = on_guest,
+        .progress = on_guest_progress,
+        .gate = on_gate,
+        .groups = limits_groups,
+    };
     _cleanup_free_ char *path = a->state_dir ? xasprintf("%s/guests", a->state_dir) : NULL;
     if (!a->config.sim) {
         int r = make_dirs(path, 0711);
@@ -283,6 +288,7 @@ int agent_new(const struct agent_config *config, struct agent **ret, struct erro
         return r;
     describe(a);
     addresses_load(a);
+    limits_open(a);
     if ((r = open_store(a, e)) < 0 || (r = open_drivers(a, e)) < 0)
         return r;
     a->started = true;
@@ -302,6 +308,7 @@ void agent_close(struct agent *a) {
     channel_close_all(a);
     connect_stop(a);
     hardware_watch_free(TAKE_PTR(a->hardware_watch));
+    limits_close(a);
     uv_close((uv_handle_t *)&a->tick, NULL);
     uv_close((uv_handle_t *)&a->dial, NULL);
     uv_close((uv_handle_t *)&a->sample, NULL);

@@ -77,6 +77,7 @@ struct agent {
 
     struct api_agent_hello hello;
     struct hardware_watch *hardware_watch;
+    struct cgroups *cgroups; /* NULL if it is simulated */
     struct ws_client *connection;
     char *address; /* ours, on the last connection to the manager; NULL: there was none */
     enum connection_state connection_state;
@@ -113,6 +114,14 @@ void connect_send(struct agent *a, const char *text);
 
 void connect_addresses(struct agent *a); /* addresses or their roles have changed */
 
+/* limits.c */
+void limits_open(struct agent *a);
+void limits_close(struct agent *a);
+const char *limits_word(const struct agent *a); /* how they are kept, or why they cannot be */
+void limits_sweep(struct agent *a);             /* removes what guests that are gone have left */
+int limits_groups(void *ctx, const struct api_guest_start *start, struct child_groups *ret, struct error *e);
+void limits_call(struct agent *a, uint64_t call, const json_t *args);
+
 /* address.c */
 void addresses_load(struct agent *a);
 bool addresses_take(struct agent *a, const struct api_server_address *list, size_t n); /* whether they changed */
@@ -144,8 +153,8 @@ void stats_save(struct agent *a); /* the history, to its file */
 
 /* facts.c */
 void facts_sim_hardware(int number, struct api_hardware *ret);
-/* What the hypervisor driver knows of this machine's CPU, after its probe. */
-void facts_take_cpu_models(struct agent *a);
+/* What the hypervisor driver knows of this machine's CPU, after its probe, and how limits are kept. */
+void facts_take_driver(struct agent *a);
 /* Watches this machine; what changes goes to the manager at once. */
 void facts_watch(struct agent *a);
 char *facts_read(const char *path); /* a small file of /proc or /sys; NULL if it cannot be read */

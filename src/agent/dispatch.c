@@ -275,6 +275,9 @@ static void guest_call(struct agent *a, uint64_t call, int op, const json_t *arg
     case HOST_CALL_GUEST_SHUTDOWN:
         d->shutdown(a->hypervisor, call, vm);
         return;
+    case API_AGENT_OP_GUEST_LIMITS:
+        limits_call(a, call, args);
+        return;
     case API_AGENT_OP_GUEST_POLICY:
         if (a->cluster)
             cluster_call(a->cluster, call, op, args);

@@ -84,10 +84,11 @@ void facts_sim_hardware(int number, struct api_hardware *ret) {
 
 /* ---- what has changed since we said hello ---- */
 
-void facts_take_cpu_models(struct agent *a) {
+void facts_take_driver(struct agent *a) {
     struct api_hardware *h = &a->hello.server.hardware;
     const char *const *models = NULL;
     size_t n = a->config.driver->cpu_models(a->hypervisor, &models);
+    str_set(&h->limits, limits_word(a));
     hardware_names_free(h->cpu_models, h->n_cpu_models);
     h->cpu_models = xcalloc(n + 1, sizeof(*h->cpu_models));
     for (h->n_cpu_models = 0; h->n_cpu_models < n; h->n_cpu_models++)
@@ -109,7 +110,7 @@ static void on_changed(void *ctx) {
     _cleanup_free_ char *was = hardware_printed(&a->hello.server.hardware);
     api_hardware_done(&a->hello.server.hardware);
     a->hello.server.hardware = now;
-    facts_take_cpu_models(a);
+    facts_take_driver(a);
     _cleanup_free_ char *is = hardware_printed(&a->hello.server.hardware);
     if (str_eq(was, is))
         return;

@@ -276,6 +276,7 @@ static void send_sample(struct agent *a, const struct api_stats_sample *sample) 
 static void on_sample(uv_timer_t *timer) {
     struct agent *a = timer->data;
     channel_check_all(a);
+    limits_sweep(a);
     if (a->trim_in && --a->trim_in == 0) {
         trim_memory();
         a->trim_in = TRIM_AGAIN;

@@ -473,6 +473,14 @@ void pool_refresh(struct core *c, const char *pool);
 void vm_remove(struct core *c, const char *vm);
 void rules_forget_vm(struct core *c, const char *vm);
 
+/* ---- limits.c ---- */
+
+bool vm_has_limits(const struct api_vm *vm);
+bool vm_same_limits(const struct api_vm *a, const struct api_vm *b);
+int vm_check_limits(const struct api_vm *vm, struct error *e);
+/* Why the server cannot keep them, a clause; NULL if it can, or has not told. The caller's. */
+char *server_limits_problem(const struct api_server *s, const struct api_vm *vm);
+
 /* ---- address.c: what servers' addresses are for ---- */
 
 /* The address of this role or the one that stands in for it; "" for a server that has never connected. Borrowed. */

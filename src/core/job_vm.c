@@ -90,6 +90,9 @@ int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
         return error_set_field(e, ERR_NO_CAPACITY, "memory", "%s are more than server \"%s\" has (%s)",
                                size_format(vm->memory, want), s->name, size_format(s->hardware.memory, has));
     }
+    _cleanup_free_ char *problem = server_limits_problem(s, vm);
+    if (problem)
+        return error_set_field(e, ERR_NO_CAPACITY, "limits", "server \"%s\" does not serve: %s", s->name, problem);
     bool usable = s->n_hypervisors == 0; /* it has not connected yet */
     const char *why = "no hypervisor driver";
     for (size_t i = 0; i < s->n_hypervisors && !usable; i++) {
@@ -266,8 +269,23 @@ static int guest_policy(struct job_ctx *x, struct error *e) {
                               api_restart_policy_text(vm->restart_policy), "ha", vm->has_ha && vm->ha.enabled),
                     e);
 }
-static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false}};
-const struct job_kind job_vm_policy = {.name = "vm.policy", .steps = policy_steps, .n_steps = 1, .ended = vm_ended};
+static int guest_limits(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (!vm)
+        return STEP_DONE;
+    struct api_guest_limits told = {.vm = vm->id, .has_limits = true, .limits = vm->limits};
+    if (!vm->has_limits)
+        api_vm_limits_init(&told.limits);
+    json_t *args = api_guest_limits_print(&told, API_PUBLIC);
+    if (!vm->has_limits)
+        api_vm_limits_done(&told.limits);
+    return job_call(x, vm->server, API_AGENT_OP_GUEST_LIMITS, args, e);
+}
+
+static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false},
+                                                   {"limits", 1, false, guest_limits, NULL, NULL, NULL, false}};
+const struct job_kind job_vm_policy = {
+    .name = "vm.policy", .steps = policy_steps, .n_steps = ARRAY_LEN(policy_steps), .ended = vm_ended};
 
 /* ---- create ---- */
 

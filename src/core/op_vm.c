@@ -34,6 +34,9 @@ static void from_template(struct api_vm *vm, const struct api_template *t) {
 }
 
 static int check_shape(const struct api_vm *vm, struct error *e) {
+    int r = vm_check_limits(vm, e);
+    if (r < 0)
+        return r;
     if (vm->memory % (1024 * 1024))
         return error_set_field(e, ERR_INVALID, "memory", "must be a whole number of MiB");
     if (vm->cpus % vm->sockets)
@@ -366,7 +369,7 @@ int op_vm_create(struct core *c, const struct core_request *r, struct error *e) 
 
 /* What may change only while it is stopped: everything but these. */
 static bool only_light_changes(const json_t *patch, const char **ret_field) {
-    static const char *const light[] = {"name", "description", "tags", "restart_policy", "ha"};
+    static const char *const light[] = {"name", "description", "tags", "restart_policy", "ha", "limits"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)patch, key, value) {
@@ -438,7 +441,7 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
         result = check_shape(next, e);
     if (result == 0)
         result = check_macs(c, next, e);
-    if (result == 0 && next->memory != old->memory)
+    if (result == 0 && (next->memory != old->memory || !vm_same_limits(old, next)))
         result = vm_check_server(c, next, e);
     if (result == 0)
         result = change_disks(c, old, next, e);
@@ -446,7 +449,8 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
 }
 
 /* A guest that runs is told its new name and policy by a job of its own. */
-static void tell_policy(struct core *c, const struct core_request *r, const struct api_vm *vm) {
+static void tell_policy(struct core *c, const struct core_request *r, const struct api_vm *vm, bool policy,
+                        bool limits) {
     _cleanup_error_ struct error ignored = ERROR_INIT;
     struct job_request q = {.kind = &job_vm_policy,
                             .actor = r->actor,
@@ -456,7 +460,10 @@ static void tell_policy(struct core *c, const struct core_request *r, const stru
                             .title = xasprintf("Tell the server the changes of %s", vm->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
-    job_add_step(j, q.kind, "tell", 0);
+    if (policy)
+        job_add_step(j, q.kind, "tell", 0);
+    if (limits)
+        job_add_step(j, q.kind, "limits", 0);
     job_submit(c, &q, j, &ignored);
 }
 
@@ -482,12 +489,15 @@ int op_vm_change(struct core *c, const struct core_request *r, struct error *e) 
     bool tell = (old->state == API_VM_STATE_RUNNING || old->state == API_VM_STATE_SUSPENDED) &&
                 (!str_eq(old->name, next->name) || old->restart_policy != next->restart_policy ||
                  (old->has_ha && old->ha.enabled) != (next->has_ha && next->ha.enabled));
+    bool limit = (old->state == API_VM_STATE_RUNNING || old->state == API_VM_STATE_SUSPENDED ||
+                  old->state == API_VM_STATE_STARTING) &&
+                 !vm_same_limits(old, next);
     give_macs(c, next);
     core_event(c, API_SEVERITY_INFO, r->actor, "vm.changed", API_KIND_VM, o->id, next->name, NULL,
                "%s changed virtual machine %s", r->actor, next->name);
     core_put(c, API_KIND_VM, next);
-    if (tell)
-        tell_policy(c, r, next);
+    if (tell || limit)
+        tell_policy(c, r, next, tell, limit);
     core_reply_object(c, r->id, 200, o, r->query.fields);
     return 0;
 }

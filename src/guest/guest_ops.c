@@ -134,9 +134,10 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
         return;
     }
     if (!host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
-        host_guest_fail(h, op, ERR_UNAVAILABLE,
-                     "this server has lost its pool: highly available virtual machines start only where more than half "
-                     "of the pool's servers see each other");
+        host_guest_fail(
+            h, op, ERR_UNAVAILABLE,
+            "this server has lost its pool: highly available virtual machines start only where more than half "
+            "of the pool's servers see each other");
         return;
     }
     host_guest_keep_start(g, op->args);
@@ -202,7 +203,7 @@ static void run_stop(struct host *h, struct guest *g, struct op *op) {
     case API_VM_STATE_SUSPENDED:
         if (!force) {
             host_guest_fail(h, op, ERR_CONFLICT,
-                         "the virtual machine is suspended and cannot shut down: resume or kill it");
+                            "the virtual machine is suspended and cannot shut down: resume or kill it");
             return;
         }
         g->r.should_run = false;
@@ -277,7 +278,7 @@ static void run_pause(struct host *h, struct guest *g, struct op *op) {
         host_guest_call_op(h, g, op);
     else
         host_guest_fail(h, op, ERR_CONFLICT,
-                     suspend ? "the virtual machine does not run" : "the virtual machine is not suspended");
+                        suspend ? "the virtual machine does not run" : "the virtual machine is not suspended");
 }
 
 static void pause_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
@@ -357,6 +358,22 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
     op_finish(h, op, NULL, NULL);
 }
 
+/* Its next start is to have them too. */
+static void run_limits(struct host *h, struct guest *g, struct op *op) {
+    const json_t *limits = json_object_get(op->args, "limits");
+    if (g->r.kept && g->r.start && limits) {
+        json_t *start = json_loads(g->r.start, 0, NULL);
+        json_object_set_new(json_object_get(start, "vm"), "limits", json_deep_copy(limits));
+        str_take(&g->r.start, json_text(start));
+        json_decref(start);
+        host_dirty(h, "guest", g->vm);
+    }
+    if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_SUSPENDED)
+        host_guest_call_op(h, g, op);
+    else
+        op_finish(h, op, NULL, NULL);
+}
+
 static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
     if (error && g->r.guarded) {
         g->r.guarded = false;
@@ -423,6 +440,9 @@ void host_guest_run(struct host *h, struct guest *g, struct op *op) {
         return;
     case API_AGENT_OP_GUEST_CDROM:
         run_cdrom(h, g, op);
+        return;
+    case API_AGENT_OP_GUEST_LIMITS:
+        run_limits(h, g, op);
         return;
     case API_AGENT_OP_GUEST_POLICY:
         run_policy(h, g, op);
@@ -562,6 +582,8 @@ void host_guest_call_done(struct host *h, struct call *c, const struct error *er
         cdrom_done(h, g, op, error);
     else if (op->kind == API_AGENT_OP_GUEST_SUSPEND || op->kind == API_AGENT_OP_GUEST_RESUME)
         pause_done(h, g, op, error);
+    else if (op->kind == API_AGENT_OP_GUEST_LIMITS)
+        op_finish(h, op, error, NULL);
     else if (op->kind == API_AGENT_OP_GUEST_POLICY)
         policy_done(h, g, op, error);
     else

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sched.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -59,6 +60,8 @@ struct plan {
     struct limit limits[3];
     int n_limits;
     const struct child_gate *gate;
+    const struct child_groups *control_groups;
+    bool born_in_group;
     bool new_session, detach;
     pid_t parent;
     int failed; /* errno of what went wrong in the child */
@@ -136,12 +139,26 @@ NO_SANITIZE static int pass_gate(const struct child_gate *gate) {
     }
 }
 
+/* "0" is the writer itself. */
+NO_SANITIZE static int enter_groups(const struct plan *p) {
+    const struct child_groups *g = p->control_groups;
+    for (size_t i = 0; g && i < g->n_tasks; i++)
+        if (syscall(SYS_write, g->tasks[i], "0", 1) != 1)
+            return errno;
+    if (!g || g->into < 0 || p->born_in_group)
+        return 0;
+    int fd = (int)syscall(SYS_openat, g->into, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    return fd < 0 || syscall(SYS_write, fd, "0", 1) != 1 ? errno : 0;
+}
+
 NO_SANITIZE static int child_main(void *arg) {
     struct plan *p = arg;
     struct sigaction fallback = {.sa_handler = SIG_DFL};
     for (int s = 1; s < NSIG; s++)
         sigaction(s, &fallback, NULL);
     int r = p->gate ? pass_gate(p->gate) : 0;
+    if (r == 0)
+        r = enter_groups(p);
     if (r == 0)
         r = setup_fds(p);
     if (r == 0)
@@ -157,6 +174,29 @@ NO_SANITIZE static int child_main(void *arg) {
     _exit(127);
 }
 
+/*
+ * clone3() for the sake of CLONE_INTO_CGROUP, which libc has no function for. As with vfork(), the child runs on our
+ * stack, below this frame, while we are stopped: it never returns from here. -ENOSYS where there is no such call.
+ */
+NO_SANITIZE static long __attribute__((noinline)) born_in(struct plan *p, int *ret_pidfd) {
+#ifdef __x86_64__
+    struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP,
+                              .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
+                              .exit_signal = SIGCHLD,
+                              .cgroup = (uint64_t)p->control_groups->into};
+    long r;
+    p->born_in_group = true;
+    __asm__ volatile("syscall" : "=a"(r) : "a"(SYS_clone3), "D"(&args), "S"(sizeof args) : "rcx", "r11", "memory");
+    if (r == 0)
+        child_main(p);
+    if (r < 0)
+        p->born_in_group = false;
+    return r;
+#else
+    return -ENOSYS;
+#endif
+}
+
 /* Returns the pid or -errno. */
 static pid_t plan_run(struct plan *p, int *ret_pidfd) {
     void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -167,8 +207,11 @@ static pid_t plan_run(struct plan *p, int *ret_pidfd) {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     int pidfd = -1;
-    pid_t pid =
-        clone(child_main, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, p, &pidfd);
+    pid_t pid = -1;
+    if (p->control_groups && p->control_groups->into >= 0)
+        pid = (pid_t)born_in(p, &pidfd);
+    if (pid < 0)
+        pid = clone(child_main, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, p, &pidfd);
     int saved = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     munmap(stack, STACK_SIZE);
@@ -181,6 +224,12 @@ static pid_t plan_run(struct plan *p, int *ret_pidfd) {
     }
     *ret_pidfd = pidfd;
     return pid;
+}
+
+void child_groups_done(struct child_groups *g) {
+    close_fd(&g->into);
+    while (g->n_tasks)
+        close_fd(&g->tasks[--g->n_tasks]);
 }
 
 static void plan_done(struct plan *p) {
@@ -295,6 +344,7 @@ static int plan_make(struct plan *p, const struct child_spec *spec, const int st
     p->argv = (char *const *)spec->argv;
     p->envp = (char *const *)env;
     p->gate = spec->gate;
+    p->control_groups = spec->groups;
     p->new_session = spec->new_session;
     p->detach = spec->detach;
     return 0;

@@ -40,6 +40,19 @@ struct child_gate_answer {
     int64_t result;
 };
 
+/*
+ * The control groups that it begins in. Moving a process costs milliseconds, as the kernel waits until no other one
+ * forks; being born in a group (version 2), and a lone thread that moves itself (version 1, "tasks"), cost next to
+ * nothing.
+ */
+struct child_groups {
+    int into;     /* a group's directory, of version 2; -1: none */
+    int tasks[4]; /* tasks files of groups of version 1, open for writing */
+    size_t n_tasks;
+};
+
+void child_groups_done(struct child_groups *g);
+
 struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH unless it has a slash */
     const char *const *env;  /* NULL: a minimal environment (PATH, LANG=C.UTF-8, HOME=/) */
@@ -47,9 +60,10 @@ struct child_spec {
     size_t n_fds;
     const char *input; /* what its stdin holds (a memory file); NULL: /dev/null */
     size_t input_len;
-    size_t output_max, error_max; /* what is kept of stdout and stderr; more is read and dropped. 0: to /dev/null */
-    const char *user;             /* drop to this user (and its groups) if we are root; NULL: stay */
-    const struct child_gate *gate;                      /* NULL: none */
+    size_t output_max, error_max;  /* what is kept of stdout and stderr; more is read and dropped. 0: to /dev/null */
+    const char *user;              /* drop to this user (and its groups) if we are root; NULL: stay */
+    const struct child_gate *gate; /* NULL: none */
+    const struct child_groups *groups;                  /* not closed; NULL: ours */
     int64_t limit_cpu_s, limit_memory, limit_file_size; /* rlimits; 0: none */
     bool new_session;                                   /* setsid: outlives us (guests) */
     /* Not killed when the struct child is freed, nor when we die; any other child is killed then (PR_SET_PDEATHSIG).

@@ -374,6 +374,56 @@ static void test_many(void **state) {
     assert_int_equal(ends, 200);
 }
 
+/* A lone thread writes itself into each; a failure is the spawn's. */
+static void test_groups(void **state) {
+    struct result *r = *state;
+    char path[] = "/tmp/tarn-child-XXXXXX", text[8] = "";
+    _cleanup_close_ int fd = mkstemp(path);
+    _cleanup_close_ int read_only = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct child_groups groups = {.into = -1, .tasks = {fd}, .n_tasks = 1};
+    struct child_spec spec = spec_for(r, (const char *const[]){"true", NULL});
+    spec.groups = &groups;
+    run(r, &spec);
+    assert_int_equal(pread(fd, text, sizeof text, 0), 1);
+    assert_string_equal(text, "0");
+    groups.tasks[0] = read_only;
+    assert_int_equal(child_spawn(&r->loop, &spec, &r->c), -EBADF);
+    unlink(path);
+}
+
+/* Born in a group of version 2, where this machine has them and we may make one; a directory that is none is refused.
+ */
+static void test_born_in_group(void **state) {
+    struct result *r = *state;
+    static const char *const mounts[] = {"/sys/fs/cgroup/unified", "/sys/fs/cgroup"};
+    _cleanup_free_ char *path = NULL;
+    struct child_groups groups = {.into = -1};
+    struct child_spec spec = spec_for(r, (const char *const[]){"cat", "/proc/self/cgroup", NULL});
+    spec.groups = &groups;
+    for (size_t i = 0; i < ARRAY_LEN(mounts) && groups.into < 0; i++) {
+        path = xasprintf("%s/tarn-child-test-%d", mounts[i], (int)getpid());
+        if (mkdir(path, 0755) == 0 && (groups.into = open_dir(path)) >= 0 &&
+            faccessat(groups.into, "cgroup.procs", W_OK, 0) == 0)
+            break;
+        child_groups_done(&groups);
+        rmdir(path);
+        free(TAKE_PTR(path));
+    }
+    if (groups.into >= 0) {
+        _cleanup_free_ char *name = xasprintf("0::/tarn-child-test-%d\n", (int)getpid());
+        run(r, &spec);
+        assert_non_null(strstr(r->out, name));
+        child_groups_done(&groups);
+        assert_int_equal(rmdir(path), 0);
+        r->ended = false;
+        free(TAKE_PTR(r->out));
+        free(TAKE_PTR(r->err));
+    }
+    groups.into = open_dir("/tmp");
+    assert_int_equal(child_spawn(&r->loop, &spec, &r->c), -ENOENT);
+    child_groups_done(&groups);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_output_and_status, setup, teardown),
@@ -395,6 +445,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_detached, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pidwatch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_start_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_born_in_group, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,6 +297,7 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
         if (g)
             sim_broken(s, "a guest that runs is not forgotten", "%s", vm);
         return json_object();
+    case API_AGENT_OP_GUEST_LIMITS:
     case API_AGENT_OP_GUEST_POLICY:
         return json_object();
     default:

@@ -46,6 +46,8 @@ struct hypervisor_events {
     /* What the guest's process must pass before it becomes the hypervisor: ret->fd stays -1 for nothing. Borrowed until
        the process is made. NULL: nothing, ever. */
     int (*gate)(void *ctx, const struct api_guest_start *start, struct child_gate *ret, struct error *e);
+    /* The control groups that the guest's process begins in; child_groups_done() is the caller's. NULL: none, ever. */
+    int (*groups)(void *ctx, const struct api_guest_start *start, struct child_groups *ret, struct error *e);
     void (*progress)(void *ctx, uint64_t call, int percent, const char *message);
 };
 

@@ -540,10 +540,15 @@ static int process_make(struct guest *g, struct error *e) {
     result = h->events->gate ? h->events->gate(h->ctx, &r->start, &gate, e) : 0;
     if (result < 0)
         return result;
+    _cleanup_(child_groups_done) struct child_groups groups = {.into = -1};
+    result = h->events->groups ? h->events->groups(h->ctx, &r->start, &groups, e) : 0;
+    if (result < 0)
+        return result;
     struct qemu_process_spec spec = {.loop = h->loop,
                                      .dirfd = g->dirfd,
                                      .vm = g->vm,
                                      .gate = gate.fd >= 0 ? &gate : NULL,
+                                     .groups = &groups,
                                      .on_end = on_process_end,
                                      .ctx = g};
     return qemu_process_spawn(&spec, &args, h->user, wall_ms(), &g->process, e);

@@ -292,12 +292,14 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
                                .n_fds = args->n_fds + (theirs >= 0),
                                .user = user,
                                .gate = spec->gate,
+                               .groups = spec->groups,
                                .new_session = true,
                                .detach = true,
                                .on_exit = on_child_exit,
                                .ctx = p};
     r = child_spawn(spec->loop, &child, &p->child);
     p->spec.gate = NULL;
+    p->spec.groups = NULL;
     if (r < 0) {
         qemu_process_free(p);
         qemu_process_clean(spec->dirfd);

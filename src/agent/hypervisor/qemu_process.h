@@ -32,7 +32,9 @@ struct qemu_process_spec {
     uv_loop_t *loop;
     int dirfd; /* the guest's directory; borrowed, for as long as the process is kept */
     const char *vm;
-    const struct child_gate *gate; /* NULL: none; for qemu_process_spawn() alone */
+    /* For qemu_process_spawn() alone. */
+    const struct child_gate *gate;     /* NULL: none */
+    const struct child_groups *groups; /* NULL: none */
     qemu_process_end *on_end;
     void *ctx;
 };

@@ -270,6 +270,7 @@ export const schemas: Record<string, Schema> = {
     threads: { type: 'integer', flag: 'threads', create: true, change: true },
     memory: { type: 'integer', unit: 'bytes', flag: 'memory', create: true, change: true },
     kvm: { type: 'boolean', flag: 'kvm', create: true, change: true },
+    limits: { type: 'string', flag: 'limits', create: true, change: true },
     numa: { type: 'object', array: true, schema: 'HardwareNuma', flag: 'numa', create: true, change: true },
     nics: { type: 'object', array: true, schema: 'HardwareNic', flag: 'nics', create: true, change: true },
     disks: { type: 'object', array: true, schema: 'HardwareDisk', flag: 'disks', create: true, change: true },

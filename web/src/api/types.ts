@@ -224,6 +224,8 @@ export interface Hardware {
   memory: number
   /** /dev/kvm is there and may be opened; whether it works, the hypervisor's accelerator tells */
   kvm: boolean
+  /** How guests' limits are kept there: cgroup-v2 or cgroup-v1; else why they cannot be */
+  limits: string
   numa: HardwareNuma[]
   nics: HardwareNic[]
   disks: HardwareDisk[]
