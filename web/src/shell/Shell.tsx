@@ -96,15 +96,15 @@ export function Shell() {
           </header>
           <div className="tarn-middle">
             {side ? (
-              <>
-                <nav className="tarn-side" aria-label={t('shell.navigation')} style={{ width }}>
+              <nav className="tarn-side" aria-label={t('shell.navigation')} style={{ width }}>
+                <div className="tarn-side__scroll">
                   <NavGroup group="overview" />
                   <Tree />
                   <div className="tarn-side__title">{t('shell.administration')}</div>
                   <NavGroup group="administration" />
-                </nav>
+                </div>
                 <Edge width={width} setWidth={setWidth} />
-              </>
+              </nav>
             ) : null}
             <main id="content" className="tarn-main" ref={main} tabIndex={-1}>
               <Suspense fallback={<Loading />}>

@@ -3,7 +3,7 @@
 // is open is remembered. Keyboard as in any tree: arrows, Home, End, letters, Enter, the menu key.
 import AngleDownIcon from '@patternfly/react-icons/dist/esm/icons/angle-down-icon'
 import AngleRightIcon from '@patternfly/react-icons/dist/esm/icons/angle-right-icon'
-import { createContext, memo, useCallback, useContext, useEffect, useMemo, useRef, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react'
+import { createContext, memo, useCallback, useContext, useEffect, useId, useMemo, useRef, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react'
 import { useLocation, useNavigate } from 'react-router-dom'
 import { isKind, schemaName } from '@/api/kinds'
 import { schemas } from '@/api/description'
@@ -58,34 +58,40 @@ function Node({ nodeKey, level, icon, label, hint, to, expandable, onMenu, child
   const { open, toggle, path, go } = useContext(TreeContext)
   const isOpen = expandable && open.has(nodeKey)
   const current = !!to && (path === to || path.startsWith(to + '/')) && (level > 1 || path === to)
+  const group = useId()
   return (
-    <li
-      role="treeitem"
-      aria-level={level}
-      aria-expanded={expandable ? isOpen : undefined}
-      aria-selected={current}
-      aria-label={hint ? `${label}, ${hint}` : label}
-      data-key={nodeKey}
-      tabIndex={-1}
-      onKeyDown={(event) => {
-        if (event.target !== event.currentTarget) return
-        if (event.key === 'Enter' || event.key === ' ') {
-          event.preventDefault()
-          if (to) go(to)
-          else if (expandable) toggle(nodeKey)
-        } else if (onMenu && (event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey))) {
-          event.preventDefault()
-          onMenu(event)
-        }
-      }}
-    >
+    <li role="none">
       <div
+        role="treeitem"
+        aria-level={level}
+        aria-expanded={expandable ? isOpen : undefined}
+        aria-owns={isOpen ? group : undefined}
+        aria-selected={current}
+        aria-label={hint ? `${label}, ${hint}` : label}
+        data-key={nodeKey}
+        tabIndex={-1}
         className={`tarn-tree__row${current ? ' tarn-tree__row--current' : ''}`}
         style={{ paddingInlineStart: `${(level - 1) * 1.1 + 0.4}rem` }}
+        title={hint ? `${label} – ${hint}` : label}
         onClick={() => (to ? go(to) : toggle(nodeKey))}
         onDoubleClick={() => expandable && toggle(nodeKey)}
-        onContextMenu={onMenu && ((event) => { event.preventDefault(); onMenu(event) })}
-        title={hint ? `${label} – ${hint}` : label}
+        onContextMenu={
+          onMenu &&
+          ((event) => {
+            event.preventDefault()
+            onMenu(event)
+          })
+        }
+        onKeyDown={(event) => {
+          if (event.key === 'Enter' || event.key === ' ') {
+            event.preventDefault()
+            if (to) go(to)
+            else if (expandable) toggle(nodeKey)
+          } else if (onMenu && (event.key === 'ContextMenu' || (event.key === 'F10' && event.shiftKey))) {
+            event.preventDefault()
+            onMenu(event)
+          }
+        }}
       >
         <span
           className="tarn-tree__toggle"
@@ -102,7 +108,11 @@ function Node({ nodeKey, level, icon, label, hint, to, expandable, onMenu, child
         {icon}
         <span className="tarn-tree__label">{label}</span>
       </div>
-      {isOpen ? <ul role="group">{children?.()}</ul> : null}
+      {isOpen ? (
+        <ul role="group" id={group}>
+          {children?.()}
+        </ul>
+      ) : null}
     </li>
   )
 }
@@ -151,18 +161,20 @@ function Branch({ kind, filter, level, parent, quiet, after, wanted = 1 }: { kin
       ))}
       {page.next && more > 1 ? <Branch key={page.next} kind={kind} filter={filter} level={level} parent={parent} after={page.next} wanted={more - 1} quiet /> : null}
       {page.next && more === 1 ? (
-        <li
-          role="treeitem"
-          aria-level={level}
-          aria-selected={false}
-          tabIndex={-1}
-          data-key={`${parent}/more`}
-          className="tarn-tree__more"
-          style={{ paddingInlineStart: `${(level - 1) * 1.1 + 1.9}rem` }}
-          onClick={() => setMore(2)}
-          onKeyDown={(event) => event.key === 'Enter' && setMore(2)}
-        >
-          {t('shell.tree_more', { count: PAGE })}
+        <li role="none">
+          <div
+            role="treeitem"
+            aria-level={level}
+            aria-selected={false}
+            tabIndex={-1}
+            data-key={`${parent}/more`}
+            className="tarn-tree__more"
+            style={{ paddingInlineStart: `${(level - 1) * 1.1 + 1.9}rem` }}
+            onClick={() => setMore(2)}
+            onKeyDown={(event) => event.key === 'Enter' && setMore(2)}
+          >
+            {t('shell.tree_more', { count: PAGE })}
+          </div>
         </li>
       ) : null}
     </>
@@ -249,7 +261,7 @@ export function Tree() {
     items().forEach((one) => (one.tabIndex = -1))
     item.tabIndex = 0
     item.focus()
-    item.querySelector('.tarn-tree__row')?.scrollIntoView({ block: 'nearest' })
+    item.scrollIntoView({ block: 'nearest' })
   }
   // One item can be reached with Tab: the one that was last in use.
   useEffect(() => {
@@ -270,7 +282,7 @@ export function Tree() {
       Home: () => focus(all[0]),
       End: () => focus(all[all.length - 1]),
       ArrowRight: () => (expanded === 'false' ? toggle(key) : expanded === 'true' && focus(all[at + 1])),
-      ArrowLeft: () => (expanded === 'true' ? toggle(key) : focus(item.parentElement?.closest<HTMLElement>('[role=treeitem]'))),
+      ArrowLeft: () => (expanded === 'true' ? toggle(key) : focus(item.parentElement?.parentElement?.closest('li')?.querySelector<HTMLElement>('[role=treeitem]'))),
     }
     const move = moves[event.key]
     if (move) {

@@ -139,16 +139,6 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
       <Toolbar>
         <ToolbarContent>
           <ToolbarGroup variant="filter-group">
-            {bulk.length ? (
-              <ToolbarItem alignSelf="center">
-                <Checkbox
-                  id={`select-${kind}${id}`}
-                  aria-label={t('ui.select_page')}
-                  isChecked={page.items.length > 0 && shown.length === page.items.length ? true : shown.length ? null : false}
-                  onChange={(_e, on) => setSelected(new Set(on ? page.items.map((o) => o.id!) : []))}
-                />
-              </ToolbarItem>
-            ) : null}
             <ToolbarItem>
               <SearchInput
                 className="tarn-table__search"
@@ -209,7 +199,16 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
           <Thead>
             <Tr>
               {expand ? <Th screenReaderText={t('ui.details')} /> : null}
-              {bulk.length ? <Th screenReaderText={t('ui.select_row')} /> : null}
+              {bulk.length ? (
+                <Th>
+                  <Checkbox
+                    id={`select-${kind}${id}`}
+                    aria-label={t('ui.select_page')}
+                    isChecked={page.items.length > 0 && shown.length === page.items.length ? true : shown.length ? null : false}
+                    onChange={(_e, on) => setSelected(new Set(on ? page.items.map((o) => o.id!) : []))}
+                  />
+                </Th>
+              ) : null}
               {columns.map((column) => (
                 <Th
                   key={column.key}
