@@ -55,6 +55,8 @@ export async function signIn(name: string, password: string) {
 export async function signOut() {
   try {
     await call('session_delete')
+  } catch {
+    // Ended already, or there is nobody to tell: here it ends all the same.
   } finally {
     setCsrf('')
     set({ state: 'out', user: '', role: '', tokenId: '' })

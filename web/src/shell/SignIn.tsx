@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Alert, Button, Card, CardBody, CardTitle, Form, FormGroup, FormSelect, FormSelectOption, Modal, ModalBody, ModalHeader, TextInput } from '@patternfly/react-core'
 import { useState } from 'react'
-import { useSession, signIn } from '@/api/session'
+import { signIn, signOut, useSession } from '@/api/session'
 import { currentLanguage, languages, setLanguage, t, type Language } from '@/i18n'
 import { errorText } from '@/ui/ErrorAlert'
 import { useTitle } from '@/ui/Page'
@@ -78,6 +78,9 @@ export function SignInAgain() {
       <ModalHeader title={t('shell.session_ended')} description={t('shell.session_ended_text')} labelId="again-title" />
       <ModalBody>
         <SignInForm name={user} />
+        <Button variant="link" isBlock className="tarn-gap-top" onClick={() => void signOut()}>
+          {t('shell.another_user')}
+        </Button>
       </ModalBody>
     </Modal>
   )
