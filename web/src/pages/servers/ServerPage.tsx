@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useParams } from 'react-router-dom'
+import { call } from '@/api/client'
 import type { Server } from '@/api/types'
 import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
 import { useObject } from '@/live/hooks'
@@ -8,20 +9,20 @@ import { NotFound } from '@/shell/Errors'
 import { ActionBar } from '@/ui/ActionMenu'
 import { Loading } from '@/ui/Empty'
 import { ErrorAlert } from '@/ui/ErrorAlert'
+import { MetricCharts } from '@/ui/MetricCharts'
 import { Page } from '@/ui/Page'
 import { Properties, Section } from '@/ui/Properties'
 import { EventsOf, JobsOf, VmsOf } from '@/ui/related'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { Dash, RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
 import { HardwareTab } from './Hardware'
-import { Load } from './Load'
 
 function Overview({ server }: { server: Server }) {
   const label = (name: string) => fieldLabel('Server', name)
   const hardware = server.hardware
   return (
     <>
-      {server.state === 'online' ? <Load server={server} /> : null}
+      {server.state === 'online' ? <MetricCharts id={server.id!} cpus={hardware?.cpus} memory={hardware?.memory} ask={(range, signal) => call('server_metrics', { params: { server: server.id! }, query: { range }, signal })} /> : null}
       <Section title={t('ui.properties')}>
         <Properties
           columns={2}
