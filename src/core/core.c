@@ -31,6 +31,7 @@ void core_free(struct core *c) {
     jobs_done(c);
     locks_done(c);
     core_agents_done(c);
+    loads_done(c);
     core_inventory_done(c);
     search_free(c->search);
     free(c);

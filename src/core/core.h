@@ -77,6 +77,8 @@ void core_server_join(struct core *c, uint64_t request, const char *token_hash, 
 
 /* server: its id. The hello has been checked for version by the shell. A second connection replaces the first. */
 void core_agent_connected(struct core *c, const char *server, const struct api_agent_hello *hello);
+/* Its load as measured, for placement: CPUs in use and bytes in a second through its network. */
+void core_server_load(struct core *c, const char *server, double cpus, double bytes_per_s);
 void core_agent_disconnected(struct core *c, const char *server, const char *why);
 /* One text frame, parsed, other than stats (which never come here). Anything malformed is dropped and counted. */
 void core_agent_message(struct core *c, const char *server, const json_t *message);

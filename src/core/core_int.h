@@ -111,8 +111,8 @@ struct core {
     struct table tables[API_KIND_COUNT];
     struct map macs; /* struct object * of the virtual machine, by address */
     struct search *search;
-    struct map undoable;  /* struct object * of the job that could be undone, by its object */
-    const char *undoing;  /* while a job is being undone: its id, and of the job that does so */
+    struct map undoable; /* struct object * of the job that could be undone, by its object */
+    const char *undoing; /* while a job is being undone: its id, and of the job that does so */
     char undone_by[UUID_LEN + 1];
     struct map alarms; /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
@@ -132,6 +132,7 @@ struct core {
     struct map locks;  /* struct lock * by object id */
     struct map held;   /* struct api_guest_report * by VM id */
     uint64_t next_check; /* failover.c: of the questions */
+    struct map loads;  /* struct server_load * by server id */
     int64_t next_sweep;
     struct core_counts counts;
 };
@@ -364,7 +365,16 @@ extern const struct job_kind job_repository_create, job_repository_delete, job_u
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
     job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
-    job_repository_withdraw, job_pool_cluster, job_vm_recover;
+    job_repository_withdraw, job_pool_cluster, job_vm_recover, job_vm_leave;
+
+/* Parts of jobs on virtual machines. */
+void vm_job_state(struct job_ctx *x, enum api_vm_state state);
+int vm_wrong_state(const struct api_vm *vm, const char *hint, struct error *e);
+int vm_disks_ready(struct core *c, const struct api_vm *vm, struct error *e);
+int vm_step_start(struct job_ctx *x, struct error *e);
+int vm_step_kill(struct job_ctx *x, struct error *e);
+/* A job that makes a server forget a virtual machine that is not there any more. */
+void vm_leave(struct core *c, const struct api_vm *vm, const char *server);
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
@@ -403,6 +413,8 @@ const struct api_repository_server *repository_on(const struct api_repository *r
    is presented nowhere. */
 const char *repository_route(const struct core *c, const struct api_repository *r, const char *prefer);
 int core_need_repository(struct core *c, const struct api_repository *r, struct error *e);
+/* The pool all of whose servers it is for, or that all its servers are in; "" for none. */
+const char *repository_pool(const struct core *c, const struct api_repository *r);
 bool repository_usable(const struct api_repository *r); /* by any of its servers */
 /* Changes of a copy that is to be put. */
 void repository_presented(struct api_repository *r, const char *server, bool usable, const char *reason);
@@ -413,6 +425,8 @@ int repository_check_path(struct core *c, const struct api_repository *r, const 
 bool vm_needs_repository(const struct core *c, const struct api_vm *vm, const char *repository);
 /* A repository that it needs and the server has not; NULL: none. */
 const struct api_repository *vm_unreached(const struct core *c, const struct api_vm *vm, const char *server);
+/* One that it needs and the server has but cannot use now; NULL: none. */
+const struct api_repository *vm_unusable(const struct core *c, const struct api_vm *vm, const char *server);
 int vm_check_reach(const struct core *c, const struct api_vm *vm,
                    struct error *e);     /* is there a server for it at all? */
 bool vm_is_off(const struct api_vm *vm); /* stopped or crashed */
@@ -459,6 +473,56 @@ int64_t failover_deadline(const struct core *c);
 void recover_submit(struct core *c, const char *vm, int64_t tries);
 /* The server for it, or NULL and why not (the caller's); job, or NULL: where the choice is noted. */
 const struct api_server *recover_place(struct core *c, const struct api_vm *vm, struct api_job *job, char **ret_why);
+
+/* ---- load.c ---- */
+
+struct server_load {
+    int64_t cpus, memory, guests, nics; /* of virtual machines that count there */
+    int64_t ha_cpus, ha_memory;         /* of those that are highly available */
+    double busy_cpus, busy_net;         /* measured: CPUs in use, bytes in a second */
+    int64_t told_at;                    /* mono_ms; 0: never */
+};
+const struct server_load *server_load(const struct core *c, const char *server); /* never NULL */
+bool load_is_told(const struct core *c, const struct server_load *l);
+bool vm_counts(const struct api_vm *vm);                          /* it takes room on its server */
+void load_count(struct core *c, const struct api_vm *vm, int by); /* from object_swap() */
+void loads_done(struct core *c);
+
+/* ---- place.c ---- */
+
+struct place_options {
+    const char *only;   /* this server or none; NULL, "": any */
+    const char *not_on; /* it is to leave this one; NULL, "": none */
+    bool moving;        /* it runs: its CPU must be there as it was started with */
+    bool recovery;      /* after a failure: the room that is kept for that may be taken */
+    bool stopped;       /* it does not start now: room and rules do not count */
+    bool takes_storage; /* disks that the other server does not reach move with it */
+};
+struct place_choice {
+    const struct api_server *server;
+    bool ok;
+    int64_t score;
+    enum error_code code; /* of what is against it */
+    char *reason;         /* reads on from: server "x" … */
+};
+struct placement {
+    struct place_choice *choices; /* the best first, then those that are refused */
+    size_t n;
+    const struct api_server *best; /* NULL: none can take it */
+};
+/* vm may be one that is not in the inventory yet. o: NULL for none. */
+void place(const struct core *c, const struct api_vm *vm, const struct place_options *o, struct placement *ret);
+void placement_done(struct placement *p);
+/* Why none can take it. */
+int placement_error(const struct placement *p, const struct api_vm *vm, struct error *e);
+/* That server if it can take it, else the best; NULL: none. */
+const struct api_server *placement_keeps(const struct placement *p, const char *server);
+#define PLACEMENT_KEPT 16
+/* With the job, PLACEMENT_KEPT at most; chosen: NULL for none. */
+void placement_keep(const struct placement *p, const struct api_server *chosen, struct api_job *j);
+void placement_tell(const struct placement *p, struct api_placement *ret);
+/* Its job has ended: it counts where it runs only. */
+void vm_unreserve(struct core *c, const char *vm);
 
 /* ---- pools ---- */
 

@@ -147,12 +147,14 @@ static void index_macs(struct core *c, struct object *o, bool add) {
 static void count(struct core *c, struct object *o, int by) {
     c->counts.objects[o->kind] += (size_t)by;
     count_state(c, o, by);
-    if (o->kind == API_KIND_VM)
+    if (o->kind == API_KIND_VM) {
         index_macs(c, o, by > 0);
-    else if (o->kind == API_KIND_JOB)
+        load_count(c, o->v->data, by);
+    } else if (o->kind == API_KIND_JOB) {
         undo_index(c, o, by > 0);
-    else if (o->kind == API_KIND_ALARM)
+    } else if (o->kind == API_KIND_ALARM) {
         alarms_index(c, o, by > 0);
+    }
 }
 
 struct version *object_swap(struct core *c, struct object *o, struct version *v, int64_t revision) {

@@ -27,6 +27,7 @@ static const struct job_kind *const kinds[] = {
     &job_pool_remove,       &job_repository_present, &job_repository_withdraw,
     &job_vm_migrate,        &job_iso_create,         &job_iso_delete,
     &job_vm_cdrom,          &job_pool_cluster,       &job_vm_recover,
+    &job_vm_leave,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {

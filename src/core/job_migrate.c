@@ -229,24 +229,29 @@ static int check_destination(struct plan *p, struct error *e) {
     return r < 0 ? r : check_storage(p, e);
 }
 
-/* The first server, by name, that can take it. */
+/* The best server that can take it. What its storage needs, the plan says for each. */
 static int choose(struct plan *p, struct error *e) {
-    struct table *t = &p->c->tables[API_KIND_SERVER];
-    _cleanup_buf_ struct buf why = {0};
-    for (size_t i = 0; i < t->n; i++) {
-        _cleanup_error_ struct error not = ERROR_INIT;
-        p->to = t->sorted[i]->v->data;
-        if (p->to == p->from)
-            continue;
+    struct placement found;
+    _cleanup_error_ struct error not = ERROR_INIT;
+    bool done = false;
+    place(p->c, p->vm, &(struct place_options){.moving = true, .not_on = p->vm->server, .takes_storage = p->disks},
+          &found);
+    for (size_t i = 0; i < found.n && found.choices[i].ok && !done; i++) {
+        error_done(&not );
+        not = ERROR_INIT;
+        p->to = found.choices[i].server;
         json_array_clear(p->local);
         p->repository = NULL;
-        if (check_destination(p, &not ) == 0)
-            return 0;
-        if (why.len < 1000)
-            buf_addf(&why, "%s%s", why.len ? "; " : "", not .message);
+        done = check_destination(p, &not ) == 0;
     }
-    return error_set_field(e, ERR_NO_CAPACITY, "to", "no other server can take virtual machine \"%s\": %s", p->vm->name,
-                           why.len ? why.data : "there is none");
+    int r = 0;
+    if (!done && found.best)
+        r = error_set_field(e, ERR_NO_CAPACITY, "to", "no other server can take virtual machine \"%s\": %s",
+                            p->vm->name, not .message);
+    else if (!done)
+        r = placement_error(&found, p->vm, e);
+    placement_done(&found);
+    return r;
 }
 
 static int plan_make(struct plan *p, const char *to, struct error *e) {

@@ -256,6 +256,8 @@ static const struct job_step_def remove_steps[] = {
     {"take storage away", 1, true, present_take_away, NULL, NULL, NULL, false},
     {"close storage", 1, true, present_close, NULL, NULL, NULL, false},
 };
-const struct job_kind job_pool_remove = {
-    .name = "pool.remove", .steps = remove_steps, .n_steps = ARRAY_LEN(remove_steps), .check = remove_check,
-    .ended = member_ended};
+const struct job_kind job_pool_remove = {.name = "pool.remove",
+                                         .steps = remove_steps,
+                                         .n_steps = ARRAY_LEN(remove_steps),
+                                         .check = remove_check,
+                                         .ended = member_ended};

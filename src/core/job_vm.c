@@ -7,7 +7,7 @@
 
 static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->c, vm, VM, x->job->object.id); }
 
-static void set_state(struct job_ctx *x, enum api_vm_state state) {
+void vm_job_state(struct job_ctx *x, enum api_vm_state state) {
     const struct api_vm *vm = vm_of(x);
     if (json_object_get(x->job->vars, "prior") == NULL)
         json_set_str(x->job->vars, "prior", api_vm_state_text(vm->state));
@@ -22,6 +22,7 @@ void vm_ended(struct job_ctx *x) {
                          vm->state == API_VM_STATE_DELETING || vm->state == API_VM_STATE_MIGRATING);
     if (moving && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)
         core_set_vm_state(x->c, vm->id, prior, x->job->error);
+    vm_unreserve(x->c, x->job->object.id);
     core_apply_held_report(x->c, x->job->object.id);
 }
 
@@ -49,7 +50,8 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
 
 static int guest_call(struct job_ctx *x, enum api_agent_op op, struct error *e) {
     const struct api_vm *vm = vm_of(x);
-    return vm ? job_call(x, vm->server, op, json_pack("{s:s}", "vm", vm->id), e) : STEP_DONE;
+    bool somewhere = vm && !str_empty(vm->server);
+    return somewhere ? job_call(x, vm->server, op, json_pack("{s:s}", "vm", vm->id), e) : STEP_DONE;
 }
 
 /* ---- what a start needs ---- */
@@ -105,16 +107,16 @@ int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e) {
     return 0;
 }
 
-static int check_disks_ready(struct job_ctx *x, const struct api_vm *vm, struct error *e) {
+int vm_disks_ready(struct core *c, const struct api_vm *vm, struct error *e) {
     for (size_t i = 0; i < vm->n_disks; i++) {
         if (vm->disks[i].cdrom) {
-            int result = core_check_iso(x->c, vm->server, vm->disks[i].iso, NULL, e);
+            int result = core_check_iso(c, NULL, vm->disks[i].iso, NULL, e);
             if (result < 0)
                 return result;
             continue;
         }
-        const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[i].disk);
-        const struct api_repository *r = d ? CORE_GET(x->c, repository, REPOSITORY, d->repository) : NULL;
+        const struct api_disk *d = CORE_GET(c, disk, DISK, vm->disks[i].disk);
+        const struct api_repository *r = d ? CORE_GET(c, repository, REPOSITORY, d->repository) : NULL;
         if (!d || d->state != API_OBJECT_STATE_READY)
             return error_set(e, ERR_CONFLICT, "its virtual disk \"%s\" is not ready", d ? d->name : vm->disks[i].disk);
         if (!r || r->state == API_OBJECT_STATE_UNAVAILABLE)
@@ -129,6 +131,8 @@ static int check_exists(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
+    if (str_empty(vm->server)) /* it has not been started yet, or was set free: it is on no server */
+        return 0;
     if (vm->state == API_VM_STATE_UNKNOWN || !core_agent_is_connected(x->c, vm->server))
         return core_need_agent(x->c, vm->server, e);
     return 0;
@@ -138,26 +142,8 @@ bool vm_is_off(const struct api_vm *vm) {
     return vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_CRASHED;
 }
 
-static int wrong_state(const struct api_vm *vm, const char *hint, struct error *e) {
+int vm_wrong_state(const struct api_vm *vm, const char *hint, struct error *e) {
     return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s%s", vm->name, api_vm_state_text(vm->state), hint);
-}
-
-static int start_check(struct job_ctx *x, struct error *e) {
-    int r = check_exists(x, e);
-    if (r < 0)
-        return r;
-    const struct api_vm *vm = vm_of(x);
-    if (vm->state == API_VM_STATE_RUNNING)
-        return wrong_state(vm, " already", e);
-    if (vm->state == API_VM_STATE_SUSPENDED)
-        return wrong_state(vm, "; resume it instead", e);
-    if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
-        return wrong_state(vm, "", e);
-    r = vm_check_server(x->c, vm, e);
-    const struct api_repository *missing = r == 0 ? vm_unreached(x->c, vm, vm->server) : NULL;
-    if (missing)
-        r = error_set(e, ERR_CONFLICT, "its server does not reach the storage repository \"%s\"", missing->name);
-    return r < 0 ? r : check_disks_ready(x, vm, e);
 }
 
 static int running_check(struct job_ctx *x, struct error *e) {
@@ -166,8 +152,8 @@ static int running_check(struct job_ctx *x, struct error *e) {
         return r;
     const struct api_vm *vm = vm_of(x);
     if (vm->state == API_VM_STATE_SUSPENDED)
-        return wrong_state(vm, "; resume it first, or kill it", e);
-    return vm->state == API_VM_STATE_RUNNING ? 0 : wrong_state(vm, ", not running", e);
+        return vm_wrong_state(vm, "; resume it first, or kill it", e);
+    return vm->state == API_VM_STATE_RUNNING ? 0 : vm_wrong_state(vm, ", not running", e);
 }
 
 static int kill_check(struct job_ctx *x, struct error *e) {
@@ -176,28 +162,36 @@ static int kill_check(struct job_ctx *x, struct error *e) {
         return r;
     const struct api_vm *vm = vm_of(x);
     if (vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_CREATING || vm->state == API_VM_STATE_DELETING)
-        return wrong_state(vm, ", not running", e);
+        return vm_wrong_state(vm, ", not running", e);
     return 0;
 }
 
 static int suspended_check(struct job_ctx *x, struct error *e) {
     int r = check_exists(x, e);
-    return r < 0 ? r : vm_of(x)->state == API_VM_STATE_SUSPENDED ? 0 : wrong_state(vm_of(x), ", not suspended", e);
+    return r < 0 ? r : vm_of(x)->state == API_VM_STATE_SUSPENDED ? 0 : vm_wrong_state(vm_of(x), ", not suspended", e);
 }
 
 /* ---- steps ---- */
 
-static int guest_start(struct job_ctx *x, struct error *e) {
+/* With the CPU that its pool gives its guests now. */
+int vm_step_start(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
+    const struct api_pool *pool = CORE_GET(x->c, pool, POOL, vm->pool);
+    if (!str_eq(vm->cpu_model, pool ? pool->cpu_model : "")) {
+        struct api_vm *put = CORE_COPY(vm, VM, vm);
+        str_set(&put->cpu_model, pool ? pool->cpu_model : "");
+        core_put(x->c, API_KIND_VM, put);
+        vm = vm_of(x);
+    }
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
     if (r >= 0)
-        set_state(x, API_VM_STATE_STARTING);
+        vm_job_state(x, API_VM_STATE_STARTING);
     return r;
 }
-static int guest_kill(struct job_ctx *x, struct error *e) {
+int vm_step_kill(struct job_ctx *x, struct error *e) {
     int r = guest_call(x, API_AGENT_OP_GUEST_KILL, e);
     if (r >= 0 && !x->undo)
-        set_state(x, API_VM_STATE_STOPPING);
+        vm_job_state(x, API_VM_STATE_STOPPING);
     return r;
 }
 static int guest_stop(struct job_ctx *x, struct error *e) {
@@ -208,7 +202,7 @@ static int guest_stop(struct job_ctx *x, struct error *e) {
                                json_bool(x->job->args, "force", false)),
                      e);
     if (r >= 0)
-        set_state(x, API_VM_STATE_STOPPING);
+        vm_job_state(x, API_VM_STATE_STOPPING);
     return r;
 }
 static int guest_suspend(struct job_ctx *x, struct error *e) { return guest_call(x, API_AGENT_OP_GUEST_SUSPEND, e); }
@@ -216,16 +210,14 @@ static int guest_resume(struct job_ctx *x, struct error *e) { return guest_call(
 
 static int guest_forget(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
-    if (!vm)
+    const struct api_repository *r = vm ? CORE_GET(x->c, repository, REPOSITORY, vm->repository) : NULL;
+    if (!vm || (!r && str_empty(vm->server)))
         return STEP_DONE;
-    return job_call(x, vm->server, API_AGENT_OP_GUEST_FORGET,
+    /* One that is on no server has its firmware variables in its repository all the same. */
+    const char *server = str_empty(vm->server) ? repository_route(x->c, r, NULL) : vm->server;
+    return job_call(x, server, API_AGENT_OP_GUEST_FORGET,
                     json_pack("{s:s, s:s}", "vm", vm->id, "repository", vm->repository), e);
 }
-
-static const struct job_step_def start_steps[] = {
-    {"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report, false}};
-const struct job_kind job_vm_start = {
-    .name = "vm.start", .steps = start_steps, .n_steps = 1, .check = start_check, .ended = vm_ended};
 
 /* Its server was lost, and it with it: that is what was wanted. */
 static int ended_with_server(struct job_ctx *x, struct error *e) {
@@ -239,13 +231,13 @@ const struct job_kind job_vm_stop = {
     .name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
 
 static const struct job_step_def kill_steps[] = {
-    {"kill", 1, true, guest_kill, vm_take_report, NULL, NULL, false, 0, ended_with_server}};
+    {"kill", 1, true, vm_step_kill, vm_take_report, NULL, NULL, false, 0, ended_with_server}};
 const struct job_kind job_vm_kill = {
     .name = "vm.kill", .steps = kill_steps, .n_steps = 1, .check = kill_check, .ended = vm_ended};
 
 static const struct job_step_def restart_steps[] = {
     {"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false},
-    {"start", 1, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
+    {"start", 1, false, vm_step_start, vm_take_report, vm_step_kill, vm_take_report, false},
 };
 const struct job_kind job_vm_restart = {
     .name = "vm.restart", .steps = restart_steps, .n_steps = 2, .check = running_check, .ended = vm_ended};
@@ -361,7 +353,25 @@ static int create_check(struct job_ctx *x, struct error *e) {
         if (r < 0)
             return r;
     }
-    return core_need_agent(x->c, vm->server, e);
+    const struct api_repository *rep = CORE_GET(x->c, repository, REPOSITORY, vm->repository);
+    return rep ? core_need_repository(x->c, rep, e) : 0;
+}
+
+/* Its disks are made: where it was to run may not be able to take it any more. */
+static int create_place(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    struct placement p;
+    place(x->c, vm, &(struct place_options){.only = json_str(x->job->args, "server")}, &p);
+    const struct api_server *to = placement_keeps(&p, vm->server);
+    placement_keep(&p, to, x->job);
+    int r = to ? 0 : placement_error(&p, vm, e);
+    if (to && !str_eq(to->id, vm->server)) {
+        struct api_vm *put = CORE_COPY(vm, VM, vm);
+        str_set(&put->server, to->id);
+        core_put(x->c, API_KIND_VM, put);
+    }
+    placement_done(&p);
+    return r;
 }
 
 static void create_ended(struct job_ctx *x) {
@@ -388,8 +398,9 @@ static void create_ended(struct job_ctx *x) {
 static const struct job_step_def create_steps[] = {
     {"create disk", 5, false, create_disk, created_disk, delete_disk, NULL, false, ANYWHERE_UNDO},
     {"finish", 1, false, create_finish, NULL, create_unfinish, NULL, false},
+    {"place", 1, false, create_place, NULL, NULL, NULL, false},
     {"prepare start", 1, false, nothing, NULL, guest_forget, NULL, false},
-    {"start", 2, false, guest_start, vm_take_report, guest_kill, vm_take_report, false},
+    {"start", 2, false, vm_step_start, vm_take_report, vm_step_kill, vm_take_report, false},
     {"tidy", 1, true, create_tidy, NULL, NULL, NULL, false},
     {"forget upload", 1, true, create_tidied, NULL, NULL, NULL, false},
 };
@@ -411,11 +422,11 @@ static int delete_check(struct job_ctx *x, struct error *e) {
     if (runs && !str_empty(x->job->undoes))
         return core_need_agent(x->c, vm->server, e);
     if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
-        return wrong_state(vm, "; stop it first", e);
+        return vm_wrong_state(vm, "; stop it first", e);
     return 0;
 }
 static int delete_mark(struct job_ctx *x, struct error *e) {
-    set_state(x, API_VM_STATE_DELETING);
+    vm_job_state(x, API_VM_STATE_DELETING);
     return STEP_DONE;
 }
 /* Its restart policy may be about to start it again, or have done so before the deletion reached its server. */

@@ -14,9 +14,11 @@ struct creation {
     struct api_vm *vm;
     const struct api_template *template; /* NULL: none */
     const struct api_repository *repository;
-    json_t *clones; /* disk id: {index, mode} */
-    json_t *images; /* disk id: {upload, path, format} */
-    json_t *made;   /* ids of disks that the job makes */
+    json_t *clones;  /* disk id: {index, mode} */
+    json_t *images;  /* disk id: {upload, path, format} */
+    json_t *made;    /* ids of disks that the job makes */
+    char *asked_for; /* the server that was named */
+    struct placement placement;
 };
 
 static void from_template(struct api_vm *vm, const struct api_template *t) {
@@ -239,32 +241,64 @@ static const char *repository_of(const struct core *c, const char *server) {
     return found ? found->id : NULL;
 }
 
-/* Server and repository. */
-static int place(struct creation *x, struct error *e) {
+/* Without a word about it: the repository of its pool, if there is one only. */
+static const char *repository_of_pool(const struct core *c, const char *pool) {
+    const struct table *t = &c->tables[API_KIND_REPOSITORY];
+    const struct api_repository *found = NULL;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_repository *r = t->sorted[i]->v->data;
+        if (r->state != API_OBJECT_STATE_READY || !str_eq(repository_pool(c, r), pool))
+            continue;
+        if (found && str_eq(found->pool, pool) == str_eq(r->pool, pool))
+            return NULL;
+        if (!found || str_eq(r->pool, pool))
+            found = r;
+    }
+    return found ? found->id : NULL;
+}
+
+/* Repository and pool; which server it is follows when the disks are known. */
+static int pick_storage(struct creation *x, struct error *e) {
+    struct core *c = x->c;
     struct api_vm *vm = x->vm;
+    const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
     const char *wanted = !str_empty(vm->repository) ? vm->repository : x->template ? x->template->repository : NULL;
-    if (!wanted && !str_empty(vm->server))
-        wanted = repository_of(x->c, vm->server);
-    x->repository = core_pick_repository(x->c, wanted, e);
+    if (s && !str_empty(vm->pool) && !str_eq(vm->pool, s->pool))
+        return error_set_field(e, ERR_CONFLICT, "pool", "server \"%s\" is not in the pool", s->name);
+    if (!wanted && s)
+        wanted = repository_of(c, s->id);
+    if (!wanted && !str_empty(vm->pool))
+        wanted = repository_of_pool(c, vm->pool);
+    x->repository = core_pick_repository(c, wanted, e);
     if (!x->repository)
         return -ENOENT;
     str_set(&vm->repository, x->repository->id);
-    if (str_empty(vm->server))
-        str_set(&vm->server, repository_route(x->c, x->repository, NULL));
-    const struct api_server *s = CORE_GET(x->c, server, SERVER, vm->server);
-    if (!repository_on(x->repository, vm->server))
+    if (s && !repository_on(x->repository, s->id))
         return error_set_field(e, ERR_CONFLICT, "server", "server \"%s\" does not reach the storage repository \"%s\"",
-                               s ? s->name : vm->server, x->repository->name);
+                               s->name, x->repository->name);
     if (x->template && !str_eq(x->template->repository, vm->repository))
         return error_set_field(e, ERR_CONFLICT, "repository",
                                "the template is in another storage repository; clones are made "
                                "where the template is");
-    if (s && !str_empty(vm->pool) && !str_eq(vm->pool, s->pool))
-        return error_set_field(e, ERR_CONFLICT, "pool", "server \"%s\" is not in the pool", s->name);
-    if (s)
-        str_set(&vm->pool, s->pool);
-    int r = core_need_agent(x->c, vm->server, e);
-    return r < 0 ? r : vm_check_server(x->c, vm, e);
+    if (str_empty(vm->pool))
+        str_set(&vm->pool, s ? s->pool : repository_pool(c, x->repository));
+    return core_need_repository(c, x->repository, e);
+}
+
+/* One that starts goes to the best server now. One that does not goes to the only one that it can be on, or nowhere
+   yet. */
+static int pick_place(struct creation *x, struct error *e) {
+    struct api_vm *vm = x->vm;
+    struct placement p;
+    x->asked_for = xstrdup(vm->server);
+    place(x->c, vm, &(struct place_options){.only = vm->server, .stopped = !vm->start}, &p);
+    int r = p.best ? 0 : placement_error(&p, vm, e);
+    bool sole = p.n == 1 || (p.n > 1 && !p.choices[1].ok);
+    if (p.best && (vm->start || sole))
+        str_set(&vm->server, p.best->id);
+    vm->reserved = vm->start;
+    x->placement = p;
+    return r;
 }
 
 static int fill_in(struct creation *x, struct error *e) {
@@ -281,7 +315,7 @@ static int fill_in(struct creation *x, struct error *e) {
     if (!str_empty(vm->cdrom))
         core_add_cdrom(vm, vm->cdrom);
     if ((r = core_shape_cdroms(vm, e)) < 0 || (r = check_shape(vm, e)) < 0 || (r = check_macs(c, vm, e)) < 0 ||
-        (r = place(x, e)) < 0)
+        (r = pick_storage(x, e)) < 0)
         return r;
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
     core_new_id(c, id);
@@ -290,7 +324,8 @@ static int fill_in(struct creation *x, struct error *e) {
     vm->state = API_VM_STATE_CREATING;
     give_macs(c, vm);
     clone_disks(x);
-    return own_disks(x, x->template ? x->template->n_disks : 0, e);
+    r = own_disks(x, x->template ? x->template->n_disks : 0, e);
+    return r < 0 ? r : pick_place(x, e);
 }
 
 static void lock_disks(struct core *c, struct api_job *j, const struct api_vm *vm) {
@@ -323,9 +358,10 @@ static int submit_create(struct creation *x, struct error *e) {
                             .object_id = vm->id,
                             .object_name = vm->name,
                             .title = xasprintf("%s virtual machine %s", x->template ? "Deploy" : "Create", vm->name)};
-    q.args =
-        json_pack("{s:O, s:O, s:O, s:b}", "clones", x->clones, "images", x->images, "made", x->made, "start", start);
+    q.args = json_pack("{s:O, s:O, s:O, s:b, s:s}", "clones", x->clones, "images", x->images, "made", x->made, "start",
+                       start, "server", x->asked_for);
     struct api_job *j = job_draft(x->c, &q);
+    placement_keep(&x->placement, CORE_GET(x->c, server, SERVER, vm->server), j);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     lock_disks(x->c, j, vm);
     lock_isos(x->c, j, vm);
@@ -337,6 +373,7 @@ static int submit_create(struct creation *x, struct error *e) {
             job_add_step(j, q.kind, "create disk", (int64_t)i);
     job_add_step(j, q.kind, "finish", 0);
     if (start) {
+        job_add_step(j, q.kind, "place", 0);
         job_add_step(j, q.kind, "prepare start", 0);
         job_add_step(j, q.kind, "start", 0);
     }
@@ -358,6 +395,8 @@ int op_vm_create(struct core *c, const struct core_request *r, struct error *e) 
     result = fill_in(&x, e);
     if (result == 0)
         result = submit_create(&x, e);
+    placement_done(&x.placement);
+    free(x.asked_for);
     if (x.vm) {
         api_vm_done(x.vm);
         free(x.vm);
@@ -441,7 +480,7 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
         result = check_shape(next, e);
     if (result == 0)
         result = check_macs(c, next, e);
-    if (result == 0 && (next->memory != old->memory || !vm_same_limits(old, next)))
+    if (result == 0 && (next->memory != old->memory || !vm_same_limits(old, next)) && !str_empty(next->server))
         result = vm_check_server(c, next, e);
     if (result == 0)
         result = change_disks(c, old, next, e);
@@ -554,7 +593,7 @@ static int simple(struct core *c, const struct core_request *r, const struct job
                             .title = xasprintf("%s virtual machine %s", verb, vm->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
-    for (size_t i = 0; i < kind->n_steps; i++)
+    for (size_t i = 0; i < kind->n_steps && kind != &job_vm_start; i++) /* a start's follow from where it goes */
         job_add_step(j, kind, kind->steps[i].name, 0);
     return job_submit(c, &q, j, e);
 }
@@ -598,6 +637,24 @@ int op_vm_kill(struct core *c, const struct core_request *r, struct error *e) {
         job_abort(c, j->id, r->actor, &ignored);
     }
     return simple(c, r, &job_vm_kill, "Kill", NULL, e);
+}
+
+int op_vm_placement(struct core *c, const struct core_request *r, struct error *e) {
+    const struct object *o = core_param(c, r, 0, API_KIND_VM, e);
+    if (!o)
+        return -ENOENT;
+    const struct api_vm *vm = o->v->data;
+    bool runs = !vm_is_off(vm) && vm->state != API_VM_STATE_CREATING;
+    struct placement p;
+    struct api_placement told;
+    place(c, vm, &(struct place_options){.moving = runs, .not_on = runs ? vm->server : NULL}, &p);
+    placement_tell(&p, &told);
+    json_t *j = api_placement_print(&told, API_PUBLIC);
+    core_reply(c, r->id, 200, json_text(j), 0, c->tables[API_KIND_VM].dirty);
+    json_decref(j);
+    api_placement_done(&told);
+    placement_done(&p);
+    return 0;
 }
 
 int op_vm_suspend(struct core *c, const struct core_request *r, struct error *e) {

@@ -41,6 +41,20 @@ int core_need_repository(struct core *c, const struct api_repository *r, struct 
                      r->name);
 }
 
+const char *repository_pool(const struct core *c, const struct api_repository *r) {
+    const char *pool = NULL;
+    if (!str_empty(r->pool))
+        return r->pool;
+    for (size_t i = 0; i < r->n_presented; i++) {
+        const struct api_server *s = CORE_GET(c, server, SERVER, r->presented[i].server);
+        if (s && pool && !str_eq(pool, s->pool))
+            return "";
+        if (s)
+            pool = s->pool;
+    }
+    return str_or(pool, "");
+}
+
 /* ---- changing ---- */
 
 static void servers_add(struct api_repository *r, const char *server) {
@@ -163,6 +177,22 @@ static bool not_reached(void *ctx, const char *repository) {
 const struct api_repository *vm_unreached(const struct core *c, const struct api_vm *vm, const char *server) {
     struct reach x = {c, server, NULL};
     vm_visit(c, vm, not_reached, &x);
+    return x.missing;
+}
+
+static bool not_usable(void *ctx, const char *repository) {
+    struct reach *x = ctx;
+    const struct api_repository *r = CORE_GET(x->c, repository, REPOSITORY, repository);
+    const struct api_repository_server *p = repository_on(r, x->server);
+    if (!p || p->usable)
+        return false;
+    x->missing = r;
+    return true;
+}
+
+const struct api_repository *vm_unusable(const struct core *c, const struct api_vm *vm, const char *server) {
+    struct reach x = {c, server, NULL};
+    vm_visit(c, vm, not_usable, &x);
     return x.missing;
 }
 

@@ -45,9 +45,9 @@ struct world {
     enum fault fault;
     size_t fault_at; /* commit number since it was set */
     bool fired, store_down;
-    const char *fail_op; /* agents answer this op with an error … */
+    const char *fail_op;   /* agents answer this op with an error … */
     const char *fail_code; /* … of this code; NULL: io */
-    bool lose_answers;   /* the connection breaks before the answer */
+    bool lose_answers;     /* the connection breaks before the answer */
 };
 
 /* One server s1, connected, with the repository local and an upload. */

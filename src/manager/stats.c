@@ -135,6 +135,7 @@ void stats_sample(struct manager *m, const char *server, const json_t *args) {
     api_server_stats_copy(&entry->last, &sample.server);
     str_set(&entry->last.server, server);
     check_clock(m, entry);
+    core_server_load(m->core, server, entry->last.cpu, entry->last.net_receive + entry->last.net_send);
     for (size_t i = 0; i < sample.n_vms; i++)
         vm_store(s, entry, &sample.vms[i]);
     struct vm_entry *v, *tmp;

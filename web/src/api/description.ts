@@ -126,6 +126,7 @@ export const description: Record<string, Operation> = {
   vm_resume: { method: 'POST', path: '/vms/{vm}/resume', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.resume', result: 'Job', cli: { object: 'vm', verb: 'resume', args: ['vm'] } },
   vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.migrate', body: ['VmMigrate', ''], result: 'Job', cli: { object: 'vm', verb: 'migrate', args: ['vm'] } },
   vm_cdrom: { method: 'POST', path: '/vms/{vm}/cdrom', permission: 'vm.use', roles: ['administrator', 'operator'], job: 'vm.cdrom', body: ['VmCdrom', ''], result: 'Job', cli: { object: 'vm', verb: 'cdrom', args: ['vm'] } },
+  vm_placement: { method: 'GET', path: '/vms/{vm}/placement', permission: 'vm.read', roles: ['administrator', 'operator', 'viewer'], result: 'Placement', cli: { object: 'vm', verb: 'placement', args: ['vm'] } },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats', permission: 'vm.read', roles: ['administrator', 'operator', 'viewer'], result: 'VmStats', cli: { object: 'vm', verb: 'stats', args: ['vm'] } },
   vm_metrics: { method: 'GET', path: '/vms/{vm}/metrics', permission: 'vm.read', roles: ['administrator', 'operator', 'viewer'], query: 'MetricsQuery', result: 'MetricHistory', cli: { object: 'vm', verb: 'metrics', args: ['vm'] } },
   vm_console: { method: 'GET', path: '/vms/{vm}/console', permission: 'vm.use', roles: ['administrator', 'operator'], cli: { object: 'vm', verb: 'console', args: ['vm'], special: true } },

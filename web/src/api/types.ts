@@ -460,6 +460,14 @@ export interface ObjectRef {
 /** creating and deleting are jobs under way */
 export type ObjectState = 'creating' | 'ready' | 'unavailable' | 'deleting'
 
+/** Where a virtual machine could run */
+export interface Placement {
+  /** The best one; empty if none can take it */
+  server: string
+  /** All that were looked at, the best first */
+  servers: PlacementChoice[]
+}
+
 /** Why a server was or was not chosen */
 export interface PlacementChoice {
   server: string
@@ -1443,6 +1451,7 @@ export interface Operations {
   vm_resume: { body: undefined; result: Job }
   vm_migrate: { body: VmMigrate; result: Job }
   vm_cdrom: { body: VmCdrom; result: Job }
+  vm_placement: { body: undefined; result: Placement }
   vm_stats: { body: undefined; result: VmStats }
   vm_metrics: { body: undefined; result: MetricHistory }
   vm_console: { body: undefined; result: undefined }
@@ -1532,6 +1541,7 @@ export const operations = {
   vm_resume: { method: 'POST', path: '/vms/{vm}/resume' },
   vm_migrate: { method: 'POST', path: '/vms/{vm}/migrate' },
   vm_cdrom: { method: 'POST', path: '/vms/{vm}/cdrom' },
+  vm_placement: { method: 'GET', path: '/vms/{vm}/placement' },
   vm_stats: { method: 'GET', path: '/vms/{vm}/stats' },
   vm_metrics: { method: 'GET', path: '/vms/{vm}/metrics' },
   vm_console: { method: 'GET', path: '/vms/{vm}/console' },

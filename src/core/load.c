@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is promised on each server: sums over the virtual machines that run there, are about to, or may begin to by
+ * themselves. They follow every change of the inventory, also one that is taken back, so that placing never adds up
+ * anything; what has been chosen for a start counts from the moment of the choice.
+ */
+#include "core/core_int.h"
+
+#define TOLD_MS 120000 /* older measurements say nothing */
+
+static struct server_load *load_of(struct core *c, const char *server) {
+    struct server_load *l = map_get(&c->loads, server);
+    if (!l) {
+        l = xcalloc(1, sizeof *l);
+        map_put(&c->loads, server, l);
+    }
+    return l;
+}
+
+const struct server_load *server_load(const struct core *c, const char *server) {
+    static const struct server_load none;
+    const struct server_load *l = map_get(&c->loads, server);
+    return l ? l : &none;
+}
+
+bool vm_counts(const struct api_vm *vm) {
+    switch (vm->state) {
+    case API_VM_STATE_STOPPED:
+    case API_VM_STATE_CREATING:
+    case API_VM_STATE_DELETING:
+        return vm->reserved;
+    case API_VM_STATE_CRASHED: /* its agent may be about to restart it */
+        return vm->reserved || vm->restart_policy != API_RESTART_POLICY_NEVER;
+    default:
+        return true;
+    }
+}
+
+static void add(struct core *c, const char *server, const struct api_vm *vm, int by) {
+    if (str_empty(server))
+        return;
+    struct server_load *l = load_of(c, server);
+    l->cpus += by * vm->cpus;
+    l->memory += by * vm->memory;
+    l->guests += by;
+    l->nics += by * (int64_t)vm->n_nics;
+    if (vm->ha.enabled) {
+        l->ha_cpus += by * vm->cpus;
+        l->ha_memory += by * vm->memory;
+    }
+}
+
+void load_count(struct core *c, const struct api_vm *vm, int by) {
+    if (!vm_counts(vm))
+        return;
+    add(c, vm->server, vm, by);
+    if (!str_eq(vm->target, vm->server)) /* on its way it needs room at both ends */
+        add(c, vm->target, vm, by);
+}
+
+void core_server_load(struct core *c, const char *server, double cpus, double bytes_per_s) {
+    if (!core_find(c, API_KIND_SERVER, server) || !(cpus >= 0 && cpus < 1e6) ||
+        !(bytes_per_s >= 0 && bytes_per_s < 1e15))
+        return;
+    struct server_load *l = load_of(c, server);
+    l->busy_cpus = cpus;
+    l->busy_net = bytes_per_s;
+    l->told_at = c->mono_ms;
+}
+
+bool load_is_told(const struct core *c, const struct server_load *l) {
+    return l->told_at && c->mono_ms - l->told_at < TOLD_MS;
+}
+
+void loads_done(struct core *c) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->loads, &pos, NULL, &value))
+        free(value);
+    map_done(&c->loads);
+}
