@@ -251,6 +251,8 @@ static void sweep(struct core *c) {
         if (time_parse(tok->expires, &expires) == 0 && expires + 60000 < c->wall_ms)
             core_remove(c, API_KIND_TOKEN, tok->id);
     }
+    for (size_t i = 0; i < c->tables[API_KIND_POOL].n; i++)
+        pool_check_room(c, c->tables[API_KIND_POOL].sorted[i]->v->data);
     t = &c->tables[API_KIND_UPLOAD];
     for (size_t i = t->n; i-- > 0;) /* a job for each; an idle upload is thrown away after a day */
         core_upload_expire(c, t->sorted[i]->v->data);

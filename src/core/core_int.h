@@ -490,6 +490,11 @@ void loads_done(struct core *c);
 
 /* ---- place.c ---- */
 
+struct server_room {
+    int64_t cpus, memory; /* that may be promised in all; -1: no limit */
+};
+struct server_room pool_room(const struct api_pool *pool, const struct api_server *s); /* pool: NULL for none */
+
 struct place_options {
     const char *only;   /* this server or none; NULL, "": any */
     const char *not_on; /* it is to leave this one; NULL, "": none */
@@ -531,6 +536,8 @@ bool server_has_cpu_model(const struct api_server *s, const char *model);
 bool cpu_model_known(const char *model);
 /* The model that the pool's guests are given, from its baseline and its members; the caller's. */
 char *pool_cpu_model(const struct core *c, const struct api_pool *p);
+/* Whether its servers hold more than its policy allows, which is shown and changes nothing. */
+void pool_check_room(struct core *c, const struct api_pool *p);
 /* Its members or their hardware have changed. */
 void pool_refresh(struct core *c, const char *pool);
 /* Out of the inventory, and out of what names it. */

@@ -47,6 +47,30 @@ void pool_refresh(struct core *c, const char *pool) {
     core_put(c, API_KIND_POOL, p);
 }
 
+void pool_check_room(struct core *c, const struct api_pool *p) {
+    struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *s = t->sorted[i]->v->data;
+        if (!str_eq(s->pool, p->id))
+            continue;
+        struct server_room room = pool_room(p, s);
+        const struct server_load *l = server_load(c, s->id);
+        char held[SIZE_TEXT_MAX], may[SIZE_TEXT_MAX];
+        bool memory = room.memory >= 0 && l->memory > room.memory, cpus = room.cpus >= 0 && l->cpus > room.cpus;
+        if (!memory && !cpus) {
+            core_alarm_clear(c, s->id, "server.over-committed");
+            continue;
+        }
+        _cleanup_free_ char *what =
+            memory
+                ? xasprintf("%s of memory where %s may be", size_format(l->memory, held), size_format(room.memory, may))
+                : xasprintf("%lld virtual CPUs where %lld may be", (long long)l->cpus, (long long)room.cpus);
+        core_alarm_raise(c, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, s->name, "server.over-committed",
+                         "Server %s holds more than pool %s allows: %s. What runs goes on; nothing new starts there",
+                         s->name, p->name, what);
+    }
+}
+
 int op_pool_create(struct core *c, const struct core_request *r, struct error *e) {
     struct api_pool *p = xcalloc(1, sizeof *p);
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
@@ -98,6 +122,7 @@ int op_pool_change(struct core *c, const struct core_request *r, struct error *e
     core_put(c, API_KIND_POOL, xmemdup(&next, sizeof next));
     pool_refresh(c, o->id);
     cluster_sync(c, o->id);
+    pool_check_room(c, o->v->data);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

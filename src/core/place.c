@@ -15,8 +15,11 @@
 #define SPREAD_MALUS 300  /* for each fellow there */
 #define LINK_DEFAULT 1000 /* Mbit/s */
 
-struct room {
-    int64_t cpus, memory; /* that may be promised; -1: no limit */
+/* What admission goes by. */
+struct spare {
+    int64_t *losses; /* a server's: what is free there and what its highly available guests need elsewhere; falling */
+    size_t n;
+    int64_t free; /* on all of them */
 };
 
 struct placing {
@@ -25,25 +28,27 @@ struct placing {
     const struct api_pool *pool; /* NULL: none */
     const struct place_options *o;
     struct rule_uses rules;
-    size_t *fewest;                   /* for each rule */
-    int64_t spare_cpus, spare_memory; /* of the whole pool, after the failures that it allows for */
-    bool counted;                     /* it is among what the pool has promised already */
+    size_t *fewest;            /* for each rule */
+    struct spare cpus, memory; /* of the whole pool */
+    bool counted;              /* it is among what the pool has promised already */
 };
 
 /* ---- room ---- */
 
-static struct room room_of(const struct placing *p, const struct api_server *s) {
-    struct room r = {-1, -1};
-    if (!p->pool)
+struct server_room pool_room(const struct api_pool *pool, const struct api_server *s) {
+    struct server_room r = {-1, -1};
+    if (!pool)
         return r;
     if (s->hardware.cpus)
-        r.cpus = s->hardware.cpus * p->pool->cpu_overcommit / 100;
+        r.cpus = s->hardware.cpus * pool->cpu_overcommit / 100;
     if (s->hardware.memory) {
-        int64_t own = s->hardware.memory - p->pool->memory_reserve;
-        r.memory = own > 0 ? own / 100 * p->pool->memory_overcommit : 0;
+        int64_t own = s->hardware.memory - pool->memory_reserve;
+        r.memory = own > 0 ? own / 100 * pool->memory_overcommit + own % 100 * pool->memory_overcommit / 100 : 0;
     }
     return r;
 }
+
+static struct server_room room_of(const struct placing *p, const struct api_server *s) { return pool_room(p->pool, s); }
 
 /* Promised to others: its own share, where it counts there already, is not in its way. */
 static struct server_load others(const struct placing *p, const struct api_server *s) {
@@ -73,36 +78,42 @@ static int compare_losses(const void *a, const void *b) {
 }
 
 /*
- * Admission: if the n servers that hurt most fail, the rest must have room for their highly available guests. A
- * server's loss is what is free on it and what its such guests need elsewhere.
+ * Admission: if the n servers that hurt most fail, the rest must have room for their highly available guests. So what
+ * is free on all must not be less than the n greatest losses.
  */
 static void count_spare(struct placing *p) {
     const struct table *t = &p->c->tables[API_KIND_SERVER];
-    size_t n = 0;
-    _cleanup_free_ int64_t *cpus = xcalloc(t->n + 1, sizeof *cpus), *memory = xcalloc(t->n + 1, sizeof *memory);
-    p->spare_cpus = p->spare_memory = INT64_MAX;
     if (!p->pool || !p->pool->admission_failures)
         return;
-    int64_t free_cpus = 0, free_memory = 0;
+    p->cpus.losses = xcalloc(t->n + 1, sizeof *p->cpus.losses);
+    p->memory.losses = xcalloc(t->n + 1, sizeof *p->memory.losses);
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
         if (!takes_part(p, s))
             continue;
-        struct room r = room_of(p, s);
+        struct server_room r = room_of(p, s);
         struct server_load l = others(p, s);
-        cpus[n] = r.cpus - l.cpus + l.ha_cpus;
-        memory[n++] = r.memory - l.memory + l.ha_memory;
-        free_cpus += r.cpus - l.cpus;
-        free_memory += r.memory - l.memory;
+        p->cpus.losses[p->cpus.n++] = r.cpus - l.cpus + l.ha_cpus;
+        p->memory.losses[p->memory.n++] = r.memory - l.memory + l.ha_memory;
+        p->cpus.free += r.cpus - l.cpus;
+        p->memory.free += r.memory - l.memory;
     }
-    qsort(cpus, n, sizeof *cpus, compare_losses);
-    qsort(memory, n, sizeof *memory, compare_losses);
-    for (size_t i = 0; i < n && (int64_t)i < p->pool->admission_failures; i++) {
-        free_cpus -= cpus[i];
-        free_memory -= memory[i];
+    qsort(p->cpus.losses, p->cpus.n, sizeof *p->cpus.losses, compare_losses);
+    qsort(p->memory.losses, p->memory.n, sizeof *p->memory.losses, compare_losses);
+}
+
+/* With `more` on a server whose loss is `loss` now. One that is not highly available makes that smaller: it is lost
+   itself. */
+static bool can_spare(const struct spare *sp, size_t failures, int64_t loss, int64_t more, bool ha) {
+    int64_t worst = 0, with = ha ? loss : loss - more;
+    size_t n = failures < sp->n ? failures : sp->n;
+    for (size_t i = 0; i < n; i++)
+        worst += sp->losses[i];
+    if (n && loss >= sp->losses[n - 1]) {
+        int64_t next = n < sp->n ? sp->losses[n] : with;
+        worst += (with > next ? with : next) - loss;
     }
-    p->spare_cpus = free_cpus;
-    p->spare_memory = free_memory;
+    return sp->free - more >= worst;
 }
 
 /* ---- filters: NULL, or why not ---- */
@@ -171,7 +182,7 @@ static char *no_such_size(const struct placing *p, const struct api_server *s, e
 
 static char *no_memory(const struct placing *p, const struct api_server *s, enum error_code *code) {
     char want[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX], all[SIZE_TEXT_MAX];
-    struct room r = room_of(p, s);
+    struct server_room r = room_of(p, s);
     int64_t left = r.memory - others(p, s).memory;
     if (r.memory < 0 || p->vm->memory <= left)
         return NULL;
@@ -180,7 +191,7 @@ static char *no_memory(const struct placing *p, const struct api_server *s, enum
 }
 
 static char *no_cpus(const struct placing *p, const struct api_server *s, enum error_code *code) {
-    struct room r = room_of(p, s);
+    struct server_room r = room_of(p, s);
     int64_t left = r.cpus - others(p, s).cpus;
     if (r.cpus < 0 || p->vm->cpus <= left)
         return NULL;
@@ -203,10 +214,17 @@ static char *no_rule(const struct placing *p, const struct api_server *s, enum e
 }
 
 static char *no_admission(const struct placing *p, const struct api_server *s, enum error_code *code) {
-    if (p->o->recovery || p->counted || (p->vm->cpus <= p->spare_cpus && p->vm->memory <= p->spare_memory))
+    size_t failures = p->pool ? (size_t)p->pool->admission_failures : 0;
+    if (!failures || p->o->recovery || p->counted)
         return NULL;
-    return xasprintf("has no room to spare: the pool keeps some for the failure of %lld server%s",
-                     (long long)p->pool->admission_failures, p->pool->admission_failures == 1 ? "" : "s");
+    struct server_room r = room_of(p, s);
+    struct server_load l = others(p, s);
+    bool ha = p->vm->ha.enabled;
+    if (can_spare(&p->cpus, failures, r.cpus - l.cpus + l.ha_cpus, p->vm->cpus, ha) &&
+        can_spare(&p->memory, failures, r.memory - l.memory + l.ha_memory, p->vm->memory, ha))
+        return NULL;
+    return xasprintf("has no room to spare: the pool keeps some for the failure of %zu server%s", failures,
+                     failures == 1 ? "" : "s");
 }
 
 static const struct {
@@ -232,13 +250,13 @@ static const struct {
 static int64_t thousandth(double part) { return part < 0 ? 0 : part > 1 ? 1000 : (int64_t)(part * 1000 + 0.5); }
 
 static int64_t free_memory(const struct placing *p, const struct api_server *s, const struct server_load *l) {
-    struct room r = room_of(p, s);
+    struct server_room r = room_of(p, s);
     int64_t all = r.memory > 0 ? r.memory : s->hardware.memory;
     return all > 0 ? thousandth((double)(all - l->memory - p->vm->memory) / (double)all) : 0;
 }
 
 static int64_t free_cpus(const struct placing *p, const struct api_server *s, const struct server_load *l) {
-    struct room r = room_of(p, s);
+    struct server_room r = room_of(p, s);
     int64_t all = r.cpus > 0 ? r.cpus : s->hardware.cpus;
     int64_t promised = all > 0 ? thousandth((double)(all - l->cpus - p->vm->cpus) / (double)all) : 0;
     if (!load_is_told(p->c, l) || !s->hardware.cpus)
@@ -356,6 +374,8 @@ void place(const struct core *c, const struct api_vm *vm, const struct place_opt
     ret->best = ret->n && ret->choices[0].ok ? ret->choices[0].server : NULL;
     rules_done(&p.rules);
     free(p.fewest);
+    free(p.cpus.losses);
+    free(p.memory.losses);
 }
 
 const struct api_server *placement_keeps(const struct placement *p, const char *server) {

@@ -238,6 +238,130 @@ static void test_a_creation_waits_for_its_server(void **state) {
     world_down(&w);
 }
 
+/* ---- placement in jobs ---- */
+
+/* s1, s2 (and s3 …) in pool p, with a repository of the pool. */
+static void pool_of(struct world *w, size_t servers) {
+    world_of(w, servers);
+    assert_int_equal(ask(w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\",\"memory_reserve\":0}"), 201);
+    for (size_t i = 0; i < servers; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"server\":\"%s\"}", w->agents[i].name);
+        assert_int_equal(ask(w, API_OP_POOL_ADD, "p", body), 202);
+    }
+    assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"shared\",\"path\":\"/s\",\"pool\":\"p\"}"),
+                     202);
+}
+
+static const char *where(const struct world *w, const char *vm) {
+    const struct api_server *s = core_server(w->c, core_vm(w->c, vm)->server);
+    return s ? s->name : "";
+}
+
+#define START(name, more) "{\"name\":\"" name "\",\"pool\":\"p\",\"memory\":3221225472,\"start\":true" more "}"
+
+static void test_starts_are_spread_until_the_pool_is_full(void **state) {
+    struct world w;
+    pool_of(&w, 2); /* 8 GiB each */
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v1", "")), 202);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v2", "")), 202);
+    assert_string_not_equal(where(&w, "v1"), where(&w, "v2"));
+    const struct api_job *j = last_job(&w, "vm.create");
+    assert_int_equal(j->n_placement, 2);
+    assert_true(j->placement[0].chosen && j->placement[0].ok);
+    assert_string_equal(j->placement[0].server, core_vm(w.c, "v2")->server);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v3", "")), 202);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v4", "")), 202);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v5", "")), 507);
+    assert_non_null(strstr(w.reply, "s1"));
+    assert_non_null(strstr(w.reply, "s2"));
+    assert_int_equal(server_load(w.c, w.agents[0].id)->memory, 6LL << 30);
+    assert_int_equal(server_load(w.c, w.agents[0].id)->guests, 2);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"memory_overcommit\":50}"), 200);
+    assert_int_equal(core_vm(w.c, "v1")->state, API_VM_STATE_RUNNING); /* nothing is stopped */
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"memory_overcommit\":200}"), 200);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v5", "")), 202);
+    assert_int_equal(ask(&w, API_OP_VM_PLACEMENT, "v5", NULL), 200);
+    _cleanup_json_ json_t *told = json_loads(w.reply, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(told, "servers")), 2);
+    assert_string_not_equal(json_str(told, "server"), core_vm(w.c, "v5")->server);
+    world_down(&w);
+}
+
+/* The sums are what adding up gives, also after a commit has failed. */
+static void test_loads_follow_what_is_taken_back(void **state) {
+    struct world w;
+    pool_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v1", "")), 202);
+    w.fault = STORE_FAILS;
+    w.fault_at = 1;
+    ask(&w, API_OP_VM_CREATE, NULL, START("v2", ""));
+    settle(&w);
+    for (size_t a = 0; a < 2; a++) {
+        int64_t memory = 0;
+        const struct table *t = &w.c->tables[API_KIND_VM];
+        for (size_t i = 0; i < t->n; i++) {
+            const struct api_vm *vm = t->sorted[i]->v->data;
+            if (vm_counts(vm) && str_eq(vm->server, w.agents[a].id))
+                memory += vm->memory;
+        }
+        assert_int_equal(server_load(w.c, w.agents[a].id)->memory, memory);
+    }
+    world_down(&w);
+}
+
+static void test_a_stopped_one_starts_elsewhere(void **state) {
+    struct world w;
+    pool_of(&w, 3);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"pool\":\"p\",\"disks\":[{\"size\":1048576}]}"),
+                     202);
+    assert_string_equal(where(&w, "v"), ""); /* its first start decides */
+    assert_int_equal(ask(&w, API_OP_VM_STOP, "v", NULL), 409);
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    assert_string_equal(where(&w, "v"), "s1");
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    assert_string_equal(where(&w, "v"), "s1"); /* it keeps to where it ran */
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    assert_int_equal(
+        ask(&w, API_OP_RULE_CREATE, NULL,
+            "{\"name\":\"r\",\"pool\":\"p\",\"type\":\"on-servers\",\"must\":true,\"vms\":[\"v\"],\"servers\":["
+            "\"s2\"]}"),
+        201);
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    assert_string_equal(where(&w, "v"), "s2");
+    assert_int_equal(map_count(&w.agents[0].guests), 0); /* s1 has forgotten it */
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    /* s2 goes away: a must rule cannot be kept, a should rule can. */
+    w.agents[1].away = true;
+    world_disconnect(&w, &w.agents[1]);
+    pump(&w);
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 507);
+    assert_non_null(strstr(w.reply, "rule r"));
+    assert_int_equal(ask(&w, API_OP_RULE_CHANGE, "r", "{\"must\":false}"), 200);
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    assert_string_equal(where(&w, "v"), "s1");
+    assert_int_equal(map_count(&w.agents[1].guests), 1);
+    w.agents[1].away = false;
+    settle(&w);
+    assert_int_equal(map_count(&w.agents[1].guests), 0); /* told so when it is back */
+    assert_string_equal(map_get(&w.agents[0].guests, core_vm(w.c, "v")->id), "running");
+    world_down(&w);
+}
+
+/* One that its agent may be about to start again is not started elsewhere while that cannot be asked. */
+static void test_what_may_run_again_waits_for_its_server(void **state) {
+    struct world w;
+    pool_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v", ",\"restart_policy\":\"always\"")), 202);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    pump(&w);
+    assert_string_equal(where(&w, "v"), "s1");
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 503);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pools_and_rules),
@@ -247,6 +371,10 @@ int main(void) {
         cmocka_unit_test(test_unusable_on_one_server),
         cmocka_unit_test(test_a_deletion_goes_to_another_server),
         cmocka_unit_test(test_a_creation_waits_for_its_server),
+        cmocka_unit_test(test_starts_are_spread_until_the_pool_is_full),
+        cmocka_unit_test(test_loads_follow_what_is_taken_back),
+        cmocka_unit_test(test_a_stopped_one_starts_elsewhere),
+        cmocka_unit_test(test_what_may_run_again_waits_for_its_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
