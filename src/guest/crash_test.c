@@ -33,6 +33,9 @@ static json_t *repository(void) {
 }
 static json_t *policy(void) { return json_pack("{ss ss}", "vm", VM1, "restart_policy", "always"); }
 
+static json_t *move1(void) { return move_args(VM1); }
+static json_t *receive1(void) { return receive_args(VM1); }
+
 static void nothing(struct world *w) {}
 static void running(struct world *w) { world_op(w, "p/1/do", "guest.start", start_args(VM1, "never")); }
 static void deaf(struct world *w) {
@@ -48,6 +51,11 @@ static void stopped(struct world *w) {
     world_op(w, "p/2/do", "guest.kill", vm_args(VM1));
 }
 static void with_disk(struct world *w) { world_op(w, "p/1/do", "disk.create", disk_args(DISK1)); }
+static void sent(struct world *w) {
+    running(w);
+    world_op(w, "p/2/do", "guest.send", move_args(VM1));
+}
+static void received(struct world *w) { world_op(w, "p/1/do", "guest.receive", receive_args(VM1)); }
 static void start_fails(struct world *w) {
     w->fail_op = API_AGENT_OP_GUEST_START;
     w->fail_code = ERR_GUEST;
@@ -67,6 +75,13 @@ static const struct scenario scenarios[] = {
     {"resume", suspended, "guest.resume", vm1, RUNS, "running", false, NULL, API_AGENT_OP_GUEST_RESUME},
     {"forget", stopped, "guest.forget", vm1, ABSENT, "", false, NULL, API_AGENT_OP_GUEST_FORGET},
     {"policy", running, "guest.policy", policy, RUNS, "running", false, NULL, -1},
+    {"offer", running, "guest.offer", move1, RUNS, "running", false, NULL, API_AGENT_OP_GUEST_OFFER},
+    {"send", running, "guest.send", move1, PAUSED, "migrating", false, NULL, API_AGENT_OP_GUEST_SEND},
+    {"unsend", sent, "guest.unsend", move1, RUNS, "running", false, NULL, API_AGENT_OP_GUEST_UNSEND},
+    {"release", sent, "guest.release", move1, ABSENT, "", false, NULL, API_AGENT_OP_GUEST_RELEASE},
+    {"receive", nothing, "guest.receive", receive1, PAUSED, "migrating", false, NULL, API_AGENT_OP_GUEST_RECEIVE},
+    {"activate", received, "guest.activate", move1, RUNS, "running", false, NULL, API_AGENT_OP_GUEST_ACTIVATE},
+    {"drop", received, "guest.drop", move1, ABSENT, "", false, NULL, API_AGENT_OP_GUEST_DROP},
     {"disk.create", nothing, "disk.create", disk1, ABSENT, "", true, NULL, API_AGENT_OP_DISK_CREATE},
     {"disk.delete", with_disk, "disk.delete", disk1, ABSENT, "", false, NULL, API_AGENT_OP_DISK_DELETE},
     {"repository.open", nothing, "repository.open", repository, ABSENT, "", false, NULL, -1},

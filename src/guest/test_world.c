@@ -135,6 +135,21 @@ static json_t *do_guest(struct world *w, int op, const json_t *args) {
     case API_AGENT_OP_GUEST_RESUME:
         world_set_process(w, vm, RUNS);
         break;
+    case API_AGENT_OP_GUEST_RECEIVE:
+    case API_AGENT_OP_GUEST_SEND:
+        world_set_process(w, vm, PAUSED);
+        return found(w, vm);
+    case API_AGENT_OP_GUEST_UNSEND:
+        if (p != ABSENT)
+            world_set_process(w, vm, json_bool(args, "running", false) ? RUNS : PAUSED);
+        return found(w, vm);
+    case API_AGENT_OP_GUEST_ACTIVATE:
+        world_set_process(w, vm, json_bool(args, "suspended", false) ? PAUSED : RUNS);
+        return found(w, vm);
+    case API_AGENT_OP_GUEST_RELEASE:
+    case API_AGENT_OP_GUEST_DROP:
+        world_set_process(w, vm, ABSENT);
+        break;
     default:
         break;
     }
@@ -378,4 +393,12 @@ json_t *stop_args(const char *vm, int timeout, bool force) {
 }
 json_t *disk_args(const char *disk) {
     return json_pack("{ss ss si}", "repository", REPO, "disk", disk, "size", 1048576);
+}
+
+json_t *move_args(const char *vm) { return json_pack("{ss ss}", "vm", vm, "move", "m1"); }
+
+json_t *receive_args(const char *vm) {
+    json_t *args = move_args(vm);
+    json_object_set_new(args, "start", start_args(vm, "on-failure"));
+    return args;
 }

@@ -77,3 +77,5 @@ json_t *start_args(const char *vm, const char *policy);
 json_t *vm_args(const char *vm);
 json_t *stop_args(const char *vm, int timeout, bool force);
 json_t *disk_args(const char *disk);
+json_t *move_args(const char *vm);
+json_t *receive_args(const char *vm);
