@@ -287,3 +287,31 @@ class Roles(lab.LabCase):
         good = self.cluster.cli("server", "set", "server2", "--address",
                                 f"address={self.lab.address('migration', 'server2')},roles=migration+storage")
         self.assertEqual(good.returncode, 0, good.stderr)
+
+
+class Traffic(lab.LabCase):
+    """What goes over which network, by the counters of the interfaces."""
+
+    POOL, TEMPLATE = True, True
+
+    def counted(self, work):
+        """The bytes that each network of server1 has sent during the work."""
+        before = {network: self.lab.packets("server1", network)[1] for network in self.lab.networks}
+        work()
+        return {network: self.lab.packets("server1", network)[1] - before[network] for network in self.lab.networks}
+
+    def test_heartbeat(self):
+        sent = self.counted(lambda: time.sleep(3))
+        self.assertGreater(sent["heartbeat"], 1000)
+        self.assertLess(sent["migration"] + sent["storage"], 1000)
+
+    def test_migration(self):
+        vm = self.cluster.vm("mover", pool="pool", server="server1")
+        self.assertEqual(self.api.get("/servers/server1")["id"], vm["server"])
+        sent = self.counted(lambda: self.api.do("/vms/mover/migrate", {"to": "server2"}, timeout=120))
+        # The kernel, the initramfs and what the guest has written; empty pages cost little.
+        self.assertGreater(sent["migration"], 8 << 20)
+        self.assertLess(sent["management"], 1 << 20)
+        self.assertLess(sent["storage"], 1 << 20)
+        self.api.do("/vms/mover/kill")
+        self.api.remove("/vms/mover")

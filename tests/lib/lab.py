@@ -69,7 +69,8 @@ class Agent(Machine, cluster.Agent):
 class Lab(cluster.Cluster):
     MANAGER, AGENT = Manager, Agent
 
-    def __init__(self, servers=3, heartbeats=1, directory=None, prefix="tarn-l-"):
+    def __init__(self, servers=3, heartbeats=1, directory=None, prefix="tarn-l-", pool=False):
+        self.wants_pool = pool
         self.number, self.ready, self.spaces = None, False, {}
         self.dark = {}  # machine -> networks that its death has silenced
         self.networks = [name for name in NETWORKS if name != "heartbeat2" or heartbeats > 1]
@@ -192,8 +193,34 @@ class Lab(cluster.Cluster):
         return self
 
     def furnish(self):
-        """What makes it a pool."""
-        self.repository()
+        if self.wants_pool:
+            self.make_pool()
+        else:
+            self.repository()
+
+    def give_roles(self, name):
+        """Every address of a server gets the role that its network has its name from."""
+        roles = {"management": ["management"], "heartbeat": ["heartbeat"], "heartbeat2": ["heartbeat"],
+                 "migration": ["migration"], "storage": ["storage"]}
+        self.api.patch(f"/servers/{name}", {"addresses": [{"address": self.address(network, name), "roles": roles[network]}
+                                                          for network in self.networks]})
+
+    def whole(self):
+        """Every server is in the cluster, armed, and sees all the others."""
+        servers = [self.api.get(f"/servers/{name}") for name in self.names]
+        return all(s["state"] == "online" and s.get("cluster", {}).get("armed") and s["cluster"]["quorate"] and
+                   len(s["cluster"]["members"]) == len(servers) and not s["cluster"]["gone"] for s in servers)
+
+    def make_pool(self):
+        """A pool of all servers, clustered if there are enough for a quorum to mean something, and a repository that all have."""
+        clustered = len(self.names) > 2
+        self.api.post("/pools", {"name": "pool", "clustered": clustered})
+        for name in self.names:
+            self.give_roles(name)
+            self.api.do("/pools/pool/add", {"server": name})
+        if clustered:
+            cluster.wait_until(self.whole, 60, "the cluster whole")
+        self.api.do("/repositories", {"name": "shared", "pool": "pool", "path": os.path.join(self.dir, "shared")})
 
     def __enter__(self):
         try:
@@ -340,16 +367,18 @@ class Lab(cluster.Cluster):
 
 
 class LabCase(cluster.ClusterCase):
-    """Tests that share one lab. SERVERS and HEARTBEATS may be set by a class."""
+    """Tests that share one lab. A class may set SERVERS, HEARTBEATS, and POOL for a clustered pool with a shared repository."""
 
-    SERVERS, HEARTBEATS = 3, 1
+    SERVERS, HEARTBEATS, POOL = 3, 1, False
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = cls.cluster = Lab(cls.SERVERS, cls.HEARTBEATS)
+        cls.lab = cls.cluster = Lab(cls.SERVERS, cls.HEARTBEATS, pool=cls.POOL)
         cls.lab.__enter__()
         cls.api = cls.lab.api
         try:
+            if cls.TEMPLATE:
+                cls.lab.tiny_template()
             cls.prepare()
         except BaseException:
             cls.lab.close()
