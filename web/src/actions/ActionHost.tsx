@@ -1,20 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs actions wherever they are offered: asks first where that is due, calls the operation for each object, tells what failed.
+// Runs actions wherever they are offered: asks first where that is due, calls the operation for each object, tells what failed;
+// of several objects, what became of each.
 import { createContext, lazy, Suspense, useCallback, useContext, useMemo, useState, type ComponentType, type ReactNode } from 'react'
 import { useNavigate } from 'react-router-dom'
-import { ApiError, call } from '@/api/client'
 import type { Kind, Kinds } from '@/api/types'
 import { t } from '@/i18n'
 import { errorText } from '@/ui/ErrorAlert'
 import { useToasts } from '@/ui/Toasts'
 import { isEnabled, type Action, type DialogProps } from './index'
+import { requestAction } from './perform'
 
 const ConfirmAction = lazy(() => import('./ConfirmAction'))
+const Results = lazy(() => import('./Results'))
 
 type Run = <K extends Kind>(action: Action<K> | Action, objects: Kinds[K][]) => void
 const RunContext = createContext<Run>(() => {})
 
 export const useRunAction = () => useContext(RunContext)
+
+type Perform = (action: Action, objects: Kinds[Kind][]) => Promise<void>
+const PerformContext = createContext<Perform>(async () => {})
+
+/** For dialogs of actions: does it, without asking any more. */
+export const usePerformAction = () => useContext(PerformContext)
 
 const dialogs = new Map<Action, ComponentType<DialogProps>>()
 function dialogOf(action: Action) {
@@ -30,38 +38,24 @@ function nameOf(object: Kinds[Kind]) {
   return (object as { name?: string }).name ?? object.id!
 }
 
-/** Five at a time: a selection of a hundred must not take all of the browser's connections. */
-export async function performAction(action: Action, objects: Kinds[Kind][]) {
-  const failed: { object: Kinds[Kind]; error: ApiError }[] = []
-  const queue = [...objects]
-  const work = async () => {
-    for (let object = queue.shift(); object; object = queue.shift()) {
-      const { params, body } = action.request?.(object as never) ?? {}
-      try {
-        await call(action.operation, { params: params ?? { [action.kind]: object.id! }, body })
-      } catch (error) {
-        failed.push({ object, error: error instanceof ApiError ? error : new ApiError(0, 'internal', String(error)) })
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(5, objects.length) }, work))
-  return failed
-}
-
 export function ActionHost({ children }: { children: ReactNode }) {
   const [open, setOpen] = useState<{ action: Action; objects: Kinds[Kind][] }>()
+  const [doing, setDoing] = useState<{ action: Action; objects: Kinds[Kind][] }>()
   const toasts = useToasts()
   const navigate = useNavigate()
 
-  const perform = useCallback(
-    async (action: Action, objects: Kinds[Kind][]) => {
-      const failed = await performAction(action, objects)
-      for (const { object, error } of failed.slice(0, 3)) {
-        toasts.add({ variant: 'danger', title: t('ui.action_failed', { action: t(`action.${action.id}`), name: nameOf(object) }), text: errorText(error) })
+  const perform = useCallback<Perform>(
+    async (action, objects) => {
+      if (objects.length > 1) {
+        setDoing({ action, objects })
+        return
       }
-      if (failed.length > 3) toasts.add({ variant: 'danger', title: t('ui.more_failed', { count: failed.length - 3 }) })
-      if (!failed.length && action.after && objects.length === 1 && window.location.pathname.includes(objects[0].id!)) navigate(action.after)
-      return failed
+      try {
+        await requestAction(action, objects[0])
+        if (action.after && window.location.pathname.includes(objects[0].id!)) navigate(action.after)
+      } catch (error) {
+        toasts.add({ variant: 'danger', title: t('ui.action_failed', { action: t(`action.${action.id}`), name: nameOf(objects[0]) }), text: errorText(error) })
+      }
     },
     [toasts, navigate],
   )
@@ -88,8 +82,13 @@ export function ActionHost({ children }: { children: ReactNode }) {
 
   return (
     <RunContext.Provider value={run}>
-      {children}
-      <Suspense fallback={null}>{dialog}</Suspense>
+      <PerformContext.Provider value={perform}>
+        {children}
+        <Suspense fallback={null}>
+          {dialog}
+          {doing ? <Results {...doing} onClose={() => setDoing(undefined)} /> : null}
+        </Suspense>
+      </PerformContext.Provider>
     </RunContext.Provider>
   )
 }

@@ -7,6 +7,7 @@ import { number, size } from '@/i18n/format'
 import type { Kind } from '@/api/types'
 import type { Term } from '@/live/match'
 import { fieldAt, type FormState } from './form'
+import { OrderInput, RefsInput } from './ListInputs'
 import { RefPicker } from './RefPicker'
 
 interface Props {
@@ -150,6 +151,10 @@ export function Field(props: Props) {
           ))}
       </FormSelect>
     )
+  } else if (field.values) {
+    input = <OrderInput id={id} label={label} schema={field.schema} values={field.values} value={(shown as string[] | undefined) ?? []} onChange={set} disabled={disabled} />
+  } else if (field.ref && field.array) {
+    input = <RefsInput id={id} label={label} kind={field.ref as Kind} value={(value as string[] | undefined) ?? []} onChange={set} filter={filter} disabled={disabled} invalid={!!error} />
   } else if (field.ref) {
     input = <RefPicker id={id} kind={field.ref as Kind} value={value as string | undefined} filter={filter} disabled={disabled} placeholder={absent} invalid={!!error} onChange={set} label={label} />
   } else if (field.type === 'integer' && field.unit === 'bytes') {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A table of a kind's objects, paged, filtered and sorted by the manager and kept true by the stream. What is searched and how
 // it is sorted stands in the address, so that "back" and links work.
-import { Button, Checkbox, Dropdown, DropdownList, FormSelect, FormSelectOption, MenuToggle, SearchInput, Toolbar, ToolbarContent, ToolbarGroup, ToolbarItem } from '@patternfly/react-core'
+import { Button, Checkbox, Dropdown, DropdownItem, DropdownList, FormSelect, FormSelectOption, MenuToggle, SearchInput, Toolbar, ToolbarContent, ToolbarGroup, ToolbarItem } from '@patternfly/react-core'
 import AngleLeftIcon from '@patternfly/react-icons/dist/esm/icons/angle-left-icon'
 import AngleRightIcon from '@patternfly/react-icons/dist/esm/icons/angle-right-icon'
+import ColumnsIcon from '@patternfly/react-icons/dist/esm/icons/columns-icon'
 import SearchIcon from '@patternfly/react-icons/dist/esm/icons/search-icon'
 import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table'
 import { useEffect, useMemo, useRef, useState, type ReactNode } from 'react'
@@ -32,6 +33,8 @@ export interface Column<K extends Kind> {
   width?: 10 | 15 | 20 | 25 | 30 | 35 | 40 | 45 | 50
   /** Left out on narrow screens. */
   wide?: boolean
+  /** May be left out or shown as people like: 'shown' or 'hidden' until they choose. */
+  optional?: 'shown' | 'hidden'
 }
 
 interface Props<K extends Kind> {
@@ -50,6 +53,8 @@ interface Props<K extends Kind> {
   empty?: ReactNode
   /** Distinguishes several tables on one page in the address. */
   id?: string
+  /** More to narrow the list with, in the toolbar; what it narrows to goes into filter. */
+  narrow?: { node: ReactNode; active: boolean; clear: () => void }
   /** What opens below a row. */
   expand?: (object: Kinds[K]) => ReactNode
   label?: string
@@ -68,8 +73,42 @@ export function useSettled<T>(value: T, ms = 200) {
   return settled
 }
 
+/** Which of the optional columns are shown; remembered in this browser. */
+function useColumns<K extends Kind>(kind: K, all: Column<K>[]) {
+  const stored = `tarn.columns.${kind}`
+  const [chosen, setChosen] = useState<Record<string, boolean>>(() => JSON.parse(localStorage.getItem(stored) ?? '{}') as Record<string, boolean>)
+  const isShown = (column: Column<K>) => !column.optional || (chosen[column.key] ?? column.optional === 'shown')
+  const toggle = (column: Column<K>) => {
+    const next = { ...chosen, [column.key]: !isShown(column) }
+    localStorage.setItem(stored, JSON.stringify(next))
+    setChosen(next)
+  }
+  return { columns: all.filter(isShown), optional: all.filter((column) => column.optional), isShown, toggle }
+}
+
+function ColumnsMenu<K extends Kind>({ kind, optional, isShown, toggle }: { kind: K; optional: Column<K>[]; isShown: (column: Column<K>) => boolean; toggle: (column: Column<K>) => void }) {
+  const [open, setOpen] = useState(false)
+  return (
+    <Dropdown
+      isOpen={open}
+      onOpenChange={setOpen}
+      popperProps={{ position: 'end' }}
+      toggle={(ref) => <MenuToggle ref={ref} variant="plain" isExpanded={open} aria-label={t('ui.columns')} onClick={() => setOpen(!open)} icon={<ColumnsIcon />} />}
+    >
+      <DropdownList>
+        {optional.map((column) => (
+          <DropdownItem key={column.key} hasCheckbox isSelected={isShown(column)} onClick={() => toggle(column)}>
+            {column.label ?? fieldLabel(schemaName(kind), column.key)}
+          </DropdownItem>
+        ))}
+      </DropdownList>
+    </Dropdown>
+  )
+}
+
 export function ObjectTable<K extends Kind>(props: Props<K>) {
-  const { kind, columns, filter = [], search = 'name', tools, actions = true, empty, id = '', expand, label } = props
+  const { kind, narrow, filter = [], search = 'name', tools, actions = true, empty, id = '', expand, label } = props
+  const { columns, ...choice } = useColumns(kind, props.columns)
   const [address, setAddress] = useSearchParams()
   const key = (name: string) => (id ? `${id}.${name}` : name)
   const set = (changes: Record<string, string | undefined>) =>
@@ -94,7 +133,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
   }, [text])
   const sort = address.get(key('sort')) ?? props.sort
   const [limit, setLimit] = useState(props.limit ?? (Number(localStorage.getItem('tarn.rows')) || 50))
-  const chosen = columns.filter((column) => column.choose).flatMap((column) => (address.get(key(column.key)) ? [eq(column.key, address.get(key(column.key))!)] : []))
+  const chosen = props.columns.filter((column) => column.choose).flatMap((column) => (address.get(key(column.key)) ? [eq(column.key, address.get(key(column.key))!)] : []))
   const terms = [...filter, ...chosen, ...(text ? [contains(search, text)] : [])]
   const question = JSON.stringify([kind, terms, sort, limit])
   const [cursors, setCursors] = useState<{ question: string; stack: string[] }>({ question, stack: [] })
@@ -109,7 +148,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
   const [menu, setMenu] = useState(false)
   const [opened, setOpened] = useState<ReadonlySet<string>>(new Set())
   const lastClicked = useRef<number | undefined>(undefined)
-  const searching = text !== '' || chosen.length > 0
+  const searching = text !== '' || chosen.length > 0 || !!narrow?.active
 
   const select = (index: number, on: boolean, range: boolean) => {
     const from = range && lastClicked.current !== undefined ? Math.min(lastClicked.current, index) : index
@@ -150,7 +189,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
                 resetButtonLabel={t('ui.clear')}
               />
             </ToolbarItem>
-            {columns
+            {props.columns
               .filter((column) => column.choose)
               .map((column) => {
                 const field = schemas[schemaName(kind)].fields[column.key]
@@ -166,6 +205,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
                   </ToolbarItem>
                 )
               })}
+            {narrow?.node}
           </ToolbarGroup>
           {shown.length ? (
             <ToolbarGroup>
@@ -190,7 +230,14 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
               </ToolbarItem>
             </ToolbarGroup>
           ) : null}
-          <ToolbarGroup align={{ default: 'alignEnd' }}>{tools ? <ToolbarItem>{tools}</ToolbarItem> : null}</ToolbarGroup>
+          <ToolbarGroup align={{ default: 'alignEnd' }}>
+            {choice.optional.length ? (
+              <ToolbarItem>
+                <ColumnsMenu kind={kind} {...choice} />
+              </ToolbarItem>
+            ) : null}
+            {tools ? <ToolbarItem>{tools}</ToolbarItem> : null}
+          </ToolbarGroup>
         </ToolbarContent>
       </Toolbar>
       <ErrorAlert error={page.error} />
@@ -268,7 +315,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
             )
           })}
         </Table>
-        {!page.items.length && searching && !page.loading ? <Empty small icon={SearchIcon} title={t('ui.nothing_found')} actions={<Button variant="link" onClick={() => { setTyped(''); set(Object.fromEntries(columns.map((column) => [column.key, undefined]))) }}>{t('ui.clear_filters')}</Button>} /> : null}
+        {!page.items.length && searching && !page.loading ? <Empty small icon={SearchIcon} title={t('ui.nothing_found')} actions={<Button variant="link" onClick={() => { setTyped(''); set(Object.fromEntries(props.columns.map((column) => [column.key, undefined]))); narrow?.clear() }}>{t('ui.clear_filters')}</Button>} /> : null}
       </div>
       <div className="tarn-table__foot">
         <span className="tarn-dim">{page.total !== undefined ? t('ui.total', { count: page.total }) : null}</span>

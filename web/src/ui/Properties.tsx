@@ -19,7 +19,7 @@ export function Section({ title, actions, children, className }: { title?: React
 /** Names and values; a row whose value is undefined or false is left out. */
 export function Properties({ rows, columns }: { rows: [label: string, value: ReactNode][]; columns?: 1 | 2 | 3 }) {
   return (
-    <DescriptionList isHorizontal isCompact isFluid columnModifier={columns && columns > 1 ? { lg: columns === 2 ? '2Col' : '3Col' } : undefined}>
+    <DescriptionList isHorizontal isCompact horizontalTermWidthModifier={{ default: '9rem' }} columnModifier={columns && columns > 1 ? { lg: columns === 2 ? '2Col' : '3Col' } : undefined}>
       {rows
         .filter(([, value]) => value !== undefined && value !== false)
         .map(([label, value]) => (

@@ -54,10 +54,21 @@ function flags(schema: string, body: Record<string, unknown>, skip: readonly str
   return out
 }
 
-/** The tarn command, if the operation has one. */
+/** Whether flags can say all of it; what has no flag (an image to be sent) takes another command before. */
+function sayable(schema: string, body: Record<string, unknown>): boolean {
+  return Object.entries(body).every(([name, value]) => {
+    const field = schemas[schema]?.fields[name]
+    if (!field || value === undefined || value === null) return true
+    if (field.type !== 'object') return !!field.flag
+    const items = (field.array ? value : [value]) as Record<string, unknown>[]
+    return !!field.flag && items.every((item) => sayable(field.schema!, item))
+  })
+}
+
+/** The tarn command, if the operation has one and it can say all that the body does. */
 export function commandLine(operation: OperationId, params: Params = {}, body: Record<string, unknown> = {}): string | undefined {
   const op = description[operation]
-  if (!op?.cli) return undefined
+  if (!op?.cli || (op.body && !op.cli.special && !sayable(op.body[0], body))) return undefined
   const words = ['tarn', op.cli.object, ...(op.cli.verb ? [op.cli.verb] : [])]
   for (const name of op.cli.args) words.push(quoted(params[name] ?? String(body[name] ?? name.toUpperCase())))
   if (op.body) words.push(...flags(op.body[0], body, op.cli.args.filter((name) => !op.path.includes(`{${name}}`))))
