@@ -3,6 +3,7 @@ import type { RouteObject } from 'react-router-dom'
 
 export const routes: RouteObject[] = [
   { path: 'vms', lazy: () => import('./VmList') },
+  { path: 'vms/create', lazy: () => import('./create/Create') },
   { path: 'vms/:id/:tab?', lazy: () => import('./VmPage') },
 ]
 

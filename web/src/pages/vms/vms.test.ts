@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, test } from 'vitest'
+import { cloudConfig, cloudProblem, noUser } from './cloudconfig'
+import { withGaps } from './gaps'
+
+describe('cloud-config', () => {
+  test('of nothing is nothing', () => expect(cloudConfig(noUser)).toBe(''))
+  test('of a user with a key', () => {
+    const text = cloudConfig({ ...noUser, name: 'ann', keys: ' ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFxx ann@home \n\n' })
+    expect(text.split('\n')[0]).toBe('#cloud-config')
+    expect(text).toContain('  - name: "ann"')
+    expect(text).toContain('      - "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFxx ann@home"\n')
+    expect(text).not.toContain('passwd')
+  })
+  test('quotes what would end a string', () => {
+    expect(cloudConfig({ ...noUser, password: 'a"b\\c: #d' })).toContain('plain_text_passwd: "a\\"b\\\\c: #d"')
+  })
+  test('names what is wrong', () => {
+    expect(cloudProblem({ ...noUser, name: 'Ann', keys: 'nonsense' })).toEqual({ name: 'vms.cloud_bad_user', keys: 'vms.cloud_bad_key' })
+    expect(cloudProblem(noUser)).toEqual({})
+  })
+})
+
+test('lines end where nothing is known', () => {
+  expect(withGaps([10, 20, 50], 10, [[1, 2, 3], []])).toEqual({ times: [10, 20, 30, 50], values: [[1, 2, null, 3], [null, null, null, null]] })
+})
