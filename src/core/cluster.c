@@ -144,8 +144,6 @@ static void set_reason(struct core *c, const char *pool, const char *reason) {
     if (!old || (old->has_cluster ? str_eq(old->cluster.reason, reason) : !*reason))
         return;
     struct api_pool *p = CORE_COPY(pool, POOL, old);
-    if (!p->has_cluster)
-        api_pool_cluster_init(&p->cluster);
     p->has_cluster = true;
     str_set(&p->cluster.reason, reason);
     core_put(c, API_KIND_POOL, p);
@@ -228,10 +226,8 @@ static const json_t *node_arg(const struct job_ctx *x) {
 static struct api_server *server_copy(const struct job_ctx *x, const char *id) {
     const struct api_server *s = server_of(x->c, id);
     struct api_server *put = s ? CORE_COPY(server, SERVER, s) : NULL;
-    if (put && !put->has_cluster) {
-        api_server_cluster_init(&put->cluster);
+    if (put)
         put->has_cluster = true;
-    }
     return put;
 }
 
@@ -252,8 +248,6 @@ static int step_configured(struct job_ctx *x, const json_t *result, struct error
     const struct api_pool *p = pool_of(x);
     if (*secret && p) {
         struct api_pool *put = CORE_COPY(pool, POOL, p);
-        if (!put->has_cluster)
-            api_pool_cluster_init(&put->cluster);
         put->has_cluster = true;
         str_set(&put->cluster.secret, secret);
         core_put(x->c, API_KIND_POOL, put);
@@ -299,8 +293,7 @@ static int step_store(struct job_ctx *x, struct error *e) {
         free(p);
         return r;
     }
-    if (p->has_cluster)
-        api_pool_cluster_done(&p->cluster);
+    api_pool_cluster_done(&p->cluster);
     p->cluster = cluster;
     p->has_cluster = true;
     core_put(x->c, API_KIND_POOL, p);

@@ -60,7 +60,7 @@ static bool pool_restarts(const struct core *c, const struct api_vm *vm) {
 static bool runs_for_all_we_know(const struct api_vm *vm) {
     return vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
            vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||
-           vm->state == API_VM_STATE_STOPPING;
+           vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING;
 }
 
 static bool is_protected(const struct core *c, const struct api_vm *vm) {
@@ -143,8 +143,6 @@ void failover_vm_lost(struct core *c, const char *id) {
 
 static struct api_server *cluster_copy(const struct api_server *s) {
     struct api_server *put = CORE_COPY(server, SERVER, s);
-    if (!put->has_cluster)
-        api_server_cluster_init(&put->cluster);
     put->has_cluster = true;
     return put;
 }

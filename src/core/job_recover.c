@@ -111,6 +111,11 @@ static int recover_start(struct job_ctx *x, struct error *e) {
     _cleanup_free_ char *why = NULL;
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
+    if (!json_bool(x->job->vars, "begun", false)) { /* the others that were lost with it are to be known first */
+        json_object_set_new(x->job->vars, "begun", json_true());
+        x->run->retry_at = x->c->mono_ms;
+        return STEP_LATER;
+    }
     if (has_to_wait(x, vm))
         return STEP_LATER;
     const struct api_server *s = recover_place(x->c, vm, x->job, &why);
@@ -166,7 +171,8 @@ static void recover_ended(struct job_ctx *x) {
     }
     int64_t tries = json_int(j->args, "tries", 0) + 1;
     bool again = j->state == API_JOB_STATE_FAILED && tries < vm->ha.max_tries && vm->ha.enabled;
-    set_server(x, "");
+    if (again)
+        set_server(x, ""); /* else it stays with the one that could not start it, which can be tried by hand */
     core_set_vm_state(x->c, vm->id, API_VM_STATE_CRASHED, str_or(j->error, "its restart was aborted"));
     if (again) {
         job_put_end(x);
@@ -220,7 +226,7 @@ static bool reaches(struct core *c, const struct api_vm *vm, const struct api_se
 
 static bool has_memory(struct core *c, const struct api_vm *vm, const struct api_server *s, const struct api_pool *p,
                        char **ret_why) {
-    int64_t used = 0, limit = (s->hardware.memory - p->memory_reserve) / 100 * p->memory_overcommit;
+    int64_t used = 0, limit = (s->hardware.memory - p->memory_reserve) * p->memory_overcommit / 100;
     struct table *t = &c->tables[API_KIND_VM];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_vm *other = t->sorted[i]->v->data;

@@ -41,13 +41,16 @@ void world_connect(struct world *w, struct world_agent *a) {
     void *v;
     while (map_next(&a->guests, &pos, &key, &v))
         json_array_append_new(guests,
-                              json_pack("{s:s, s:s, s:s, s:i}", "vm", key, "name", "g", "state", v, "sequence", 1));
+                              json_pack("{s:s, s:s, s:s, s:i, s:b}", "vm", key, "name", "g", "state", v, "sequence", 1,
+                                        "guarded", a->clustered));
     pos = 0;
     while (map_next(&a->opened, &pos, &key, &v))
         json_array_append_new(repositories, json_pack("{s:s, s:b, s:I, s:I}", "repository", key, "usable", 1,
                                                       "capacity", (json_int_t)1 << 40, "free", (json_int_t)1 << 39));
     _cleanup_json_ json_t *m =
         json_pack("{s:s, s:{s:o, s:o}}", "event", "report", "args", "guests", guests, "repositories", repositories);
+    if (w->cluster)
+        json_object_set_new(json_object_get(m, "args"), "cluster", w->cluster(w, a));
     a->connected = true;
     core_agent_message(w->c, a->id, m);
 }
@@ -84,7 +87,9 @@ static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, 
         free(map_remove(&a->guests, vm));
     else if (!str_eq(op, "guest.policy") && !str_eq(op, "guest.cdrom"))
         put(&a->guests, vm, state);
-    return json_pack("{s:s, s:s, s:I}", "vm", vm, "state", state, "sequence", (json_int_t)w->changes);
+    char now[TIME_TEXT_MAX];
+    return json_pack("{s:s, s:s, s:I, s:b, s:s}", "vm", vm, "state", state, "sequence", (json_int_t)w->changes, "guarded",
+                     a->clustered, "started", str_eq(state, "running") ? time_format(w->ms, now) : "");
 }
 
 static json_t *agent_do(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
@@ -147,6 +152,14 @@ static void agent_message(struct world *w, struct world_agent *a, const char *te
     const char *op = json_str(m, "op"), *id = json_str(m, "id");
     if (str_eq(op, "op.forget") || str_eq(op, "op.cancel"))
         return;
+    if (a->silent)
+        return;
+    json_t *own = w->op ? w->op(w, a, op, json_object_get(m, "args")) : NULL;
+    if (own) {
+        _cleanup_json_ json_t *answer = json_pack("{s:s, s:b, s:o}", "id", id, "ok", 1, "result", own);
+        core_agent_message(w->c, a->id, answer);
+        return;
+    }
     const char *known = map_get(&a->answers, id);
     if (!known) {
         json_t *answer;
@@ -189,7 +202,7 @@ const char *running_job(struct world *w) {
     return r ? r->id : NULL;
 }
 
-static void crash(struct world *w) {
+void world_crash(struct world *w) {
     core_free(w->c);
     core_up(w);
     for (size_t i = 0; i < w->n_agents; i++) {
@@ -211,7 +224,7 @@ static void commit(struct world *w, struct core_effect *e) {
     if (fire) {
         w->fired = true;
         if (w->fault == CRASH || w->fault == CRASH_BEFORE) {
-            crash(w);
+            world_crash(w);
             return;
         }
     }

@@ -29,6 +29,12 @@ struct world_agent {
     struct map guests;  /* state by VM */
     struct map opened;  /* repositories */
     size_t starts;
+    /* failover_test.c: its place in a cluster */
+    bool clustered, armed, lease;
+    bool silent; /* its machine is dead or cut off: nothing comes from it, though its connection looks well */
+    int half;    /* of the heartbeat network: it sees those in the same */
+    int64_t ring_at, lost_at;
+    char pool[UUID_LEN + 1];
 };
 
 struct world {
@@ -48,6 +54,10 @@ struct world {
     const char *fail_op;   /* agents answer this op with an error … */
     const char *fail_code; /* … of this code; NULL: io */
     bool lose_answers;     /* the connection breaks before the answer */
+    /* Answers an op in the agents' stead, each time anew, or leaves it to them (NULL); what a report says of the pool.
+     */
+    json_t *(*op)(struct world *w, struct world_agent *a, const char *op, const json_t *args);
+    json_t *(*cluster)(struct world *w, struct world_agent *a);
 };
 
 /* One server s1, connected, with the repository local and an upload. */
@@ -59,6 +69,8 @@ struct world_agent *world_add(struct world *w);
 void world_down(struct world *w);
 void world_connect(struct world *w, struct world_agent *a);
 void world_disconnect(struct world *w, struct world_agent *a);
+/* The manager is killed and starts anew; the agents are cut off, and connect again only when they are told to. */
+void world_crash(struct world *w);
 /* Carries effects out until there are none. */
 void pump(struct world *w);
 /* Lets everything come to its end: time passes, the store and the agents come back. */

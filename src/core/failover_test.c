@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Servers that are lost, on a simulated clock. The agents of this world stand in a cluster: who is in the same half of
+ * the heartbeat network as more than half of them holds a lease, and a guest whose server has been without for PROOF_MS
+ * is killed, as tarn-deadman does. After every moment no guest runs on two servers.
+ */
+#include "core/test_world.h"
+
+#include <stdio.h>
+
+#define DETECT_MS 2300 /* corosync's, until the others form a ring without it */
+#define PROOF_MS  4500
+#define HOLD_MS   5000
+#define STEP_MS   100
+
+/* ---- the cluster ---- */
+
+static size_t half_size(const struct world *w, int half) {
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_agents; i++)
+        n += w->agents[i].half == half;
+    return n;
+}
+
+static bool has_quorum(const struct world *w, const struct world_agent *a) {
+    return a->clustered && half_size(w, a->half) > w->n_agents / 2;
+}
+
+/* The ring follows the network when corosync has noticed. */
+static bool ring_is_new(const struct world *w, const struct world_agent *a) { return w->ms - a->ring_at >= DETECT_MS; }
+
+static json_t *state_of(struct world *w, struct world_agent *a) {
+    bool quorate = a->lease && has_quorum(w, a);
+    json_t *members = json_array(), *left = json_array();
+    for (size_t i = 0; i < w->n_agents && a->clustered; i++) {
+        struct world_agent *b = &w->agents[i];
+        if (b->half == a->half || !ring_is_new(w, a))
+            json_array_append_new(members, json_string(b->id));
+        else if (quorate)
+            json_array_append_new(left, json_pack("{s:s, s:I}", "server", b->id, "gone_ms",
+                                                  (json_int_t)(w->ms - a->ring_at - DETECT_MS)));
+    }
+    return json_pack("{s:s, s:I, s:b, s:b, s:o, s:o}", "pool", a->pool, "version", (json_int_t)1, "armed", a->armed,
+                     "quorate", quorate, "members", members, "left", left);
+}
+
+static json_t *cluster_op(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
+    if (strncmp(op, "cluster.", 8) != 0)
+        return NULL;
+    if (str_eq(op, "cluster.configure")) {
+        a->clustered = a->lease = true;
+        snprintf(a->pool, sizeof a->pool, "%.36s", json_str(args, "pool"));
+        return json_pack("{s:I, s:s}", "version", (json_int_t)json_int(args, "version", 0), "secret", "aa");
+    }
+    if (str_eq(op, "cluster.arm"))
+        a->armed = json_bool(args, "armed", false);
+    return str_eq(op, "cluster.leave") ? json_object() : state_of(w, a);
+}
+
+static void say(struct world *w, struct world_agent *a) {
+    if (!a->connected || a->silent)
+        return;
+    _cleanup_json_ json_t *m = json_pack("{s:s, s:o}", "event", "cluster.state", "args", state_of(w, a));
+    core_agent_message(w->c, a->id, m);
+}
+
+static void say_all(struct world *w) {
+    for (size_t i = 0; i < w->n_agents; i++)
+        say(w, &w->agents[i]);
+    pump(w);
+}
+
+static void kill_guests(struct world *w, struct world_agent *a) {
+    size_t pos = 0;
+    const char *vm;
+    void *state;
+    while (map_next(&a->guests, &pos, &vm, &state)) {
+        if (!a->connected || a->silent)
+            continue;
+        _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I, s:s}}", "event", "guest.state", "args",
+                                             "vm", vm, "state", "crashed", "guarded", 1, "lost", 1, "sequence",
+                                             (json_int_t)1 << 40, "reason", "its server had lost its pool");
+        core_agent_message(w->c, a->id, m);
+    }
+    pos = 0;
+    while (map_next(&a->guests, &pos, &vm, &state))
+        free(state);
+    map_done(&a->guests);
+}
+
+/* Those who see each other now; as far as corosync goes it takes DETECT_MS to notice. */
+static void set_half(struct world *w, int agent, int half) {
+    w->agents[agent].half = half;
+    for (size_t i = 0; i < w->n_agents; i++) {
+        w->agents[i].ring_at = w->ms;
+        w->agents[i].lost_at = has_quorum(w, &w->agents[i]) ? 0 : w->ms;
+    }
+}
+
+static size_t running(const struct world *w, const char *vm) {
+    size_t n = 0;
+    for (size_t i = 0; i < w->n_agents; i++) {
+        const char *state = map_get(&w->agents[i].guests, vm);
+        n += state && !str_eq(state, "stopped");
+    }
+    return n;
+}
+
+static void check_none_twice(const struct world *w) {
+    const struct table *t = &w->c->tables[API_KIND_VM];
+    for (size_t i = 0; i < t->n; i++)
+        assert_in_range(running(w, t->sorted[i]->id), 0, 1);
+}
+
+static void agent_step(struct world *w, struct world_agent *a) {
+    bool quorum = has_quorum(w, a);
+    if (a->lease && a->lost_at && w->ms - a->lost_at >= PROOF_MS) {
+        a->lease = false;
+        if (a->armed)
+            kill_guests(w, a);
+        say(w, a);
+    }
+    if (!a->lease && quorum && a->clustered && ring_is_new(w, a)) {
+        a->lease = true;
+        say(w, a);
+    }
+    int64_t since = w->ms - a->ring_at;
+    if (a->ring_at && since >= DETECT_MS && since < DETECT_MS + STEP_MS)
+        say(w, a);
+}
+
+/* Time passes. */
+static void walk(struct world *w, int64_t ms) {
+    for (int64_t end = w->ms + ms; w->ms < end;) {
+        w->ms += STEP_MS;
+        core_set_time(w->c, w->ms, w->ms);
+        for (size_t i = 0; i < w->n_agents; i++)
+            agent_step(w, &w->agents[i]);
+        pump(w);
+        core_tick(w->c);
+        pump(w);
+        check_none_twice(w);
+    }
+}
+
+/* ---- what the tests begin with ---- */
+
+static const struct api_vm *vm_of(const struct world *w, const char *name) { return core_vm(w->c, name); }
+
+static const char *where(const struct world *w, const char *name) {
+    const struct api_server *s = core_server(w->c, vm_of(w, name)->server);
+    return s ? s->name : "";
+}
+
+static void make_vm(struct world *w, const char *name, const char *server, const char *ha) {
+    _cleanup_free_ char *body = xasprintf("{\"name\":\"%s\",\"pool\":\"p\",\"server\":\"%s\",\"repository\":\"r\","
+                                          "\"memory\":268435456,\"start\":true,\"ha\":%s}",
+                                          name, server, ha);
+    if (ask(w, API_OP_VM_CREATE, NULL, body) != 202)
+        fail_msg("%s", w->reply);
+    walk(w, 1000);
+    assert_int_equal(vm_of(w, name)->state, API_VM_STATE_RUNNING);
+    assert_string_equal(where(w, name), server);
+}
+
+static void prepare(struct world *w, size_t servers) {
+    world_of(w, servers);
+    w->op = cluster_op;
+    w->cluster = state_of;
+    assert_int_equal(ask(w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\",\"clustered\":true,\"memory_reserve\":0}"), 201);
+    for (size_t i = 0; i < servers; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"server\":\"s%zu\"}", i + 1);
+        assert_int_equal(ask(w, API_OP_POOL_ADD, "p", body), 202);
+        settle(w);
+    }
+    say_all(w);
+    assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"r\",\"path\":\"/r\",\"pool\":\"p\"}"), 202);
+    settle(w);
+    for (size_t i = 0; i < servers; i++)
+        assert_int_equal(cluster_is_armed(core_server(w->c, w->agents[i].name)), servers >= 3);
+}
+
+static void dies(struct world *w, int agent) {
+    w->agents[agent].silent = w->agents[agent].away = true;
+    size_t pos = 0;
+    const char *vm;
+    void *state;
+    while (map_next(&w->agents[agent].guests, &pos, &vm, &state))
+        free(state);
+    map_done(&w->agents[agent].guests);
+    set_half(w, agent, 100 + agent);
+}
+
+static void comes_back(struct world *w, int agent) {
+    struct world_agent *a = &w->agents[agent];
+    if (a->connected)
+        world_disconnect(w, a);
+    a->silent = a->away = false;
+    set_half(w, agent, 0);
+    walk(w, DETECT_MS + 1000);
+    world_connect(w, a);
+    pump(w);
+}
+
+/* Milliseconds until the guest runs, limit if it does not. */
+static int64_t until_runs(struct world *w, const char *name, int64_t limit) {
+    int64_t began = w->ms;
+    while (w->ms - began < limit && vm_of(w, name)->state != API_VM_STATE_RUNNING)
+        walk(w, STEP_MS);
+    return w->ms - began;
+}
+
+static int64_t until_elsewhere(struct world *w, const char *name, const char *server, int64_t limit) {
+    int64_t began = w->ms;
+    while (w->ms - began < limit && (vm_of(w, name)->state != API_VM_STATE_RUNNING || str_eq(where(w, name), server) ||
+                                     str_empty(vm_of(w, name)->server)))
+        walk(w, STEP_MS);
+    return w->ms - began;
+}
+
+#define HA "{\"enabled\":true}"
+
+/* ---- the tests ---- */
+
+static void server_dies(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "plain", "s1", "{}");
+    assert_true(vm_of(&w, "a")->guarded);
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), DETECT_MS + HOLD_MS, DETECT_MS + HOLD_MS + 500);
+    assert_true(core_server(w.c, "s1")->cluster.gone);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN);
+    assert_string_equal(where(&w, "plain"), "s1");
+    comes_back(&w, 0);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    assert_string_not_equal(where(&w, "a"), "s1");
+    world_down(&w);
+}
+
+static void only_the_manager_does_not_see_it(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    walk(&w, 60000);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    assert_string_equal(where(&w, "a"), "s1");
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_UNKNOWN);
+    world_connect(&w, &w.agents[0]);
+    walk(&w, 1000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    assert_null(last_job(&w, "vm.recover"));
+    world_down(&w);
+}
+
+static void heartbeat_cut_alone(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    set_half(&w, 0, 1);
+    /* Its own agent says when the guest is dead, which is before the others could. */
+    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), PROOF_MS, PROOF_MS + 500);
+    walk(&w, 5000);
+    assert_true(core_server(w.c, "s1")->cluster.gone);
+    world_down(&w);
+}
+
+static void back_before_it_was_given_up(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    world_disconnect(&w, &w.agents[0]);
+    w.agents[0].away = true;
+    set_half(&w, 0, 1);
+    walk(&w, 4000);
+    set_half(&w, 0, 0);
+    walk(&w, 20000);
+    assert_int_equal(running(&w, vm_of(&w, "a")->id), 1);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    world_connect(&w, &w.agents[0]);
+    walk(&w, 1000);
+    assert_string_equal(where(&w, "a"), "s1");
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+/* The hold is counted where the loss was seen. */
+static void manager_restarts_meanwhile(void **state) {
+    struct world w;
+    for (int64_t at = 500; at < 9000; at += 500) {
+        prepare(&w, 3);
+        make_vm(&w, "a", "s1", HA);
+        dies(&w, 0);
+        walk(&w, at);
+        world_crash(&w);
+        for (int i = 1; i < 3; i++)
+            if (!w.agents[i].connected)
+                world_connect(&w, &w.agents[i]);
+        pump(&w);
+        until_elsewhere(&w, "a", "s1", 20000);
+        assert_string_not_equal(where(&w, "a"), "s1");
+        assert_int_equal(running(&w, vm_of(&w, "a")->id), 1);
+        world_down(&w);
+    }
+}
+
+static void manager_alone(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    world_crash(&w);
+    w.ms += 60000;
+    core_set_time(w.c, w.ms, w.ms);
+    for (int i = 1; i < 3; i++)
+        world_connect(&w, &w.agents[i]);
+    walk(&w, 20000); /* the third comes late */
+    world_connect(&w, &w.agents[0]);
+    walk(&w, 5000);
+    assert_null(last_job(&w, "vm.recover"));
+    assert_int_equal(w.agents[0].starts, 1);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+static void halves_without_majority(void **state) {
+    struct world w;
+    prepare(&w, 4);
+    make_vm(&w, "a", "s1", HA);
+    set_half(&w, 0, 1);
+    set_half(&w, 1, 1);
+    walk(&w, 30000);
+    assert_int_equal(running(&w, vm_of(&w, "a")->id), 0);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_CRASHED);
+    set_half(&w, 0, 0);
+    set_half(&w, 1, 0);
+    walk(&w, 10000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+static void important_ones_first_and_the_rest_waits(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    /* Room for four of them on each server. */
+    for (int i = 0; i < 3; i++) {
+        w.agents[i].memory = 1LL << 30;
+        world_disconnect(&w, &w.agents[i]);
+        world_connect(&w, &w.agents[i]);
+    }
+    walk(&w, 1000);
+    make_vm(&w, "low", "s1", "{\"enabled\":true,\"priority\":10}");
+    make_vm(&w, "high", "s1", "{\"enabled\":true,\"priority\":90}");
+    make_vm(&w, "middle", "s1", "{\"enabled\":true,\"priority\":50}");
+    for (int i = 0; i < 6; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "f%d", i);
+        make_vm(&w, name, i % 2 ? "s2" : "s3", "{}");
+    }
+    dies(&w, 0);
+    until_runs(&w, "high", 20000);
+    until_elsewhere(&w, "high", "s1", 20000);
+    walk(&w, 3000);
+    assert_int_equal(vm_of(&w, "high")->state, API_VM_STATE_RUNNING);
+    assert_int_equal(vm_of(&w, "middle")->state, API_VM_STATE_RUNNING);
+    assert_int_equal(vm_of(&w, "low")->state, API_VM_STATE_CRASHED);
+    assert_non_null(strstr(vm_of(&w, "low")->state_reason, "room"));
+    size_t alarms = 0;
+    for (size_t i = 0; i < w.c->tables[API_KIND_ALARM].n; i++) {
+        const struct api_alarm *a = w.c->tables[API_KIND_ALARM].sorted[i]->v->data;
+        alarms += str_eq(a->code, "vm.recovery-waits") && str_empty(a->cleared);
+    }
+    assert_int_equal(alarms, 1);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f0", NULL), 202);
+    walk(&w, 3000);
+    assert_int_equal(vm_of(&w, "low")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+static void after_another_and_its_delay(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "base", "s1", "{\"enabled\":true,\"priority\":10}");
+    make_vm(&w, "app", "s1", "{\"enabled\":true,\"priority\":90,\"after\":[\"base\"],\"delay\":7}");
+    dies(&w, 0);
+    until_elsewhere(&w, "base", "s1", 20000);
+    assert_int_equal(vm_of(&w, "app")->state, API_VM_STATE_CRASHED);
+    walk(&w, 5000);
+    assert_int_equal(vm_of(&w, "app")->state, API_VM_STATE_CRASHED);
+    walk(&w, 4000);
+    assert_int_equal(vm_of(&w, "app")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+static void tries_come_to_an_end(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", "{\"enabled\":true,\"max_tries\":3}");
+    w.fail_op = "guest.start";
+    dies(&w, 0);
+    walk(&w, 60000);
+    const struct table *t = &w.c->tables[API_KIND_JOB];
+    size_t jobs = 0;
+    for (size_t i = 0; i < t->n; i++)
+        jobs += str_eq(((const struct api_job *)t->sorted[i]->v->data)->kind, "vm.recover");
+    assert_int_equal(jobs, 3);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_CRASHED);
+    w.fail_op = NULL;
+    assert_int_equal(ask(&w, API_OP_VM_START, "a", NULL), 202);
+    walk(&w, 2000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+/* A server whose guests were not killed, whatever the reason: it is told to, and about none else. */
+static void returns_with_its_guests(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "plain", "s1", "{}");
+    dies(&w, 0);
+    until_elsewhere(&w, "a", "s1", 20000);
+    map_put(&w.agents[0].guests, vm_of(&w, "plain")->id, xstrdup("running"));
+    struct world_agent *a = &w.agents[0];
+    world_disconnect(&w, a);
+    a->silent = a->away = false;
+    map_put(&a->guests, vm_of(&w, "a")->id, xstrdup("running"));
+    set_half(&w, 0, 0);
+    world_connect(&w, a);
+    pump(&w);
+    assert_null(map_get(&a->guests, vm_of(&w, "a")->id));
+    assert_string_equal(map_get(&a->guests, vm_of(&w, "plain")->id), "running");
+    walk(&w, 5000);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+static void jobs_under_way_end(void **state) {
+    static const struct {
+        enum api_op_id op;
+        const char *body;
+        enum api_vm_state then;
+    } cases[] = {{API_OP_VM_STOP, "{}", API_VM_STATE_STOPPED},
+                 {API_OP_VM_KILL, NULL, API_VM_STATE_STOPPED},
+                 {API_OP_VM_SUSPEND, NULL, API_VM_STATE_RUNNING}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world w;
+        prepare(&w, 3);
+        make_vm(&w, "a", "s1", HA);
+        dies(&w, 0);
+        assert_int_equal(ask(&w, cases[i].op, "a", cases[i].body), 202);
+        walk(&w, 12000);
+        assert_int_equal(vm_of(&w, "a")->state, cases[i].then);
+        assert_int_equal(map_count(&w.c->locks), 0);
+        world_down(&w);
+    }
+}
+
+static void fenced_needs_no_hold(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    dies(&w, 0);
+    core_begin(w.c);
+    failover_fenced(w.c, w.agents[0].id);
+    core_end(w.c);
+    pump(&w);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), DETECT_MS, DETECT_MS + 2200);
+    world_down(&w);
+}
+
+/* Its power is off, they say; but the others see it. */
+static void fence_that_lies(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    core_begin(w.c);
+    failover_fenced(w.c, w.agents[0].id);
+    core_end(w.c);
+    walk(&w, 20000);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    walk(&w, 20000);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    world_down(&w);
+}
+
+static void two_servers_wait_for_the_fence(void **state) {
+    struct world w;
+    prepare(&w, 2);
+    make_vm(&w, "a", "s1", HA);
+    dies(&w, 0);
+    world_disconnect(&w, &w.agents[0]);
+    walk(&w, 30000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_UNKNOWN);
+    assert_int_equal(running(&w, vm_of(&w, "a")->id), 0);
+    core_begin(w.c);
+    failover_fenced(w.c, w.agents[0].id);
+    core_end(w.c);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), 0, 5000);
+    world_down(&w);
+}
+
+static void policy_none(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\"}"), 200);
+    dies(&w, 0);
+    walk(&w, 20000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_UNKNOWN);
+    assert_null(last_job(&w, "vm.recover"));
+    world_down(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(server_dies),
+        cmocka_unit_test(only_the_manager_does_not_see_it),
+        cmocka_unit_test(heartbeat_cut_alone),
+        cmocka_unit_test(back_before_it_was_given_up),
+        cmocka_unit_test(manager_restarts_meanwhile),
+        cmocka_unit_test(manager_alone),
+        cmocka_unit_test(halves_without_majority),
+        cmocka_unit_test(important_ones_first_and_the_rest_waits),
+        cmocka_unit_test(after_another_and_its_delay),
+        cmocka_unit_test(tries_come_to_an_end),
+        cmocka_unit_test(returns_with_its_guests),
+        cmocka_unit_test(jobs_under_way_end),
+        cmocka_unit_test(fenced_needs_no_hold),
+        cmocka_unit_test(fence_that_lies),
+        cmocka_unit_test(two_servers_wait_for_the_fence),
+        cmocka_unit_test(policy_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
