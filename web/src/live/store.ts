@@ -17,6 +17,7 @@ import { compare, filterText, matches, type Term } from './match'
 
 const REFRESH_MS = 1000
 const SLOWEST_MS = 10000
+const FLUSH_MS = 30
 
 export interface StreamMessage {
   type: 'put' | 'delete' | 'progress' | 'resync' | 'synced'
@@ -172,6 +173,8 @@ export class LiveStore {
   readOnly = ''
   private socket: WebSocket | undefined
   private revision: number | undefined
+  private arrived = new Map<string, string>()
+  private flushTimer: number | undefined
   private attempts = 0
   private timer: number | undefined
   private watched = new Map<string, Watched>()
@@ -196,6 +199,7 @@ export class LiveStore {
     const socket = this.socket
     this.socket = undefined
     socket?.close()
+    this.arrived.clear()
     this.revision = undefined
     this.attempts = 0
     this.names.clear()
@@ -264,32 +268,45 @@ export class LiveStore {
     const head = HEAD.exec(text)
     if (!head) return
     const type = head[1] as StreamMessage['type']
-    if (type === 'synced') {
-      const first = this.revision === undefined
-      this.revision = Number(head[2])
-      this.attempts = 0
-      const was = this.connection
-      this.setConnection('live')
-      // Between the first pages and the stream's beginning something may have changed.
-      if (first && was !== 'live') this.reload()
+    if (type === 'put' || type === 'delete' || type === 'progress') {
+      this.revision = Math.max(this.revision ?? 0, Number(head[2]))
+      this.collect(head[3] as Kind, head[4], text)
       return
     }
-    if (type === 'resync') {
-      this.reload()
-      return
-    }
-    this.revision = Math.max(this.revision ?? 0, Number(head[2]))
-    const kind = head[3] as Kind
-    const id = head[4]
+    this.flush()
+    if (type === 'resync') this.reload()
+    if (type !== 'synced') return
+    const first = this.revision === undefined
+    this.revision = Number(head[2])
+    this.attempts = 0
+    const was = this.connection
+    this.setConnection('live')
+    // Between the first pages and the stream's beginning something may have changed.
+    if (first && was !== 'live') this.reload()
+  }
+
+  /** Of an object that changes many times within a moment the last state is enough, and all are drawn at once. */
+  private collect(kind: Kind, id: string, text: string) {
+    const key = `${kind}/${id}`
     const pages = this.pages.get(kind)
-    const taps = this.taps.get(kind)
-    const watched = this.watched.get(`${kind}/${id}`)
-    const named = this.names.has(`${kind}/${id}`)
-    const wanted = taps?.size || watched || named || (pages && [...pages].some((page) => page.has(id) || !page.stale))
+    const wanted = this.taps.get(kind)?.size || this.watched.has(key) || this.names.has(key) || (pages && [...pages].some((page) => page.has(id) || !page.stale))
     if (!wanted) return
-    const message = JSON.parse(text) as StreamMessage
-    this.apply(message, watched, pages)
-    taps?.forEach((tell) => tell(message))
+    this.arrived.delete(key)
+    this.arrived.set(key, text)
+    this.flushTimer ??= window.setTimeout(() => this.flush(), FLUSH_MS)
+  }
+
+  private flush() {
+    window.clearTimeout(this.flushTimer)
+    this.flushTimer = undefined
+    const texts = [...this.arrived.values()]
+    this.arrived.clear()
+    for (const text of texts) {
+      const message = JSON.parse(text) as StreamMessage
+      const kind = message.kind!
+      this.apply(message, this.watched.get(`${kind}/${message.id}`), this.pages.get(kind))
+      this.taps.get(kind)?.forEach((tell) => tell(message))
+    }
   }
 
   private apply(message: StreamMessage, watched: Watched | undefined, pages: Set<LivePage<Kind>> | undefined) {

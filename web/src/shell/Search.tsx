@@ -13,7 +13,7 @@ import { KindIcon } from './KindIcon'
 import { listPath, pathFor } from './paths'
 
 const PER_KIND = 6
-const PAUSE_MS = 60
+const PAUSE_MS = 25
 
 type Item = SearchResult['items'][number]
 
