@@ -32,6 +32,7 @@ struct plan {
     const char *wanted; /* the repository that was named; NULL or "": none */
     json_t *local;      /* ids of the disks that move too */
     bool own;           /* its firmware variables and seed do */
+    struct placement found;
 };
 
 static bool reaches(const struct core *c, const struct api_server *s, const char *repository) {
@@ -214,44 +215,46 @@ static int check_membership(const struct plan *p, struct error *e) {
     return 0;
 }
 
-static int check_destination(struct plan *p, struct error *e) {
-    int r = check_membership(p, e);
-    if (r < 0)
-        return r;
-    r = core_need_agent(p->c, p->to->id, e);
-    if (r < 0)
-        return r;
-    struct api_vm there = *p->vm;
-    there.server = p->to->id;
-    r = vm_check_server(p->c, &there, e);
-    if (r == 0)
-        r = check_hypervisor(p, e);
+/* What placement does not look at. */
+static int check_fit(struct plan *p, struct error *e) {
+    json_array_clear(p->local);
+    p->repository = NULL;
+    int r = check_hypervisor(p, e);
     return r < 0 ? r : check_storage(p, e);
 }
 
-/* The best server that can take it. What its storage needs, the plan says for each. */
+/* The best server that can take it. Whether its storage can, the plan says for each. */
 static int choose(struct plan *p, struct error *e) {
-    struct placement found;
-    _cleanup_error_ struct error not = ERROR_INIT;
-    bool done = false;
-    place(p->c, p->vm, &(struct place_options){.moving = true, .not_on = p->vm->server, .takes_storage = p->disks},
-          &found);
-    for (size_t i = 0; i < found.n && found.choices[i].ok && !done; i++) {
-        error_done(&not );
-        not = ERROR_INIT;
-        p->to = found.choices[i].server;
-        json_array_clear(p->local);
-        p->repository = NULL;
-        done = check_destination(p, &not ) == 0;
+    _cleanup_buf_ struct buf all = {0};
+    place(p->c, p->vm, &(struct place_options){.moving = true, .not_on = p->from->id, .takes_storage = true},
+          &p->found);
+    for (size_t i = 0; i < p->found.n; i++) {
+        const struct place_choice *ch = &p->found.choices[i];
+        _cleanup_error_ struct error why = ERROR_INIT;
+        p->to = ch->server;
+        if (ch->ok && check_fit(p, &why) == 0)
+            return 0;
+        if (p->to == p->from || all.len > 1500)
+            continue;
+        if (ch->ok)
+            buf_addf(&all, "; %s", why.message);
+        else
+            buf_addf(&all, "; server \"%s\" %s", p->to->name, ch->reason);
     }
-    int r = 0;
-    if (!done && found.best)
-        r = error_set_field(e, ERR_NO_CAPACITY, "to", "no other server can take virtual machine \"%s\": %s",
-                            p->vm->name, not .message);
-    else if (!done)
-        r = placement_error(&found, p->vm, e);
-    placement_done(&found);
-    return r;
+    return error_set_field(e, ERR_NO_CAPACITY, "to", "no other server can take virtual machine \"%s\": %s", p->vm->name,
+                           all.len ? all.data + 2 : "there is none");
+}
+
+static int check_named(struct plan *p, struct error *e) {
+    int r = check_membership(p, e);
+    if (r == 0)
+        r = core_need_agent(p->c, p->to->id, e);
+    if (r < 0)
+        return r;
+    place(p->c, p->vm,
+          &(struct place_options){.moving = true, .only = p->to->id, .not_on = p->from->id, .takes_storage = true},
+          &p->found);
+    return p->found.best ? check_fit(p, e) : placement_error(&p->found, p->vm, e);
 }
 
 static int plan_make(struct plan *p, const char *to, struct error *e) {
@@ -263,7 +266,12 @@ static int plan_make(struct plan *p, const char *to, struct error *e) {
     p->to = CORE_GET(p->c, server, SERVER, to);
     if (!p->to)
         return error_set_field(e, ERR_NOT_FOUND, "to", "there is no server \"%.128s\"", to);
-    return check_destination(p, e);
+    return check_named(p, e);
+}
+
+static void plan_done(struct plan *p) {
+    placement_done(&p->found);
+    json_decref(p->local);
 }
 
 static int check_state(struct core *c, const struct api_vm *vm, struct error *e) {
@@ -284,14 +292,13 @@ static int migrate_check(struct job_ctx *x, struct error *e) {
         return r;
     if (!str_eq(vm->server, arg(x, "from")))
         return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" has been moved by another job meanwhile", vm->name);
-    _cleanup_json_ json_t *local = json_array();
-    struct plan p = {.c = x->c,
-                     .vm = vm,
-                     .disks = json_bool(x->job->args, "disks", false),
-                     .wanted = arg(x, "repository"),
-                     .local = local};
+    _cleanup_(plan_done) struct plan p = {.c = x->c,
+                                          .vm = vm,
+                                          .disks = json_bool(x->job->args, "disks", false),
+                                          .wanted = arg(x, "repository"),
+                                          .local = json_array()};
     r = plan_make(&p, arg(x, "to"), e);
-    if (r == 0 && !json_equal(local, local_of(x)))
+    if (r == 0 && !json_equal(p.local, local_of(x)))
         r = error_set(e, ERR_CONFLICT, "its virtual disks have changed meanwhile; ask again");
     return r;
 }
@@ -549,17 +556,6 @@ static json_t *old_places(const struct plan *p) {
     return old;
 }
 
-/* Where the server listens for what comes; "": its agent knows. */
-static const char *listen_address(const struct api_server *s) {
-    static const enum api_network_role roles[] = {API_NETWORK_ROLE_MIGRATION, API_NETWORK_ROLE_MANAGEMENT};
-    for (size_t k = 0; k < ARRAY_LEN(roles); k++)
-        for (size_t i = 0; i < s->n_addresses; i++)
-            for (size_t r = 0; r < s->addresses[i].n_roles; r++)
-                if (s->addresses[i].roles[r] == roles[k])
-                    return s->addresses[i].address;
-    return "";
-}
-
 static json_t *job_args(const struct plan *p) {
     const struct api_pool *pool = CORE_GET(p->c, pool, POOL, p->vm->pool);
     struct api_pool_migration policy;
@@ -569,8 +565,8 @@ static json_t *job_args(const struct plan *p) {
     return json_pack("{s:s, s:s, s:b, s:s, s:O, s:o, s:b, s:s, s:s, s:b, s:b, s:b, s:I}", "from", p->from->id, "to",
                      p->to->id, "disks", p->disks, "repository", p->repository ? p->repository->id : "", "local",
                      p->local, "old", old_places(p), "own", p->own, "old_repository", p->vm->repository, "address",
-                     listen_address(p->to), "tls", policy.tls, "auto_converge", policy.auto_converge, "post_copy",
-                     policy.post_copy, "bandwidth", (json_int_t)policy.bandwidth);
+                     server_role_address(p->to, API_NETWORK_ROLE_MIGRATION), "tls", policy.tls, "auto_converge",
+                     policy.auto_converge, "post_copy", policy.post_copy, "bandwidth", (json_int_t)policy.bandwidth);
 }
 
 static void add_locks(struct api_job *j, const struct plan *p) {
@@ -603,8 +599,8 @@ static void add_steps(struct api_job *j, const struct plan *p) {
 
 int vm_migrate(struct core *c, const struct vm_migrate *m, char *ret_job, struct error *e) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, m->vm);
-    _cleanup_json_ json_t *local = json_array();
-    struct plan p = {.c = c, .vm = vm, .disks = m->disks, .wanted = m->repository, .local = local};
+    _cleanup_(plan_done) struct plan p = {
+        .c = c, .vm = vm, .disks = m->disks, .wanted = m->repository, .local = json_array()};
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "there is no virtual machine \"%.128s\"", m->vm);
     /* One that a job holds may be anything when its turn comes: it is asked again then. */
@@ -622,6 +618,7 @@ int vm_migrate(struct core *c, const struct vm_migrate *m, char *ret_job, struct
                             .object_name = vm->name,
                             .title = xasprintf("Move virtual machine %s to server %s", vm->name, p.to->name)};
     struct api_job *j = job_draft(c, &q);
+    placement_keep(&p.found, p.to, j);
     add_locks(j, &p);
     add_steps(j, &p);
     char id[UUID_LEN + 1];
