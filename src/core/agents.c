@@ -351,17 +351,6 @@ static void show_unknown_guests(struct core *c, const struct api_server *s, cons
     }
 }
 
-/* What it keeps of virtual machines that have gone elsewhere while it was away. Those that run are another matter. */
-static void forget_left(struct core *c, const char *server, const struct api_agent_report *r) {
-    for (size_t i = 0; i < r->n_guests; i++) {
-        const struct api_guest_report *g = &r->guests[i];
-        const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
-        bool off = g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED;
-        if (vm && off && !str_eq(vm->server, server) && !str_eq(vm->target, server))
-            vm_leave(c, vm, server);
-    }
-}
-
 /* What the inventory says runs there and the agent does not know. */
 static void stop_unreported(struct core *c, const char *server, const struct api_agent_report *r) {
     struct map known = {0};
@@ -420,7 +409,6 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
     jobs_resend(c, server);
     s = CORE_GET(c, server, SERVER, server);
     cluster_sync(c, s->pool); /* it may have been missing */
-    forget_left(c, server, &r);
     for (size_t i = 0; i < r.n_done; i++)
         if (i == 0 || strncmp(r.done[i], r.done[i - 1], UUID_LEN) != 0)
             forget_answers(c, server, r.done[i]);

@@ -365,7 +365,7 @@ extern const struct job_kind job_repository_create, job_repository_delete, job_u
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
     job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
-    job_repository_withdraw, job_pool_cluster, job_vm_recover, job_vm_leave;
+    job_repository_withdraw, job_pool_cluster, job_vm_recover;
 
 /* Parts of jobs on virtual machines. */
 void vm_job_state(struct job_ctx *x, enum api_vm_state state);
@@ -373,8 +373,6 @@ int vm_wrong_state(const struct api_vm *vm, const char *hint, struct error *e);
 int vm_disks_ready(struct core *c, const struct api_vm *vm, struct error *e);
 int vm_step_start(struct job_ctx *x, struct error *e);
 int vm_step_kill(struct job_ctx *x, struct error *e);
-/* A job that makes a server forget a virtual machine that is not there any more. */
-void vm_leave(struct core *c, const struct api_vm *vm, const char *server);
 
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);

@@ -27,7 +27,6 @@ static const struct job_kind *const kinds[] = {
     &job_pool_remove,       &job_repository_present, &job_repository_withdraw,
     &job_vm_migrate,        &job_iso_create,         &job_iso_delete,
     &job_vm_cdrom,          &job_pool_cluster,       &job_vm_recover,
-    &job_vm_leave,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {
@@ -287,14 +286,18 @@ static void reply_at_end(struct job_ctx *x) {
 
 void job_put_end(struct job_ctx *x) { core_put(x->c, API_KIND_JOB, CORE_COPY(job, JOB, x->job)); }
 
+static void forget_answer(struct core *c, const char *server, const char *job) {
+    core_send(
+        c, server,
+        json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", job), "op", "op.forget", "args", "job", job));
+}
+
 static void forget_calls(struct job_ctx *x) {
     size_t i;
     json_t *asked;
     json_array_foreach(json_object_get(x->job->vars, "asked"), i, asked) {
         if (core_agent_ready(x->c, json_string_value(asked)))
-            core_send(x->c, json_string_value(asked),
-                      json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", x->job->id), "op", "op.forget",
-                                "args", "job", x->job->id));
+            forget_answer(x->c, json_string_value(asked), x->job->id);
     }
 }
 
@@ -502,9 +505,11 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
     const struct api_job *old = run ? CORE_GET(c, job, JOB, job) : NULL;
     const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
     if (!run && uuid_valid(job)) /* its job has ended without it */
-        core_send(c, server,
-                  json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("forget/%s", job), "op", "op.forget", "args",
-                            "job", job));
+        forget_answer(c, server, job);
+    if (str_eq(job, "stale") && str_eq(id + strlen(id) - 2, "/1")) { /* the last of failover_kill_stale() */
+        _cleanup_free_ char *stale = xstrndup(id, 6 + UUID_LEN);
+        forget_answer(c, server, stale);
+    }
     if (!call || !str_eq(json_str(call, "server"), server) ||
         !str_eq(json_str(json_object_get(call, "message"), "id"), id))
         return; /* an answer that was taken already, or of a job that has ended */

@@ -211,50 +211,17 @@ void recover_submit(struct core *c, const char *id, int64_t tries) {
 
 /* ---- where ---- */
 
-static bool reaches(struct core *c, const struct api_vm *vm, const struct api_server *s, char **ret_why) {
-    for (size_t i = 0; i < vm->n_disks; i++) {
-        const struct api_disk *d = CORE_GET(c, disk, DISK, vm->disks[i].disk);
-        const struct api_repository *r = d ? CORE_GET(c, repository, REPOSITORY, d->repository) : NULL;
-        const struct api_repository_server *on = r ? repository_on(r, s->id) : NULL;
-        if (r && (!on || !on->usable)) {
-            str_take(ret_why, xasprintf("server %s does not reach its virtual disk %s", s->name, d->name));
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool has_memory(struct core *c, const struct api_vm *vm, const struct api_server *s, const struct api_pool *p,
-                       char **ret_why) {
-    int64_t used = 0, limit = (s->hardware.memory - p->memory_reserve) * p->memory_overcommit / 100;
-    struct table *t = &c->tables[API_KIND_VM];
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_vm *other = t->sorted[i]->v->data;
-        bool there = str_eq(other->server, s->id) || str_eq(other->target, s->id);
-        if (there && other != vm && other->state != API_VM_STATE_STOPPED && other->state != API_VM_STATE_CRASHED)
-            used += other->memory;
-    }
-    if (used + vm->memory <= limit)
-        return true;
-    char want[SIZE_TEXT_MAX], has[SIZE_TEXT_MAX];
-    str_take(ret_why, xasprintf("server %s has no room: %s wanted, %s free", s->name, size_format(vm->memory, want),
-                                size_format(limit > used ? limit - used : 0, has)));
-    return false;
-}
-
 const struct api_server *recover_place(struct core *c, const struct api_vm *vm, struct api_job *job, char **ret_why) {
-    const struct api_pool *p = CORE_GET(c, pool, POOL, vm->pool);
-    struct table *t = &c->tables[API_KIND_SERVER];
-    _cleanup_free_ char *why = xstrdup("no other server of its pool is up");
-    for (size_t i = 0; p && i < t->n; i++) {
-        const struct api_server *s = t->sorted[i]->v->data;
-        if (!str_eq(s->pool, p->id) || !core_agent_ready(c, s->id) || s->maintenance != API_MAINTENANCE_STATE_OFF ||
-            (s->has_cluster && s->cluster.gone) || !s->has_cluster || (s->cluster.armed && !s->cluster.quorate))
-            continue;
-        if (reaches(c, vm, s, &why) && has_memory(c, vm, s, p, &why))
-            return s;
+    struct placement p;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    place(c, vm, &(struct place_options){.recovery = true}, &p);
+    const struct api_server *best = p.best;
+    if (job)
+        placement_keep(&p, best, job);
+    if (!best && ret_why) {
+        placement_error(&p, vm, &e);
+        *ret_why = TAKE_PTR(e.message);
     }
-    if (ret_why)
-        *ret_why = TAKE_PTR(why);
-    return NULL;
+    placement_done(&p);
+    return best;
 }

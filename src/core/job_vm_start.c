@@ -7,7 +7,7 @@
  *     start    new server
  *
  * A server that does not answer cannot be asked to forget. Where its agent will not start the virtual machine by
- * itself, it may start elsewhere all the same; the old server forgets it when it is back (job vm.leave).
+ * itself, it may start elsewhere all the same; the old server is told to forget it when it is back (failover.c).
  */
 #include "core/core_int.h"
 
@@ -124,37 +124,4 @@ void vm_unreserve(struct core *c, const char *vm) {
     struct api_vm *v = CORE_COPY(vm, VM, old);
     v->reserved = false;
     core_put(c, API_KIND_VM, v);
-}
-
-/* ---- a server forgets one that is elsewhere now ---- */
-
-static int leave_forget(struct job_ctx *x, struct error *e) {
-    const struct api_vm *vm = vm_of(x);
-    const char *server = json_str(x->job->args, "server");
-    if (!vm || str_eq(vm->server, server) || str_eq(vm->target, server) || !core_find(x->c, API_KIND_SERVER, server))
-        return STEP_DONE; /* it is there again */
-    return job_call(x, server, API_AGENT_OP_GUEST_FORGET, json_pack("{s:s, s:s}", "vm", vm->id, "repository", ""), e);
-}
-
-static void leave_ended(struct job_ctx *x) { core_apply_held_report(x->c, x->job->object.id); }
-
-static const struct job_step_def leave_steps[] = {{"forget", 1, false, leave_forget, NULL, NULL, NULL, false}};
-const struct job_kind job_vm_leave = {.name = "vm.leave", .steps = leave_steps, .n_steps = 1, .ended = leave_ended};
-
-void vm_leave(struct core *c, const struct api_vm *vm, const char *server) {
-    const struct api_server *s = CORE_GET(c, server, SERVER, server);
-    _cleanup_error_ struct error ignored = ERROR_INIT;
-    if (!s || map_get(&c->locks, vm->id)) /* what is under way decides; the next report shows what is left */
-        return;
-    struct job_request q = {.kind = &job_vm_leave,
-                            .actor = "tarn",
-                            .object_kind = API_KIND_VM,
-                            .object_id = vm->id,
-                            .object_name = vm->name,
-                            .title = xasprintf("Server %s forgets %s, which is elsewhere now", s->name, vm->name),
-                            .args = json_pack("{s:s}", "server", s->id)};
-    struct api_job *j = job_draft(c, &q);
-    job_lock(j, API_KIND_VM, vm->id, vm->name, false);
-    job_add_step(j, q.kind, "forget", 0);
-    job_submit(c, &q, j, &ignored);
 }

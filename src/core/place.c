@@ -134,6 +134,17 @@ static char *no_server(const struct placing *p, const struct api_server *s, enum
     return NULL;
 }
 
+/* What a failure has spared: a server that has lost the others may be the one that is given up next. */
+static char *no_cluster(const struct placing *p, const struct api_server *s, enum error_code *code) {
+    if (s->has_cluster && s->cluster.gone)
+        return xstrdup("is given up as lost");
+    if (!p->o->recovery || !p->pool || !p->pool->clustered)
+        return NULL;
+    if (!s->has_cluster || !str_eq(s->cluster.pool, p->pool->id))
+        return xstrdup("is not in the cluster of the pool yet");
+    return s->cluster.armed && !s->cluster.quorate ? xstrdup("does not see enough of the pool's servers") : NULL;
+}
+
 static char *no_driver(const struct placing *p, const struct api_server *s, enum error_code *code) {
     const char *why = "no hypervisor driver";
     for (size_t i = 0; i < s->n_hypervisors; i++) {
@@ -233,6 +244,7 @@ static const struct {
 } filters[] = {
     /* clang-format off */
     {no_server, false},
+    {no_cluster, true},
     {no_driver, false},
     {no_cpu_model, false},
     {no_storage, false},
