@@ -366,7 +366,7 @@ static void important_ones_first_and_the_rest_waits(void **state) {
     assert_int_equal(vm_of(&w, "high")->state, API_VM_STATE_RUNNING);
     assert_int_equal(vm_of(&w, "middle")->state, API_VM_STATE_RUNNING);
     assert_int_equal(vm_of(&w, "low")->state, API_VM_STATE_CRASHED);
-    assert_non_null(strstr(vm_of(&w, "low")->state_reason, "room"));
+    assert_non_null(strstr(vm_of(&w, "low")->state_reason, "of memory left"));
     size_t alarms = 0;
     for (size_t i = 0; i < w.c->tables[API_KIND_ALARM].n; i++) {
         const struct api_alarm *a = w.c->tables[API_KIND_ALARM].sorted[i]->v->data;
