@@ -48,12 +48,14 @@ def multiply(path, name):
     db.close()
 
 
-def big():
-    """The manager that all parts here use."""
+def big(prepare=None):
+    """The manager that all parts here use; prepare is given it before its start."""
     global shared
     if shared is None:
         c = cluster.Cluster(1, prefix="tarn-b-")
         shared = c
+        if prepare:
+            prepare(c.manager)
         c.start()
         c.repository()
         c.api.do("/vms", {"name": "vm00000", "display": "none"})

@@ -26,9 +26,13 @@ class World:
     def __init__(self):
         self.cluster = None
 
+    @staticmethod
+    def with_console(manager):
+        manager.console_dir = os.environ.get("TARN_CONSOLE", os.path.join(ROOT, "web/dist"))
+
     def start(self, agents=1, driver="qemu", template=True):
         c = cluster.Cluster(agents, driver=driver, prefix="tarn-w-")
-        c.manager.console_dir = os.environ.get("TARN_CONSOLE", os.path.join(ROOT, "web/dist"))
+        self.with_console(c.manager)
         self.cluster = c
         c.start()
         c.repository()
@@ -39,7 +43,7 @@ class World:
     def big(self):
         """30,000 virtual machines, copied in the store."""
         import inventory
-        c = inventory.big(lambda m: setattr(m, "console_dir", os.path.join(ROOT, "web/dist")))
+        c = inventory.big(self.with_console)
         self.cluster = c
         c.api = c.manager.client().sign_in("admin", c.manager.password())
         return self.about()
