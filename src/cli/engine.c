@@ -71,7 +71,8 @@ int engine_list(struct cli *cli, const char *plural, const char *filter, const c
             return error_set(e, ERR_INTERNAL, "the manager's answer holds no list (GET %s)", path);
         json_array_extend(all, items);
         const char *next = json_string_value(json_object_get(page, "next"));
-        if (str_empty(next) || !json_array_size(items) || (limit && (int64_t)json_array_size(all) >= limit))
+        /* A page may be empty and not the last: the manager looks at so many events at a time. */
+        if (str_empty(next) || (limit && (int64_t)json_array_size(all) >= limit))
             break;
         if (str_eq(next, after))
             return error_set(e, ERR_INTERNAL, "the manager's list does not move on (GET %s)", path);

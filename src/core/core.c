@@ -3,6 +3,7 @@
 #include "core/core_int.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #define HISTORY_DEFAULT 2000
 
@@ -40,6 +41,10 @@ void core_free(struct core *c) {
 void core_set_time(struct core *c, int64_t wall_ms, int64_t mono_ms) {
     c->wall_ms = wall_ms;
     c->mono_ms = mono_ms;
+}
+
+void core_set_client(struct core *c, const char *address) {
+    snprintf(c->client, sizeof c->client, "%s", address ? address : "");
 }
 
 int core_load(struct core *c, const char *key, const char *value, size_t len, struct error *e) {

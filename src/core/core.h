@@ -40,6 +40,8 @@ void core_free(struct core *c);
 /* ---- events ---- */
 
 void core_set_time(struct core *c, int64_t wall_ms, int64_t mono_ms);
+/* The address of the client whose request is the next event, for the log; NULL when it has been handled. */
+void core_set_client(struct core *c, const char *address);
 
 /* One stored item, before core_start(). A value that does not parse is an error: the store is corrupt or newer. */
 int core_load(struct core *c, const char *key, const char *value, size_t len, struct error *e);
@@ -89,6 +91,9 @@ void core_stored(struct core *c, uint64_t seq, int result);
 
 /* Writes an event for something that happened in the shell (a refused sign-in, say). */
 void core_note(struct core *c, enum api_severity severity, const char *actor, const char *code, const char *message);
+/* The same about an object, which may be gone by now: then it writes nothing. */
+void core_note_object(struct core *c, enum api_severity severity, const char *actor, const char *code,
+                      enum api_kind kind, const char *id, const char *message);
 
 /* Raises an alarm of an object for what only the shell can know, or ends it (message NULL). */
 void core_condition(struct core *c, enum api_severity severity, enum api_kind kind, const char *id, const char *code,

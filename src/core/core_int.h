@@ -108,6 +108,7 @@ struct core {
     int64_t last_id_ms;
     unsigned last_id_n;
     int64_t wall_ms, mono_ms;
+    char client[64]; /* the address of who asks; "" */
     struct table tables[API_KIND_COUNT];
     struct map macs; /* struct object * of the virtual machine, by address */
     struct search *search;

@@ -21,6 +21,7 @@ void core_event(struct core *c, enum api_severity severity, const char *actor, c
         str_set(&e->object.name, str_or(name, ""));
     }
     str_set(&e->job, str_or(job, ""));
+    str_set(&e->address, c->client);
     va_list ap;
     va_start(ap, fmt);
     str_take(&e->message, xvasprintf(fmt, ap));
@@ -33,6 +34,16 @@ void core_note(struct core *c, enum api_severity severity, const char *actor, co
         return;
     core_begin(c);
     core_event(c, severity, actor, code, API_KIND_EVENT, NULL, NULL, NULL, "%s", message);
+    core_end(c);
+}
+
+void core_note_object(struct core *c, enum api_severity severity, const char *actor, const char *code,
+                      enum api_kind kind, const char *id, const char *message) {
+    const struct object *o = c->read_only ? NULL : core_find(c, kind, id);
+    if (!o)
+        return;
+    core_begin(c);
+    core_event(c, severity, actor, code, kind, o->id, object_name(o), NULL, "%s", message);
     core_end(c);
 }
 

@@ -134,8 +134,13 @@ int op_user_change(struct core *c, const struct core_request *r, struct error *e
         str_set(&u->password_hash, r->password_hash);
         end_sessions(c, u->id, NULL, false);
     }
+    _cleanup_free_ char *role =
+        u->role == old->role
+            ? NULL
+            : xasprintf(" (role: %s, was %s)", api_role_text(u->role), api_role_text(old->role));
     core_event(c, API_SEVERITY_INFO, r->actor, "user.changed", API_KIND_USER, u->id, u->name, NULL,
-               "%s changed user %s%s", r->actor, u->name, str_empty(r->password_hash) ? "" : " (password)");
+               "%s changed user %s%s%s", r->actor, u->name, str_empty(r->password_hash) ? "" : " (password)",
+               str_or(role, ""));
     core_put(c, API_KIND_USER, u);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
@@ -201,6 +206,7 @@ void core_token_add(struct core *c, uint64_t request, const char *actor, const s
     core_new_id(c, id);
     str_set(&put->id, id);
     str_set(&put->created, core_now(c, now));
+    str_set(&put->address, c->client);
     if (str_empty(put->expires))
         str_set(&put->expires, time_format(c->wall_ms + put->lifetime * 1000, now));
     core_event(c, API_SEVERITY_INFO, actor, put->kind == API_TOKEN_KIND_SESSION ? "session.created" : "token.created",

@@ -13,11 +13,13 @@
 #define LIMIT_DEFAULT 100
 #define TERMS_MAX     16
 
-enum term_op { TERM_EQUAL, TERM_DIFFERENT, TERM_CONTAINS };
+enum term_op { TERM_EQUAL, TERM_DIFFERENT, TERM_CONTAINS, TERM_LESS, TERM_AT_MOST, TERM_GREATER, TERM_AT_LEAST };
 struct term {
     struct path path;
     enum term_op op;
     char *value;
+    bool is_time; /* value is one: times are compared as such, whatever their digits */
+    int64_t time;
 };
 struct filter {
     struct term terms[TERMS_MAX];
@@ -133,14 +135,32 @@ static void filter_done(struct filter *f) {
         free(f->terms[i].value);
 }
 
+/* The bytes of the operator, 0 if it is none. */
+static size_t op_parse(const char *s, enum term_op *ret) {
+    static const struct {
+        const char *text;
+        enum term_op op;
+    } ops[] = {{"!=", TERM_DIFFERENT}, {"<=", TERM_AT_MOST}, {">=", TERM_AT_LEAST}, {"=", TERM_EQUAL},
+               {"~", TERM_CONTAINS},   {"<", TERM_LESS},     {">", TERM_GREATER}};
+    for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+        if (strncmp(s, ops[i].text, strlen(ops[i].text)) != 0)
+            continue;
+        *ret = ops[i].op;
+        return strlen(ops[i].text);
+    }
+    return 0;
+}
+
 static int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e) {
     *f = (struct filter){0};
     while (text && *text) {
-        size_t len = strcspn(text, ","), name = strcspn(text, "=!~");
-        bool different = name < len && text[name] == '!';
-        if (name >= len || (different && text[name + 1] != '='))
+        size_t len = strcspn(text, ","), name = strcspn(text, "=!~<>");
+        enum term_op op;
+        size_t sign = name < len ? op_parse(text + name, &op) : 0;
+        if (!sign)
             return error_set_field(e, ERR_INVALID, "filter",
-                                   "\"%.*s\" is not of the form FIELD=VALUE, FIELD!=VALUE or FIELD~TEXT",
+                                   "\"%.*s\" is not of the form FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or "
+                                   "FIELD>VALUE",
                                    (int)(len > 80 ? 80 : len), text);
         if (f->n == TERMS_MAX)
             return error_set_field(e, ERR_INVALID, "filter", "has more than %d terms", TERMS_MAX);
@@ -149,18 +169,42 @@ static int filter_parse(const struct api_schema *schema, const char *text, struc
             error_prefix_field(e, "filter");
             return -EINVAL;
         }
-        t->op = different ? TERM_DIFFERENT : text[name] == '~' ? TERM_CONTAINS : TERM_EQUAL;
-        size_t skip = name + 1 + different;
-        t->value = xstrndup(text + skip, len - skip);
+        t->op = op;
+        t->value = xstrndup(text + name + sign, len - name - sign);
+        t->is_time = time_parse(t->value, &t->time) == 0;
         f->n++;
         text += len + (text[len] == ',');
     }
     return 0;
 }
 
+static int compare_values(const struct term *t, const struct scalar *v) {
+    int64_t time;
+    if (v->is_number) {
+        double value = strtod(t->value, NULL);
+        return v->number < value ? -1 : v->number > value;
+    }
+    if (t->is_time && time_parse(v->text, &time) == 0)
+        return time < t->time ? -1 : time > t->time;
+    return strcmp(v->text, t->value);
+}
+
 static bool term_matches(void *ctx, const struct scalar *v) {
     const struct term *t = ctx;
-    return t->op == TERM_CONTAINS ? strcasestr(v->text, t->value) != NULL : strcmp(v->text, t->value) == 0;
+    switch (t->op) {
+    case TERM_CONTAINS:
+        return strcasestr(v->text, t->value) != NULL;
+    case TERM_LESS:
+        return *v->text && compare_values(t, v) < 0;
+    case TERM_AT_MOST:
+        return *v->text && compare_values(t, v) <= 0;
+    case TERM_GREATER:
+        return *v->text && compare_values(t, v) > 0;
+    case TERM_AT_LEAST:
+        return *v->text && compare_values(t, v) >= 0;
+    default:
+        return strcmp(v->text, t->value) == 0;
+    }
 }
 
 /* A reference may be given by the name of what it refers to. */
@@ -168,7 +212,7 @@ static bool term_matches_ref(const struct core *c, const struct term *t, const v
     const struct api_field *f = t->path.fields[t->path.n - 1];
     int kind = f->ref ? api_kind_from_text(f->ref) : -1;
     struct object *o = kind >= 0 && c ? core_find(c, (enum api_kind)kind, t->value) : NULL;
-    if (!o)
+    if (!o || t->op >= TERM_LESS)
         return false;
     struct term by_id = *t;
     by_id.value = o->id;

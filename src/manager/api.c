@@ -278,6 +278,12 @@ static int parse_body(struct exchange *x) {
     return -1;
 }
 
+void exchange_client(const struct exchange *x) {
+    core_set_client(x->m->core, x->conn ? conn_peer(x->conn) : NULL);
+}
+
+void exchange_client_end(const struct exchange *x) { core_set_client(x->m->core, NULL); }
+
 static void to_core(struct exchange *x) {
     struct core_request r = {
         .id = x->id,
@@ -294,7 +300,9 @@ static void to_core(struct exchange *x) {
     };
     struct manager *m = x->m;
     shell_time(m);
+    exchange_client(x);
     core_request(m->core, &r);
+    exchange_client_end(x);
     shell_pump(m);
 }
 

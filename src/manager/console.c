@@ -139,6 +139,19 @@ static const char *problem(struct manager *m, const struct api_vm *vm, bool vnc,
     return agents_connected(m, vm->server) ? NULL : "its server's agent is not connected";
 }
 
+/* Who has a console has the guest: that stands in the log. */
+static void note_opening(struct exchange *x, const struct api_vm *vm, bool vnc) {
+    struct manager *m = x->m;
+    _cleanup_free_ char *id = xstrdup(vm->id),
+                        *message = xasprintf("%s opened the %s of virtual machine %s", x->who.user,
+                                             vnc ? "display" : "serial console", vm->name);
+    shell_time(m);
+    exchange_client(x);
+    core_note_object(m->core, API_SEVERITY_INFO, x->who.user, "vm.console", API_KIND_VM, id, message);
+    exchange_client_end(x);
+    shell_pump(m);
+}
+
 bool console_upgrade(struct exchange *x) {
     static const struct ws_ops ops = {
         .open = on_open, .binary = from_client, .writable = client_writable, .closed = on_closed};
@@ -162,6 +175,7 @@ bool console_upgrade(struct exchange *x) {
     snprintf(c->vm, sizeof c->vm, "%s", vm->id);
     snprintf(c->server, sizeof c->server, "%s", vm->server);
     memcpy(c->token, x->who.hash, sizeof c->token);
+    note_opening(x, vm, vnc);
     c->client = exchange_accept_ws(
         x, &(struct ws_config){
                .ops = &ops, .ctx = c, .max_queue = 8 * 1024 * 1024, .ping_ms = 20000, .silence_ms = 60000});

@@ -78,6 +78,10 @@ struct exchange {
     const char *policy; /* header lines for browsers; NULL: the API's, which also forbid to keep the answer */
 };
 
+/* Before and after an event of the core that this request is: whom the log names. */
+void exchange_client(const struct exchange *x);
+void exchange_client_end(const struct exchange *x);
+
 int http_init(struct manager *m, struct error *e);
 void http_tick(struct manager *m); /* each second */
 /* Closes every connection; the loop must run a little for them to say goodbye. */

@@ -46,7 +46,9 @@ static struct issue *issue_new(struct exchange *x, struct api_token *t, int64_t 
 static void token_to_core(struct exchange *x, const struct api_token *t, const char *actor) {
     struct manager *m = x->m;
     shell_time(m);
+    exchange_client(x);
     core_token_add(m->core, x->id, actor, t);
+    exchange_client_end(x);
     shell_pump(m);
 }
 
@@ -106,7 +108,12 @@ static void note_refused(struct exchange *x) {
     _cleanup_free_ char *message = u ? xasprintf("A sign-in as %s from %s was refused", u->name, peer)
                                      : xasprintf("A sign-in as an unknown user from %s was refused", peer);
     shell_time(m);
-    core_note(m->core, API_SEVERITY_WARNING, "tarn", "session.refused", message);
+    exchange_client(x);
+    if (u)
+        core_note_object(m->core, API_SEVERITY_WARNING, "tarn", "session.refused", API_KIND_USER, u->id, message);
+    else
+        core_note(m->core, API_SEVERITY_WARNING, "tarn", "session.refused", message);
+    exchange_client_end(x);
     shell_pump(m);
 }
 
@@ -178,7 +185,9 @@ void session_delete(struct exchange *x) {
     struct manager *m = x->m;
     x->on_reply = session_deleted;
     shell_time(m);
+    exchange_client(x);
     core_token_remove(m->core, x->id, x->who.user, x->who.token_id);
+    exchange_client_end(x);
     shell_pump(m);
 }
 
@@ -289,7 +298,9 @@ void session_server_join(struct exchange *x) {
         x->ctx = i;
         x->on_reply = server_joined;
         shell_time(m);
+        exchange_client(x);
         core_server_join(m->core, x->id, hash, join.name, join.version, fingerprint);
+        exchange_client_end(x);
         shell_pump(m);
     }
     api_join_done(&join);

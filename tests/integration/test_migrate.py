@@ -8,7 +8,6 @@ import unittest
 
 import checker
 import cluster
-import rest
 
 
 class MigrateCase(unittest.TestCase):

@@ -191,6 +191,7 @@ export const schemas: Record<string, Schema> = {
     uses: { type: 'integer', default: 1, min: 1, max: 1000, flag: 'uses', create: true },
     expires: { type: 'string', format: 'date-time' },
     created: { type: 'string', format: 'date-time' },
+    address: { type: 'string' },
   } },
   TokenSecret: { fields: {
     token: { type: 'object', schema: 'Token', flag: 'token', create: true, change: true },
@@ -660,6 +661,7 @@ export const schemas: Record<string, Schema> = {
     object: { type: 'object', schema: 'ObjectRef' },
     message: { type: 'string' },
     job: { type: 'string' },
+    address: { type: 'string' },
   } },
   StateCount: { fields: {
     state: { type: 'string', flag: 'state', create: true, change: true },

@@ -168,6 +168,8 @@ export interface Event {
   object?: ObjectRef
   message: string
   job: string
+  /** The address of the client that asked for it; empty for what Tarn did by itself */
+  address: string
 }
 
 export interface EventPage {
@@ -1004,6 +1006,8 @@ export interface Token {
   uses: number
   expires: string
   created: string
+  /** The address of the client that signed in or asked for it */
+  address: string
 }
 
 /** A session, an API token, or a token with which one server joins */
