@@ -22,7 +22,8 @@ const struct option options_wait[] = {
     {0},
 };
 const struct option options_list[] = {
-    {"filter", "FILTER", "FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or FIELD>VALUE, comma-separated; all must hold", 0},
+    {"filter", "FILTER",
+     "FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or FIELD>VALUE, comma-separated; all must hold", 0},
     {"sort", "FIELD", "sort by a field; -FIELD for descending", 0},
     {"limit", "N", "at most N objects; default all, of jobs the last 100", 0},
     {"fields", "FIELDS", "comma-separated fields to show, dotted for inner ones (hardware.cpus)", 0},

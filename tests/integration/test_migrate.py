@@ -8,6 +8,7 @@ import unittest
 
 import checker
 import cluster
+import rest
 
 
 class MigrateCase(unittest.TestCase):
