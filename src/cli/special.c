@@ -47,7 +47,8 @@ static const struct option vnc_options[] = {
 };
 static const struct option event_options[] = {
     {"follow", NULL, "go on with the events that come", 'f'},
-    {"filter", "FILTER", "FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or FIELD>VALUE, comma-separated; all must hold", 0},
+    {"filter", "FILTER",
+     "FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or FIELD>VALUE, comma-separated; all must hold", 0},
     {"sort", "FIELD", "sort by a field; -FIELD for descending", 0},
     {"limit", "N", "at most N events; default 100, with --follow 10", 0},
     {"fields", "FIELDS", "comma-separated fields to show", 0},
