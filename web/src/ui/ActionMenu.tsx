@@ -7,9 +7,13 @@ import { useRunAction } from '@/actions/ActionHost'
 import type { Kind, Kinds } from '@/api/types'
 import { t } from '@/i18n'
 
+/** Those that are to be seen: some only where they can be done. */
+function visible(actions: Action[], objects: Kinds[Kind][]) {
+  return actions.filter((action) => !action.hide || isEnabled(action, objects))
+}
+
 export function actionItems(actions: Action[], objects: Kinds[Kind][], run: (action: Action) => void) {
-  return actions
-    .filter((action) => !action.hide || isEnabled(action, objects))
+  return visible(actions, objects)
     .flatMap((action, index) => [
       action.separated && index ? <Divider key={action.id + '-'} component="li" /> : null,
       <DropdownItem key={action.id} isDanger={action.danger} isDisabled={!isEnabled(action, objects)} onClick={() => run(action)}>
@@ -22,7 +26,7 @@ export function actionItems(actions: Action[], objects: Kinds[Kind][], run: (act
 export function ActionMenu<K extends Kind>({ kind, object, label }: { kind: K; object: Kinds[K]; label: string }) {
   const [open, setOpen] = useState(false)
   const run = useRunAction()
-  const actions = actionsFor(kind)
+  const actions = visible(actionsFor(kind), [object])
   if (!actions.length) return null
   return (
     <Dropdown
@@ -43,7 +47,7 @@ export function ActionMenu<K extends Kind>({ kind, object, label }: { kind: K; o
 export function ActionBar<K extends Kind>({ kind, object }: { kind: K; object: Kinds[K] }) {
   const [open, setOpen] = useState(false)
   const run = useRunAction()
-  const actions = actionsFor(kind)
+  const actions = visible(actionsFor(kind), [object])
   const first = actions.filter((action) => action.primary && isEnabled(action, [object]))
   const rest = actions.filter((action) => !first.includes(action))
   return (
