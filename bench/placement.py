@@ -56,7 +56,7 @@ def measure(c):
     return used, wall, on
 
 
-def placement(report):
+def run(report, runs):
     c = cluster.Cluster(0, prefix="tarn-b-")
     c.start()
     try:
