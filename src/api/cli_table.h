@@ -66,6 +66,7 @@ struct api_cli_command {
     /* Positional arguments, NULL where there are no more: those that stand in the path fill it, others are fields of
        the body. */
     const char *args[API_CLI_ARGS];
+    bool on_off; /* the first argument is a boolean of the body, said as on or off */
     bool list;      /* the answer is a page of a list */
     bool job;       /* the answer is a job */
     bool change;    /* PATCH: flags become a merge patch, If-Match is possible */

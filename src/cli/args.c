@@ -247,9 +247,13 @@ int args_parse(const struct command *command, int argc, char *const *argv, struc
     if (r < 0)
         return r;
     error_done(e);
+    bool on_off = command->row && command->row->on_off && a.n_values;
+    if (on_off && !str_eq(a.values[0], "on") && !str_eq(a.values[0], "off"))
+        return error_set(e, ERR_INVALID, "say on or off, not \"%s\"", a.values[0]);
     for (int i = 0; a.body && i < a.n_values && i < API_CLI_ARGS; i++)
         if (command->row->args[i] && !command_arg_in_path(command->row, i))
-            body_set(a.body, command->row->args[i], json_string(a.values[i]));
+            body_set(a.body, command->row->args[i],
+                     on_off && i == 0 ? json_boolean(str_eq(a.values[0], "on")) : json_string(a.values[i]));
     *ret = a;
     a = (struct args){0};
     return 0;

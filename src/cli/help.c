@@ -134,6 +134,10 @@ static void usage_line(const struct command *c, struct buf *out) {
     } else if (c->row && c->max_args) {
         for (int i = 0; i < API_CLI_ARGS && c->row->args[i]; i++) {
             buf_addc(out, ' ');
+            if (i == 0 && c->row->on_off) {
+                buf_adds(out, "on|off");
+                continue;
+            }
             for (const char *p = str_eq(c->row->args[i], "q") ? "text" : c->row->args[i]; *p; p++)
                 buf_addc(out, *p == '_' ? '-' : (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p));
         }

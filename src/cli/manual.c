@@ -100,7 +100,7 @@ static void command_section(struct buf *out, const struct command *c) {
         buf_addc(out, '\n');
     }
     for (int i = 0; c->row && !c->usage && i < API_CLI_ARGS && c->row->args[i]; i++)
-        buf_addf(out, ".Ar %s\n", c->row->args[i]);
+        buf_addf(out, ".Ar %s\n", i == 0 && c->row->on_off ? "on|off" : c->row->args[i]);
     buf_adds(out, ".Op Ar options\n.Pp\n");
     sentence(out, str_or(c->summary, ""));
     bool flags = command_has_flags(c) && c->row->flags->name, lists = c->row && c->row->list && !c->options;

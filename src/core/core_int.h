@@ -352,6 +352,8 @@ void jobs_tick(struct core *c);
 int64_t jobs_deadline(const struct core *c);
 int job_abort(struct core *c, const char *id, const char *actor, struct error *e);
 void jobs_done(struct core *c);
+/* It waits for another try: now. */
+void job_soon(struct core *c, const char *id);
 
 /* ---- undo.c ---- */
 
@@ -366,7 +368,8 @@ extern const struct job_kind job_repository_create, job_repository_delete, job_u
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
     job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
-    job_repository_withdraw, job_pool_cluster, job_vm_recover;
+    job_repository_withdraw, job_pool_cluster, job_vm_recover,
+    job_server_maintenance;
 
 /* Parts of jobs on virtual machines. */
 void vm_job_state(struct job_ctx *x, enum api_vm_state state);
@@ -527,6 +530,9 @@ void placement_keep(const struct placement *p, const struct api_server *chosen, 
 void placement_tell(const struct placement *p, struct api_placement *ret);
 /* Its job has ended: it counts where it runs only. */
 void vm_unreserve(struct core *c, const char *vm);
+
+/* A guest has left the server, or was to: its maintenance may go on. */
+void maintenance_look(struct core *c, const char *server);
 
 /* ---- pools ---- */
 

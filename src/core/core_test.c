@@ -87,6 +87,16 @@ static void with_member(struct world *w) {
     assert_int_equal(ask(w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
     assert_string_equal(core_vm(w->c, "v")->pool, core_server(w->c, "s1")->pool);
 }
+static void with_guest_to_move(struct world *w) {
+    with_two_members(w);
+    assert_int_equal(ask(w, API_OP_VM_START, "v", NULL), 202);
+    assert_int_equal(core_vm(w->c, "v")->state, API_VM_STATE_RUNNING);
+}
+static void with_maintenance(struct world *w) {
+    with_two_members(w);
+    assert_int_equal(ask(w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    assert_int_equal(core_server(w->c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
+}
 static void none(struct world *w) {}
 
 static const struct scenario scenarios[] = {
@@ -121,6 +131,8 @@ static const struct scenario scenarios[] = {
     {"pool.add", with_pool_repository, API_OP_POOL_ADD, "p", "{\"server\":\"s2\"}"},
     {"repository.create", with_servers, API_OP_REPOSITORY_CREATE, NULL,
      "{\"name\":\"other\",\"path\":\"/o\",\"servers\":[\"s1\",\"s2\",\"s3\"]}"},
+    {"server.maintenance", with_guest_to_move, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"},
+    {"server.maintenance", with_maintenance, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"},
     {"repository.present", with_shared, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s3\"}"},
     {"repository.withdraw", with_shared, API_OP_REPOSITORY_WITHDRAW, "shared", "{\"server\":\"s1\"}"},
     {"repository.delete", with_shared, API_OP_REPOSITORY_DELETE, "shared", NULL},

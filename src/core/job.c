@@ -18,15 +18,34 @@
 #include <stdio.h>
 
 static const struct job_kind *const kinds[] = {
-    &job_repository_create, &job_repository_delete,  &job_upload_create,
-    &job_upload_delete,     &job_disk_create,        &job_disk_delete,
-    &job_template_create,   &job_template_delete,    &job_vm_create,
-    &job_vm_delete,         &job_vm_start,           &job_vm_stop,
-    &job_vm_kill,           &job_vm_restart,         &job_vm_suspend,
-    &job_vm_resume,         &job_vm_policy,          &job_pool_add,
-    &job_pool_remove,       &job_repository_present, &job_repository_withdraw,
-    &job_vm_migrate,        &job_iso_create,         &job_iso_delete,
-    &job_vm_cdrom,          &job_pool_cluster,       &job_vm_recover,
+    &job_repository_create,
+    &job_repository_delete,
+    &job_upload_create,
+    &job_upload_delete,
+    &job_disk_create,
+    &job_disk_delete,
+    &job_template_create,
+    &job_template_delete,
+    &job_vm_create,
+    &job_vm_delete,
+    &job_vm_start,
+    &job_vm_stop,
+    &job_vm_kill,
+    &job_vm_restart,
+    &job_vm_suspend,
+    &job_vm_resume,
+    &job_vm_policy,
+    &job_pool_add,
+    &job_pool_remove,
+    &job_repository_present,
+    &job_repository_withdraw,
+    &job_vm_migrate,
+    &job_iso_create,
+    &job_iso_delete,
+    &job_vm_cdrom,
+    &job_pool_cluster,
+    &job_vm_recover,
+    &job_server_maintenance,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {
@@ -694,6 +713,12 @@ int64_t jobs_deadline(const struct core *c) {
     const struct job_run *run;
     list_for_each(run, &c->jobs, link) if (run->retry_at && run->retry_at < next) next = run->retry_at;
     return next;
+}
+
+void job_soon(struct core *c, const char *id) {
+    struct job_run *run = run_of(c, id);
+    if (run && run->retry_at)
+        run->retry_at = c->mono_ms;
 }
 
 void jobs_tick(struct core *c) {

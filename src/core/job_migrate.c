@@ -524,6 +524,7 @@ static int delete_disk(struct job_ctx *x, struct error *e) {
 static void migrate_ended(struct job_ctx *x) {
     set_target(x, "");
     vm_ended(x);
+    maintenance_look(x->c, arg(x, "from"));
 }
 
 static const struct job_step_def migrate_steps[] = {

@@ -23,6 +23,9 @@ void vm_ended(struct job_ctx *x) {
     if (moving && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)
         core_set_vm_state(x->c, vm->id, prior, x->job->error);
     vm_unreserve(x->c, x->job->object.id);
+    vm = vm_of(x);
+    if (vm && vm_is_off(vm))
+        maintenance_look(x->c, vm->server);
     core_apply_held_report(x->c, x->job->object.id);
 }
 

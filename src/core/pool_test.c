@@ -362,6 +362,107 @@ static void test_what_may_run_again_waits_for_its_server(void **state) {
     world_down(&w);
 }
 
+/* ---- maintenance ---- */
+
+static void seconds(struct world *w, int n) {
+    for (int i = 0; i < n; i++) {
+        w->ms += 1000;
+        core_set_time(w->c, w->ms, w->ms);
+        core_tick(w->c);
+        pump(w);
+    }
+}
+
+static void guest(struct world *w, const char *name, int64_t mib, const char *more) {
+    _cleanup_free_ char *body =
+        xasprintf("{\"name\":\"%s\",\"pool\":\"p\",\"memory\":%lld,\"start\":true,\"server\":\"s1\"%s}", name,
+                  (long long)mib << 20, more);
+    assert_int_equal(ask(w, API_OP_VM_CREATE, NULL, body), 202);
+    assert_string_equal(where(w, name), "s1");
+}
+
+static void test_a_server_is_emptied(void **state) {
+    struct world w;
+    pool_of(&w, 3);
+    guest(&w, "small", 512, "");
+    guest(&w, "great", 4096, "");
+    guest(&w, "middle", 1024, "");
+    assert_int_equal(ask(&w, API_OP_VM_SUSPEND, "middle", NULL), 202);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"off\",\"pool\":\"p\",\"server\":\"s1\"}"), 202);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{}"), 400);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"), 409);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    const struct table *jobs = &w.c->tables[API_KIND_JOB];
+    const struct api_job *first = NULL;
+    for (size_t i = 0; i < jobs->n && !first; i++) {
+        const struct api_job *j = jobs->sorted[i]->v->data;
+        first = str_eq(j->kind, "vm.migrate") ? j : NULL;
+    }
+    assert_string_equal(first->object.name, "great");
+    seconds(&w, 20);
+    assert_int_equal(last_job(&w, "server.maintenance")->state, API_JOB_STATE_DONE);
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
+    static const char *const names[] = {"small", "great", "middle"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_string_not_equal(where(&w, names[i]), "s1");
+        assert_int_equal(core_vm(w.c, names[i])->state, i == 2 ? API_VM_STATE_SUSPENDED : API_VM_STATE_RUNNING);
+    }
+    assert_int_equal(map_count(&w.agents[0].guests), 0);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 409);
+    assert_int_equal(ask(&w, API_OP_VM_START, "off", NULL), 202); /* elsewhere */
+    assert_string_not_equal(where(&w, "off"), "s1");
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("no", ",\"server\":\"s1\"")), 409);
+    assert_non_null(strstr(w.reply, "is in maintenance"));
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"), 202);
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
+    world_down(&w);
+}
+
+static void test_what_cannot_move_is_named_and_waited_for(void **state) {
+    struct world w;
+    pool_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"own\",\"path\":\"/own\",\"server\":\"s1\"}"),
+                     202);
+    guest(&w, "bound", 512, ",\"repository\":\"own\"");
+    guest(&w, "free", 512, ",\"repository\":\"shared\"");
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    seconds(&w, 10);
+    const struct api_job *j = last_job(&w, "server.maintenance");
+    assert_int_equal(j->state, API_JOB_STATE_RUNNING);
+    assert_non_null(strstr(j->message, "cannot move: bound: "));
+    assert_non_null(strstr(j->message, "\"own\" is not reached by server \"s2\""));
+    assert_string_equal(where(&w, "free"), "s2");
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_DRAINING);
+    assert_int_equal(ask(&w, API_OP_VM_STOP, "bound", NULL), 202);
+    seconds(&w, 2);
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
+    /* A stopped one starts only where its disks are. */
+    assert_int_equal(ask(&w, API_OP_VM_START, "bound", NULL), 409);
+    assert_non_null(strstr(w.reply, "is in maintenance"));
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"), 202);
+    assert_int_equal(ask(&w, API_OP_VM_START, "bound", NULL), 202);
+    /* Given up: by an abort, by asking for the end, by the time. */
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    _cleanup_free_ char *id = xstrdup(last_job(&w, "server.maintenance")->id);
+    assert_int_equal(ask(&w, API_OP_JOB_ABORT, id, NULL), 200);
+    seconds(&w, 2);
+    assert_int_equal(last_job(&w, "server.maintenance")->state, API_JOB_STATE_ABORTED);
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"), 202);
+    seconds(&w, 2);
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true,\"timeout\":5}"), 202);
+    seconds(&w, 15);
+    j = last_job(&w, "server.maintenance");
+    assert_int_equal(j->state, API_JOB_STATE_FAILED);
+    assert_string_equal(j->error_code, "timeout");
+    assert_non_null(strstr(j->error, "bound"));
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
+    assert_int_equal(core_vm(w.c, "bound")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pools_and_rules),
@@ -375,6 +476,8 @@ int main(void) {
         cmocka_unit_test(test_loads_follow_what_is_taken_back),
         cmocka_unit_test(test_a_stopped_one_starts_elsewhere),
         cmocka_unit_test(test_what_may_run_again_waits_for_its_server),
+        cmocka_unit_test(test_a_server_is_emptied),
+        cmocka_unit_test(test_what_cannot_move_is_named_and_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

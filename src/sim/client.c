@@ -252,6 +252,20 @@ static void abort_something(struct sim *s) {
     }
 }
 
+/* A server that cannot be emptied is waited for until somebody gives up: when the world is to come to rest, they do. */
+void client_gives_up(struct sim *s) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (s->m.p.up && s->now >= s->m.p.paused_until && map_next(&s->m.p.disk.live, &pos, &key, &value)) {
+        bool drains = strncmp(key, "job/", 4) == 0 && strstr(value, "\"kind\":\"server.maintenance\"");
+        if (drains && strstr(value, "\"state\":\"running\"") && !strstr(value, "\"abort_requested\":true")) {
+            ask(s, &api_ops[API_OP_JOB_ABORT], key + 4);
+            return;
+        }
+    }
+}
+
 static void send_upload(struct sim *s, struct sim_event *e) {
     _cleanup_free_ char *id = e->p;
     for (int i = 0; i < s->config.servers; i++)

@@ -45,6 +45,8 @@ static void everyday(struct sim *s, struct sim_event *e) {
             p->paused_until = s->now + sim_between(s, 100, 20000) * US_PER_MS;
         if (sim_fault(s, FAULT_CLOCK_JUMP))
             p->wall_offset_ms += sim_between(s, -3600000, 3600000);
+    } else if (s->requests_left <= 0 && !sim_random(s, 20)) {
+        client_gives_up(s);
     }
     sim_at(s, s->now + sim_between(s, 200, 500) * US_PER_MS, everyday);
 }

@@ -255,6 +255,7 @@ void driver_storage_done(struct sim *s);
 
 /* ---- client.c ---- */
 void client_start(struct sim *s);
+void client_gives_up(struct sim *s);
 void client_reply(struct sim *s, uint64_t request, int status, const char *text);
 void client_forget_all(struct sim *s); /* the manager crashed: no answer comes any more */
 void client_done(struct sim *s);

@@ -299,6 +299,26 @@ class RepositoryWithdraw(RepositoryPresent):
         return self.api.post("/repositories/crash/withdraw", {"server": self.c.agent.name})
 
 
+class ServerMaintenance(RepositoryPresent):
+    """Of a server on which nothing runs; moves have crash tests of their own."""
+
+    @property
+    def servers(self):
+        return [self.c.agent.name, "second"]
+
+    def request(self):
+        return self.api.post(f"/servers/{self.c.agent.name}/maintenance", {"on": True})
+
+    def outcome(self, done):
+        state = self.api.get("/servers/" + self.c.agent.name)["maintenance"]
+        self.check(state == ("on" if done else "off"), state)
+
+    def tidy(self):
+        if self.api.get("/servers/" + self.c.agent.name)["maintenance"] != "off":
+            self.api.do(f"/servers/{self.c.agent.name}/maintenance", {"on": False})
+        super().tidy()
+
+
 class PoolAdd(Scenario):
     def prepare(self):
         self.api.post("/pools", {"name": "crash"})
@@ -353,6 +373,7 @@ SCENARIOS = {
     "vm.policy": VmPolicy,
     "repository.present": RepositoryPresent,
     "repository.withdraw": RepositoryWithdraw,
+    "server.maintenance": ServerMaintenance,
     "pool.add": PoolAdd,
     "pool.remove": PoolRemove,
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where virtual machines start, with simulated servers: over-commit, rules, a full pool, many starts at once.
 
-Named here: vm_placement."""
+Named here: vm_placement, server_maintenance."""
 
 import json
 import unittest
@@ -133,3 +133,50 @@ class Placement(unittest.TestCase):
         self.assertEqual(len(running), 16)
         for name in self.names:
             self.assertEqual(sum(vm["memory"] for vm in running if self.ids[vm["server"]] == name), SIM_MEMORY)
+
+    def test_a_server_is_emptied(self):
+        first = self.names[0]
+        for number in range(20):
+            self.vm(f"g{number}", memory=(number + 1) * GIB, server=first)
+        self.vm("off", start=False, memory=GIB, server=first)
+        done = self.cluster.cli("server", "maintenance", "on", first, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.api.get("/servers/" + first)["maintenance"], "on")
+        moved = [self.where(f"g{n}") for n in range(20)]
+        self.assertNotIn(first, moved)
+        self.assertEqual(len(set(moved)), 3, "over all the others")
+        self.assertEqual({self.api.get(f"/vms/g{n}")["state"] for n in range(20)}, {"running"})
+        jobs = [j for j in self.api.get("/jobs", limit=200)["items"] if j["kind"] == "vm.migrate"]
+        order = [j["object"]["name"] for j in sorted(jobs, key=lambda j: j["id"])]
+        self.assertEqual(order[:2], ["g19", "g18"], "the greatest first")
+        self.refused(409, "conflict", {"name": "no", "pool": "east", "server": first, "start": True}, "is in maintenance")
+        self.api.do("/vms/off/start")
+        self.assertNotEqual(self.where("off"), first)
+        self.assertNotEqual(self.cluster.cli("server", "maintenance", "perhaps", first).returncode, 0)
+        done = self.cluster.cli("server", "maintenance", "off", first)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.api.get("/servers/" + first)["maintenance"], "off")
+
+    def test_what_cannot_move_is_said(self):
+        first = self.names[0]
+        self.api.do("/repositories", {"name": "own", "server": first, "path": "/sim/own"})
+        self.vm("bound", memory=GIB, server=first, repository="own")
+        job = self.api.post(f"/servers/{first}/maintenance", {"on": True})
+
+        def message():
+            shown = self.api.get("/jobs/" + job["id"])["message"]
+            return shown if "cannot move: bound: " in shown else None
+        self.assertIn("own", cluster.wait_until(message, 20, "the reason"))
+        self.assertEqual(self.api.get("/servers/" + first)["maintenance"], "draining")
+        self.api.post(f"/jobs/{job['id']}/abort")
+        cluster.wait_until(lambda: self.api.get("/jobs/" + job["id"])["state"] == "aborted", 20, "the abort")
+        self.assertEqual(self.api.get("/servers/" + first)["maintenance"], "off")
+        self.assertEqual(self.api.get("/vms/bound")["state"], "running")
+        self.api.do("/vms/bound/kill")
+        self.api.remove("/vms/bound")
+        self.api.remove("/repositories/own")
+
+    def refused(self, status, code, body, text):
+        answer = self.api.raw("POST", "/vms", body)
+        self.assertEqual((answer.status, answer.json["code"]), (status, code), answer.json)
+        self.assertIn(text, answer.json["message"])

@@ -72,6 +72,7 @@ export const description: Record<string, Operation> = {
   server_show: { method: 'GET', path: '/servers/{server}', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], result: 'Server', cli: { object: 'server', verb: 'show', args: ['server'] } },
   server_change: { method: 'PATCH', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], body: ['Server', 'change'], result: 'Server', cli: { object: 'server', verb: 'set', args: ['server'] } },
   server_delete: { method: 'DELETE', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], cli: { object: 'server', verb: 'delete', args: ['server'] } },
+  server_maintenance: { method: 'POST', path: '/servers/{server}/maintenance', permission: 'server.edit', roles: ['administrator'], job: 'server.maintenance', body: ['ServerMaintenance', ''], result: 'Job', cli: { object: 'server', verb: 'maintenance', args: ['on', 'server'] } },
   server_stats: { method: 'GET', path: '/servers/{server}/stats', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], result: 'ServerStats', cli: { object: 'server', verb: 'stats', args: ['server'] } },
   pool_list: { method: 'GET', path: '/pools', permission: 'pool.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Pool', cli: { object: 'pool', verb: 'list', args: [] } },
   pool_create: { method: 'POST', path: '/pools', permission: 'pool.edit', roles: ['administrator'], body: ['Pool', 'create'], result: 'Pool', cli: { object: 'pool', verb: 'create', args: ['name'] } },
@@ -325,6 +326,11 @@ export const schemas: Record<string, Schema> = {
     hypervisors: { type: 'object', array: true, schema: 'Hypervisor' },
     unknown_guests: { type: 'string', array: true },
     created: { type: 'string', format: 'date-time' },
+  } },
+  ServerMaintenance: { fields: {
+    on: { type: 'boolean', flag: 'on', required: true, create: true, change: true },
+    disks: { type: 'boolean', default: false, flag: 'disks', create: true, change: true },
+    timeout: { type: 'integer', default: 0, min: 0, max: 604800, flag: 'timeout', create: true, change: true },
   } },
   ServerStats: { fields: {
     server: { type: 'string', flag: 'server', create: true, change: true },

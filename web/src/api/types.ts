@@ -834,6 +834,15 @@ export interface ServerCluster {
   fenced: boolean
 }
 
+export interface ServerMaintenance {
+  /** on: no guest starts there, and those that run are moved to other servers; off: it takes guests again */
+  on: boolean
+  /** Move also guests whose disks are on this server alone, and the disks with them */
+  disks?: boolean
+  /** Seconds after which it is given up while guests are left that cannot be moved; 0: until they are moved or stopped */
+  timeout?: number
+}
+
 export interface ServerPage {
   items: Server[]
   /** The cursor of the next page; absent on the last one */
@@ -1401,6 +1410,7 @@ export interface Operations {
   server_show: { body: undefined; result: Server }
   server_change: { body: ServerChange; result: Server }
   server_delete: { body: undefined; result: undefined }
+  server_maintenance: { body: ServerMaintenance; result: Job }
   server_stats: { body: undefined; result: ServerStats }
   pool_list: { body: undefined; result: PoolPage }
   pool_create: { body: PoolCreate; result: Pool }
@@ -1491,6 +1501,7 @@ export const operations = {
   server_show: { method: 'GET', path: '/servers/{server}' },
   server_change: { method: 'PATCH', path: '/servers/{server}' },
   server_delete: { method: 'DELETE', path: '/servers/{server}' },
+  server_maintenance: { method: 'POST', path: '/servers/{server}/maintenance' },
   server_stats: { method: 'GET', path: '/servers/{server}/stats' },
   pool_list: { method: 'GET', path: '/pools' },
   pool_create: { method: 'POST', path: '/pools' },
