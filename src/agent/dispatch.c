@@ -209,7 +209,10 @@ static void guest_move(struct agent *a, uint64_t call, int op, const json_t *arg
         n = note_new(a, call);
         n->args = json_deep_copy(args);
         n->leaves = true;
-        a->config.driver->kill(a->hypervisor, call, json_str(args, "vm"));
+        if (op == API_AGENT_OP_GUEST_RELEASE)
+            a->config.driver->release(a->hypervisor, call, json_str(args, "vm"));
+        else
+            a->config.driver->kill(a->hypervisor, call, json_str(args, "vm"));
         return;
     default:
         error_set(&e, ERR_INTERNAL, "the agent has no such call");

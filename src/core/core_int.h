@@ -389,7 +389,7 @@ void vm_ended(struct job_ctx *x);
 struct vm_migrate {
     const char *vm;         /* id */
     const char *to;         /* server; NULL or "": Tarn chooses */
-    const char *repository; /* for disks that move too; NULL or "": the only one there */
+    const char *repository; /* for disks that move too; NULL or "": one of its own */
     bool disks;             /* those that the other server does not reach move too */
     const char *actor;
     uint64_t request; /* the request to answer; 0: none */

@@ -95,7 +95,6 @@ static int check_hypervisor(const struct plan *p, struct error *e) {
 /* The repository on the destination for what moves with the virtual machine. */
 static int pick_repository(struct plan *p, struct error *e) {
     struct table *t = &p->c->tables[API_KIND_REPOSITORY];
-    size_t n = 0;
     p->repository = CORE_GET(p->c, repository, REPOSITORY, str_or(p->wanted, ""));
     if (!str_empty(p->wanted)) {
         if (!p->repository)
@@ -107,23 +106,20 @@ static int pick_repository(struct plan *p, struct error *e) {
                                    p->repository->name);
         return 0;
     }
-    /* One of its own, before one that both have: there the disks could have been. */
-    for (int own = 1; own >= 0 && n == 0; own--) {
+    /* One of its own, before one that both have: there the disks could have been. Of several the one with most room. */
+    for (int own = 1; own >= 0 && !p->repository; own--) {
         for (size_t i = 0; i < t->n; i++) {
             const struct api_repository *r = t->sorted[i]->v->data;
-            if (!reaches(p->c, p->to, r->id) || r->state != API_OBJECT_STATE_READY ||
-                (own && reaches(p->c, p->from, r->id)))
-                continue;
-            p->repository = r;
-            n++;
+            bool fits = reaches(p->c, p->to, r->id) && r->state == API_OBJECT_STATE_READY &&
+                        !(own && reaches(p->c, p->from, r->id));
+            if (fits && (!p->repository || r->free > p->repository->free))
+                p->repository = r;
         }
     }
-    if (n == 1)
+    if (p->repository)
         return 0;
     return error_set_field(e, ERR_CONFLICT, "repository",
-                           n ? "server \"%s\" has more than one storage repository: say which one its disks go to"
-                             : "server \"%s\" has no storage repository that its disks could go to",
-                           p->to->name);
+                           "server \"%s\" has no storage repository that its disks could go to", p->to->name);
 }
 
 static int check_room(const struct plan *p, struct error *e) {
@@ -419,7 +415,7 @@ static int receive(struct job_ctx *x, struct error *e) {
     json_set_str(args, "address", arg(x, "address"));
     json_object_set_new(args, "local", moved_disks(x, start));
     json_object_set_new(args, "suspended", json_boolean(suspended(x)));
-    json_object_set_new(args, "post_copy", json_boolean(json_bool(x->job->args, "post_copy", false)));
+    json_object_set_new(args, "post_copy", json_boolean(json_bool(x->job->args, "post_copy", false) && !suspended(x)));
     return job_call(x, arg(x, "to"), API_AGENT_OP_GUEST_RECEIVE, args, e);
 }
 static int received(struct job_ctx *x, const json_t *result, struct error *e) {
@@ -443,8 +439,18 @@ static int send(struct job_ctx *x, struct error *e) {
     json_object_set_new(args, "local", moved_disks(x, start));
     json_set_int(args, "bandwidth", json_int(x->job->args, "bandwidth", 0));
     json_object_set_new(args, "auto_converge", json_boolean(json_bool(x->job->args, "auto_converge", true)));
-    json_object_set_new(args, "post_copy", json_boolean(json_bool(x->job->args, "post_copy", false)));
     return job_call(x, arg(x, "from"), API_AGENT_OP_GUEST_SEND, args, e);
+}
+
+/*
+ * It goes on at the source; the destination, which does not run it, is told when its turn comes. With post-copy the
+ * destination has the images already, so it goes first, and the source goes on when the offer is taken back.
+ */
+static int send_undo(struct job_ctx *x, struct error *e) {
+    return json_bool(json_object_get(x->job->vars, "received"), "post_copy", false) ? drop(x, e) : unsend(x, e);
+}
+static int send_undone(struct job_ctx *x, const json_t *result, struct error *e) {
+    return json_bool(json_object_get(x->job->vars, "received"), "post_copy", false) ? 0 : unsent(x, result, e);
 }
 
 static int sent(struct job_ctx *x, const json_t *result, struct error *e) {
@@ -531,7 +537,7 @@ static const struct job_step_def migrate_steps[] = {
     {"offer", 1, false, offer, offered, unsend, unsent, true},
     {"make disk", 1, false, make_disk, NULL, unmake_disk, NULL, false},
     {"receive", 2, false, receive, received, drop, NULL, true},
-    {"send", 40, false, send, sent, unsend, unsent, false},
+    {"send", 40, false, send, sent, send_undo, send_undone, false},
     {"switch", 1, true, switch_over, switched, switch_back, NULL, true},
     {"release", 1, true, release, NULL, NULL, NULL, false},
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},

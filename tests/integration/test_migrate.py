@@ -186,3 +186,15 @@ class Policy(MigrateCase):
         self.api.patch("/pools/east", {"migration": {"tls": True}})
         self.api.do("/vms/plain/migrate", {"to": self.first.name}, timeout=120)
         guest.check()
+
+    def test_post_copy(self):
+        """The guest goes on at the destination before its memory is there."""
+        guest = self.guest("early", memory=160 << 20)
+        self.api.patch("/pools/east", {"migration": {"bandwidth": 0, "post_copy": True}})
+        self.addCleanup(lambda: self.api.patch("/pools/east", {"migration": {"bandwidth": 12 << 20, "post_copy": False}}))
+        for agent in (self.second, self.first):
+            job = self.api.do("/vms/early/migrate", {"to": agent.name}, timeout=120)
+            self.assertTrue([c for c in job["changes"] if "post-copy" in c.get("detail", "")], job["changes"])
+            print("  " + "; ".join(c.get("detail", "") for c in job["changes"]), flush=True)
+            self.assert_on("early", agent)
+            guest.check()

@@ -111,6 +111,7 @@ struct hypervisor_driver {
      *   activate  it runs here (or is suspended). ERR_CONFLICT: it has never run and cannot; ERR_GUEST: its process
      *             has ended and may have run it; other errors: ask again.
      *   cancel    asks a send to end early; it ends in any case.
+     *   release   as kill, but when the other side has everything (after post-copy).
      */
     void (*offer)(struct hypervisor *h, uint64_t call, const struct api_guest_offer *a);
     void (*receive)(struct hypervisor *h, uint64_t call, const struct api_guest_receive *a, struct guest_files *files);
@@ -118,6 +119,7 @@ struct hypervisor_driver {
     void (*unsend)(struct hypervisor *h, uint64_t call, const struct api_guest_move *a);
     void (*activate)(struct hypervisor *h, uint64_t call, const struct api_guest_activate *a);
     void (*cancel)(struct hypervisor *h, uint64_t call);
+    void (*release)(struct hypervisor *h, uint64_t call, const char *vm);
     /*
      * A connected stream socket (non-blocking, close-on-exec; the caller's) to the guest's serial console, beginning
      * with what the ring has kept (16 KiB), or to its display (RFB). Any number at once; negative errno and *e on

@@ -264,6 +264,11 @@ static void driver_activate(struct hypervisor *h, uint64_t call, const struct ap
         qemu_move_activate(guest_get(h, a->vm, true), call, a);
 }
 
+static void driver_release(struct hypervisor *h, uint64_t call, const char *vm) {
+    if (id_good(h, call, vm))
+        qemu_move_release(guest_get(h, vm, true), call);
+}
+
 static void driver_cancel(struct hypervisor *h, uint64_t call) {
     size_t pos = 0;
     void *value;
@@ -315,6 +320,7 @@ const struct hypervisor_driver hypervisor_qemu = {
     .unsend = driver_unsend,
     .activate = driver_activate,
     .cancel = driver_cancel,
+    .release = driver_release,
     .console = driver_console,
     .sample = driver_sample,
     .pidfd = driver_pidfd,

@@ -202,6 +202,8 @@ static void guest_set_phase(struct guest *g, enum guest_phase phase, const char 
             guest_tell(g, events[phase]);
         if (phase == GUEST_IS_INCOMING)
             qemu_move_watch(g);
+        if (before == GUEST_FINDING && g->phase == GUEST_IS_RUNNING && qmp_is_open(g->qmp))
+            qemu_move_arriving(g);
         if (g->request && in_the_way && g->process)
             process_quit(g);
         guest_release(g);

@@ -204,6 +204,10 @@ void qemu_move_ended(struct qemu_move *m, const char *why) {
     m->continued = false;
     if (m->role == MOVE_NOTHING)
         return;
+    if (m->role == MOVE_RELEASING) {
+        move_finish(m, NULL, NULL);
+        return;
+    }
     if (m->role == MOVE_UNSENDING) {
         move_finish(m, NULL, guest_report(m->g));
         return;
@@ -232,6 +236,7 @@ static void on_migration(struct qemu_move *m, const struct error *error, const j
     m->total_ms = json_int(result, "total-time", 0);
     m->total = json_int(ram, "total", 0);
     m->remaining = json_int(ram, "remaining", 0);
+    m->rounds = json_int(ram, "dirty-sync-count", 0);
     m->transferred = json_int(ram, "transferred", 0);
     m->mbps = json_number_value(json_object_get(ram, "mbps"));
 }
@@ -243,12 +248,14 @@ void move_look(struct qemu_move *m) {
 }
 
 bool move_under_way(const struct qemu_move *m) {
-    static const char *const over[] = {"", "none", "completed", "failed", "cancelled"};
+    static const char *const over[] = {"", "none", "completed", "failed", "cancelled", "postcopy-paused"};
     for (size_t i = 0; i < ARRAY_LEN(over); i++)
         if (str_eq(str_or(m->migration, ""), over[i]))
             return false;
     return true;
 }
+
+bool move_post_copies(const struct qemu_move *m) { return str_eq(m->migration, "postcopy-active"); }
 
 /* ---- one-time credentials ---- */
 

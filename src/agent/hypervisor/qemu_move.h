@@ -9,6 +9,10 @@
  * Where the accelerator is TCG a guest that runs is paused while its memory moves: QEMU's pre-copy misses some of what
  * an emulated CPU writes. Disks are mirrored before that, while it runs.
  *
+ * With post-copy the guest goes on at the destination as soon as that has its devices; its memory follows, asked for
+ * page by page where it is wanted at once. The source is ended when all has gone. What breaks in between ends the
+ * guest.
+ *
  * A source that has sent everything is left by QEMU in the status "postmigrate", which nothing but "cont" ends: that
  * is how a send that is called again after a crash of the agent knows that it was done. A destination never runs before
  * "cont" (-S), and does not lock images that both sides have before that (late-block-activate).
@@ -29,7 +33,15 @@ struct qemu_move;
 typedef void move_then(struct qemu_move *m, const struct error *error);
 typedef void move_reply(struct qemu_move *m, const struct error *error, const json_t *result);
 
-enum move_role { MOVE_NOTHING, MOVE_OFFERING, MOVE_SENDING, MOVE_UNSENDING, MOVE_RECEIVING, MOVE_ACTIVATING };
+enum move_role {
+    MOVE_NOTHING,
+    MOVE_OFFERING,
+    MOVE_SENDING,
+    MOVE_UNSENDING,
+    MOVE_RECEIVING,
+    MOVE_ACTIVATING,
+    MOVE_RELEASING
+};
 
 struct qemu_move {
     struct guest *g;
@@ -48,7 +60,7 @@ struct qemu_move {
     char *migration;       /* query-migrate: its status, "" if there is none */
     char *migration_error; /* its words; NULL */
     bool kvm;
-    int64_t total, remaining, transferred, expected_ms, downtime_ms, total_ms;
+    int64_t total, remaining, rounds, transferred, expected_ms, downtime_ms, total_ms;
     double mbps;
 
     /* sending, unsending */
@@ -57,6 +69,7 @@ struct qemu_move {
     int polls;
     size_t mirrors_left;
     uint64_t paused_at; /* loop time */
+    bool news;          /* its status has changed since it was asked for */
     move_then *back;    /* when it has been taken back */
     struct error why;   /* it failed; what is under way takes back what it did */
     char *machine, *version;
@@ -64,6 +77,7 @@ struct qemu_move {
     /* receiving, activating */
     struct api_guest_receive receive;
     bool has_receive, suspended, continued; /* continued: it may run */
+    bool post_copy;                         /* is asked for, or (receiving) possible */
     int port, disk_port, tries;
     char *certificate;
     uint64_t heard; /* loop time when something last came */
@@ -82,6 +96,8 @@ void qemu_move_ended(struct qemu_move *m, const char *why);
 void qemu_move_ready(struct guest *g, uint64_t call);
 /* Such a process was found after our start: it is ended when nothing comes. */
 void qemu_move_watch(struct guest *g);
+/* A guest that runs was found: should it still get memory from elsewhere, the end of that is watched. */
+void qemu_move_arriving(struct guest *g);
 
 /* ---- the driver's functions ---- */
 void qemu_move_offer(struct guest *g, uint64_t call, const struct api_guest_offer *a);
@@ -89,6 +105,7 @@ void qemu_move_send(struct guest *g, uint64_t call, const struct api_guest_send 
 void qemu_move_unsend(struct guest *g, uint64_t call, const struct api_guest_move *a);
 void qemu_move_cancel(struct guest *g);
 void qemu_move_receive(struct guest *g, uint64_t call, const struct api_guest_receive *a, struct guest_files *files);
+void qemu_move_release(struct guest *g, uint64_t call);
 void qemu_move_activate(struct guest *g, uint64_t call, const struct api_guest_activate *a);
 
 /* ---- qemu_move.c, for the other two ---- */
@@ -101,6 +118,7 @@ void move_later(struct qemu_move *m, int64_t ms, void (*on_time)(struct qemu_mov
 /* query-status, query-migrate (and query-kvm) into m. */
 void move_look(struct qemu_move *m);
 bool move_under_way(const struct qemu_move *m); /* by m->migration */
+bool move_post_copies(const struct qemu_move *m);
 void move_finish(struct qemu_move *m, const struct error *error, json_t *result /* stolen */);
 void move_begin(struct qemu_move *m, enum move_role role, uint64_t call);
 /* New credentials in the guest's directory; *ret_certificate: the authority that has signed them, PEM. */

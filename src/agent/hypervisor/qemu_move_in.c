@@ -16,6 +16,7 @@
 #define DEADLINE_MS    120000 /* without anything that comes */
 #define LOAD_POLL_MS   20
 #define LOAD_POLLS     500
+#define ARRIVE_MS      250
 #define BUSY_PORT_TEXT "ddress already in use"
 
 /* ---- receive ---- */
@@ -43,6 +44,7 @@ static void receive_done(struct qemu_move *m) {
                                    .address = m->receive.address,
                                    .port = m->port,
                                    .disk_port = m->disk_port,
+                                   .post_copy = m->post_copy,
                                    .certificate = m->certificate ? m->certificate : (char *)""};
     move_finish(m, NULL, api_guest_received_print(&r, API_PUBLIC));
     qemu_move_watch(m->g);
@@ -106,8 +108,20 @@ static void listen_for_disks(struct qemu_move *m) {
     move_run(m, disks_listened);
 }
 
+static void settled(struct qemu_move *m, const struct error *error);
+
+static void settle(struct qemu_move *m) {
+    const struct api_guest_receive *a = &m->receive;
+    move_settings(m, a->tls, "", m->post_copy, NULL, !a->suspended);
+    move_run(m, settled);
+}
+
 static void settled(struct qemu_move *m, const struct error *error) {
-    if (error)
+    if (error && m->post_copy) { /* a kernel or a user without userfaultfd: it goes without */
+        log_info("guest %s: no post-copy here: %s", m->g->vm, error->message);
+        m->post_copy = false;
+        settle(m);
+    } else if (error)
         move_finish(m, error, NULL);
     else if (m->receive.n_local)
         listen_for_disks(m);
@@ -122,7 +136,7 @@ void qemu_move_ready(struct guest *g, uint64_t call) {
     guest_hold(g);
     m->role = MOVE_RECEIVING;
     m->call = call;
-    bool kvm = str_eq(a->source.accelerator, "kvm");
+    m->post_copy = a->post_copy;
     if (str_empty(a->address))
         error_set(&e, ERR_INVALID, "there is no address to listen on: give the server one with the role migration");
     else if (a->tls && move_credentials_make(g, a->move, true, &m->certificate, &e) == 0)
@@ -130,8 +144,7 @@ void qemu_move_ready(struct guest *g, uint64_t call) {
     if (e.code != ERR_OK) {
         move_finish(m, &e, NULL);
     } else {
-        move_settings(m, a->tls, "", a->post_copy && kvm, NULL, !a->suspended);
-        move_run(m, settled);
+        settle(m);
     }
     guest_release(g);
 }
@@ -196,6 +209,32 @@ void qemu_move_watch(struct guest *g) {
     move_later(m, WATCH_MS, watch);
 }
 
+/* ---- what still comes after it runs ---- */
+
+static void arrive(struct qemu_move *m);
+
+static void arrived(struct qemu_move *m, const struct error *error) {
+    if (m->role != MOVE_NOTHING || !m->g->process)
+        return;
+    if (!error && move_post_copies(m)) {
+        move_later(m, ARRIVE_MS, arrive);
+    } else if (!error && (str_eq(m->migration, "postcopy-paused") || str_eq(m->migration, "failed"))) {
+        str_set(&m->g->end_reason, "part of its memory stayed at the other server, to which the connection broke");
+        qemu_process_kill(m->g->process);
+    }
+}
+
+static void arrive(struct qemu_move *m) {
+    move_look(m);
+    move_run(m, arrived);
+}
+
+void qemu_move_arriving(struct guest *g) {
+    struct qemu_move *m = qemu_move_get(g);
+    if (m->role == MOVE_NOTHING)
+        arrive(m);
+}
+
 /* ---- activate ---- */
 
 static void activate_again(struct qemu_move *m);
@@ -211,6 +250,8 @@ static void activated(struct qemu_move *m, const struct error *error) {
     } else {
         guest_enter(m->g, m->suspended ? GUEST_IS_PAUSED : GUEST_IS_RUNNING);
         move_finish(m, NULL, guest_report(m->g));
+        if (m->role == MOVE_NOTHING && m->g->phase == GUEST_IS_RUNNING)
+            arrive(m);
     }
 }
 

@@ -15,10 +15,11 @@
 
 #include <string.h>
 
-#define POLL_MS       100
-#define POLL_DISKS_MS 200
-#define EMPTY_POLLS   20 /* "completed", and no figures yet */
-#define BACK_POLLS    300
+#define POLL_MS          100
+#define POLL_DISKS_MS    200
+#define EMPTY_POLLS      20 /* "completed", and no figures yet */
+#define BACK_POLLS       300
+#define POST_COPY_ROUNDS 3 /* over its memory, each after what has changed in the last */
 
 static void send_poll(struct qemu_move *m);
 static void take_back(struct qemu_move *m, move_then *then);
@@ -125,9 +126,11 @@ static void send_done(struct qemu_move *m) {
     guest_enter(m->g, GUEST_IS_PAUSED);
     json_t *report = guest_report(m->g);
     char size[SIZE_TEXT_MAX];
+    bool rest = move_post_copies(m);
     int64_t still = m->paused ? (int64_t)(uv_now(m->g->h->loop) - m->paused_at) : m->downtime_ms;
-    _cleanup_free_ char *text = xasprintf("%s in %.2f s; it stood still for %lld ms", size_format(m->transferred, size),
-                                          (double)m->total_ms / 1000, (long long)still);
+    _cleanup_free_ char *text = xasprintf("%s in %.2f s; it stood still for %lld ms%s",
+                                          size_format(m->transferred, size), (double)m->total_ms / 1000,
+                                          (long long)still, rest ? "; the rest of its memory follows (post-copy)" : "");
     json_set_str(report, "reason", text);
     move_finish(m, NULL, report);
 }
@@ -239,9 +242,19 @@ static void finish_mirrors(struct qemu_move *m) {
 
 /* ---- memory ---- */
 
+static void send_begun(struct qemu_move *m, const struct error *error) {
+    if (goes_on(m, error))
+        send_poll(m);
+}
+
+/* A guest that stands still need not wait for its memory; one that runs changes it faster than it can be sent. */
+static bool wants_post_copy(const struct qemu_move *m) {
+    return m->post_copy && m->rounds >= (m->paused ? 1 : POST_COPY_ROUNDS);
+}
+
 static void send_looked(struct qemu_move *m, const struct error *error) {
     const char *s = str_or(m->migration, "");
-    if (str_eq(s, "completed") && (m->total > 0 || m->polls++ > EMPTY_POLLS)) {
+    if (move_post_copies(m) || (str_eq(s, "completed") && (m->total > 0 || m->polls++ > EMPTY_POLLS))) {
         send_done(m); /* too late to be called off */
     } else if (!goes_on(m, error)) {
         ;
@@ -250,27 +263,29 @@ static void send_looked(struct qemu_move *m, const struct error *error) {
         fail(m, ERR_GUEST, text);
     } else if (str_eq(s, "pre-switchover")) {
         finish_mirrors(m);
+    } else if (str_eq(s, "active") && wants_post_copy(m)) {
+        m->post_copy = false;
+        memory_progress(m);
+        move_do(m, "migrate-start-postcopy", NULL);
+        move_run(m, send_begun);
     } else {
         memory_progress(m);
-        move_later(m, POLL_MS, send_poll);
+        move_later(m, m->news ? 0 : POLL_MS, send_poll);
     }
 }
 
 static void send_poll(struct qemu_move *m) {
+    m->news = false;
     move_look(m);
     move_run(m, send_looked);
 }
 
 void qemu_move_event(struct qemu_move *m) {
+    m->news = true; /* what is being asked may have been answered before it */
     if (m->role == MOVE_SENDING && m->on_time == send_poll && !m->current) {
         move_later(m, 0, NULL);
         send_poll(m);
     }
-}
-
-static void send_begun(struct qemu_move *m, const struct error *error) {
-    if (goes_on(m, error))
-        send_poll(m);
 }
 
 static void send_memory(struct qemu_move *m) {
@@ -360,7 +375,7 @@ static void drop_nodes(struct qemu_move *m) {
 
 static void send_first_look(struct qemu_move *m, const struct error *error) {
     _cleanup_error_ struct error e = ERROR_INIT;
-    if (!error && str_eq(m->status, "postmigrate") && str_eq(m->migration, "completed")) {
+    if (!error && (move_post_copies(m) || (str_eq(m->status, "postmigrate") && str_eq(m->migration, "completed")))) {
         send_done(m); /* before a crash of ours */
         return;
     }
@@ -371,13 +386,13 @@ static void send_first_look(struct qemu_move *m, const struct error *error) {
     }
     if (!goes_on(m, error))
         return;
-    bool post_copy = m->send.post_copy && m->kvm;
+    m->post_copy = m->send.destination.post_copy && m->running;
     drop_nodes(m);
     if (m->send.tls && move_credentials_add(m, m->send.destination.certificate, false, &e) < 0) {
         fail(m, e.code, e.message);
         return;
     }
-    move_settings(m, m->send.tls, m->send.move, post_copy, &m->send, false);
+    move_settings(m, m->send.tls, m->send.move, m->send.destination.post_copy, &m->send, false);
     move_run(m, send_settled);
 }
 
@@ -480,6 +495,37 @@ void qemu_move_unsend(struct guest *g, uint64_t call, const struct api_guest_mov
         move_begin(m, MOVE_UNSENDING, call);
         m->running = a->running;
         take_back(m, unsent);
+    }
+    guest_release(g);
+}
+
+/* ---- release ---- */
+
+static void release_poll(struct qemu_move *m);
+
+static void release_looked(struct qemu_move *m, const struct error *error) {
+    if (!error && move_post_copies(m)) {
+        move_later(m, POLL_MS / 2, release_poll);
+        return;
+    }
+    m->role = MOVE_NOTHING;
+    guest_kill(m->g, m->call);
+}
+
+static void release_poll(struct qemu_move *m) {
+    move_look(m);
+    move_run(m, release_looked);
+}
+
+void qemu_move_release(struct guest *g, uint64_t call) {
+    guest_hold(g);
+    int r = guest_take_up(g);
+    if (r == 0 && g->phase != GUEST_FINDING && qmp_is_open(g->qmp)) {
+        struct qemu_move *m = qemu_move_get(g);
+        move_begin(m, MOVE_RELEASING, call);
+        release_poll(m);
+    } else {
+        guest_kill(g, call);
     }
     guest_release(g);
 }

@@ -574,6 +574,7 @@ const struct hypervisor_driver hypervisor_sim = {
     .unsend = sim_unsend,
     .activate = sim_activate,
     .cancel = sim_cancel,
+    .release = sim_kill,
     .cdrom = sim_cdrom,
     .console = sim_console,
     .sample = sim_sample,

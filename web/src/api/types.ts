@@ -1318,7 +1318,7 @@ export interface VmMigrate {
   to?: string
   /** Move the disks that the other server does not reach too, into a storage repository of its own */
   disks?: boolean
-  /** Where moved disks go; may be left out where that server has only one */
+  /** Where disks go that move too; the roomiest of that server's own if left out */
   repository?: string
 }
 
