@@ -56,9 +56,12 @@ export function hasConsole(vm: Vm) {
   return ALIVE.has(vm.state)
 }
 
+/** Where what lies above the page belongs, in full screen as well. */
+const onTop = () => (document.fullscreenElement as HTMLElement | null) ?? document.body
+
 function IconButton({ label, icon: Icon, onClick, disabled, pressed }: { label: string; icon: ComponentType; onClick: () => void; disabled?: boolean; pressed?: boolean }) {
   return (
-    <Tooltip content={label}>
+    <Tooltip content={label} position="bottom-end" enableFlip={false} appendTo={onTop}>
       <Button variant="plain" size="sm" aria-label={label} aria-pressed={pressed} isAriaDisabled={disabled} icon={<Icon />} onClick={onClick} />
     </Tooltip>
   )
@@ -162,7 +165,7 @@ function PasteDialog({ type, onSend, onClose }: { type: ConsoleType; onSend: (te
   const [text, setText] = useState('')
   const bad = type === 'vnc' ? untypable(text) : []
   return (
-    <Modal isOpen variant="medium" onClose={onClose} aria-labelledby="paste-title" elementToFocus="#paste-text" appendTo={() => (document.fullscreenElement as HTMLElement | null) ?? document.body}>
+    <Modal isOpen variant="medium" onClose={onClose} aria-labelledby="paste-title" elementToFocus="#paste-text" appendTo={onTop}>
       <ModalHeader title={t('console.paste_title')} labelId="paste-title" description={t(type === 'vnc' ? 'console.paste_vnc' : 'console.paste_serial')} />
       <ModalBody>
         {bad.length ? <Alert isInline variant="warning" title={t('console.paste_untypable', { chars: bad.slice(0, 20).join(' ') })} /> : null}

@@ -48,7 +48,6 @@ export function SizeInput({ id, value, onChange, invalid, disabled, label }: { i
     <InputGroup>
       <InputGroupItem>
         <NumberInput
-          id={id}
           className="tarn-number"
           inputName={id}
           inputAriaLabel={label}
@@ -163,7 +162,6 @@ export function Field(props: Props) {
     const n = shown as number | undefined
     input = (
       <NumberInput
-        id={id}
         className="tarn-number"
         inputProps={{ id, 'aria-describedby': describedBy }}
         inputAriaLabel={label}

@@ -61,6 +61,8 @@ export function RefPicker<K extends Kind>(props: Props<K>) {
       onSelect={(_e, chosen) => {
         onChange(chosen as string)
         setOpen(false)
+        // So that Enter and Tab go on from here.
+        document.getElementById(id)?.focus()
       }}
       isScrollable
       maxMenuHeight="20rem"

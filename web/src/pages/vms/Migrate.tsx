@@ -4,8 +4,7 @@ import { Button, Checkbox, Form, FormGroup, Modal, ModalBody, ModalFooter, Modal
 import { useEffect, useState } from 'react'
 import { actionsFor, type DialogProps } from '@/actions'
 import { usePerformAction } from '@/actions/ActionHost'
-import { call, type OperationId } from '@/api/client'
-import { hasOperation } from '@/api/kinds'
+import { call } from '@/api/client'
 import type { PlacementChoice, Vm } from '@/api/types'
 import { fieldLabel, t } from '@/i18n'
 import { useList } from '@/live/hooks'
@@ -22,23 +21,22 @@ interface Choices {
   loading: boolean
 }
 
-/** Where it could go, by the manager's own placement; without that, the servers that are online. */
+/** Where one could go, by the manager's own placement; for several, the servers that are online. */
 function useChoices(vm: Vm | undefined, pool: string | undefined): Choices {
-  const asked = !!vm && hasOperation('vm_placement')
-  const [found, setFound] = useState<Choices>({ servers: [], loading: asked })
+  const [found, setFound] = useState<Choices>({ servers: [], loading: !!vm })
   const online = useList('server', { filter: [eq('state', 'online'), ...(pool ? [eq('pool', pool)] : [])], limit: 100 })
   const id = vm?.id
   useEffect(() => {
-    if (!asked) return
+    if (!id) return
     const abort = new AbortController()
-    call('vm_placement' as OperationId, { params: { vm: id! }, signal: abort.signal }).then(
-      (answer) => setFound({ servers: (answer as unknown as { servers?: PlacementChoice[] }).servers ?? [], loading: false }),
+    call('vm_placement', { params: { vm: id }, signal: abort.signal }).then(
+      (answer) => setFound({ servers: answer.servers ?? [], loading: false }),
       (error: unknown) => abort.signal.aborted || setFound({ servers: [], error, loading: false }),
     )
     return () => abort.abort()
-  }, [asked, id])
-  if (asked) return found
-  return { servers: online.items.map((server) => ({ server: server.id!, name: server.name, ok: server.id !== vm?.server, chosen: false, score: 0, reason: server.id === vm?.server ? t('vms.migrate_here') : '' })), loading: online.loading, error: online.error }
+  }, [id])
+  if (vm) return found
+  return { servers: online.items.map((server) => ({ server: server.id!, name: server.name, ok: true, chosen: false, score: 0, reason: '' })), loading: online.loading, error: online.error }
 }
 
 function Choice({ choice, here, checked, onChange }: { choice: PlacementChoice; here: boolean; checked: boolean; onChange: () => void }) {

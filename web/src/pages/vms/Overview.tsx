@@ -8,7 +8,7 @@ import { eq } from '@/live/match'
 import { Properties, Section } from '@/ui/Properties'
 import { StateIcon } from '@/ui/StateIcon'
 import { SimpleTable } from '@/ui/SimpleTable'
-import { Dash, RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
+import { Dash, RefLink, Size, Tags, Time } from '@/ui/text'
 import { Load } from './Load'
 
 const ALIVE = new Set(['running', 'suspended', 'stopping', 'migrating'])
@@ -34,11 +34,6 @@ function Placed({ vm }: { vm: Vm }) {
   )
 }
 
-function disksText(vm: Vm) {
-  const count = vm.disks?.length ?? 0
-  return t('vms.disks_count', { count })
-}
-
 export function Overview({ vm }: { vm: Vm }) {
   const label = (name: string) => fieldLabel('Vm', name)
   const trouble = TROUBLE[vm.state]
@@ -49,7 +44,6 @@ export function Overview({ vm }: { vm: Vm }) {
         <Properties
           columns={2}
           rows={[
-            [label('state'), <StateLabel key="s" compact schema="VmState" state={vm.state} />],
             [label('state_reason'), vm.state_reason && !trouble ? vm.state_reason : undefined],
             [label('server'), <RefLink key="s" kind="server" id={vm.server} />],
             [label('target'), vm.target ? <RefLink key="t" kind="server" id={vm.target} /> : undefined],
@@ -57,8 +51,8 @@ export function Overview({ vm }: { vm: Vm }) {
             [label('template'), vm.template ? <RefLink key="t" kind="template" id={vm.template} /> : undefined],
             [label('cpus'), vm.sockets && vm.sockets > 1 ? t('vms.cpus_in_sockets', { cpus: vm.cpus ?? 1, sockets: vm.sockets }) : vm.cpus],
             [label('memory'), <Size key="m" value={vm.memory} />],
-            [label('disks'), disksText(vm)],
-            [label('nics'), t('vms.nics_count', { count: vm.nics?.length ?? 0 })],
+            [label('disks'), vm.disks?.length || t('vms.none_at_all')],
+            [label('nics'), vm.nics?.length || t('vms.none_at_all')],
             [label('machine'), `${enumLabel('Machine', vm.machine)}, ${enumLabel('Firmware', vm.firmware)}`],
             [label('repository'), <RefLink key="r" kind="repository" id={vm.repository} />],
             [label('restart_policy'), enumLabel('RestartPolicy', vm.restart_policy) + (vm.restarts ? ` (${t('vms.restarts_count', { count: vm.restarts })})` : '')],
@@ -78,5 +72,5 @@ export function Overview({ vm }: { vm: Vm }) {
 
 /** One line that says the most. */
 export function summary(vm: Vm) {
-  return [t('vms.cpus_count', { count: vm.cpus ?? 1 }), size(vm.memory), disksText(vm)].join(' · ')
+  return [t('vms.cpus_count', { count: vm.cpus ?? 1 }), size(vm.memory), vm.disks?.length ? t('vms.disks_count', { count: vm.disks.length }) : t('vms.no_disks_short')].join(' · ')
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A new virtual machine in four steps. Enter goes on from step to step; nothing needs a mouse.
-import { ActionList, Button, Form, useWizardContext, Wizard, WizardFooterWrapper, WizardStep } from '@patternfly/react-core'
+import { ActionList, ActionListGroup, Button, Form, useWizardContext, Wizard, WizardFooterWrapper, WizardStep } from '@patternfly/react-core'
 import { useEffect, useRef, useState, type ReactNode } from 'react'
 import { useNavigate, useSearchParams } from 'react-router-dom'
 import { kindLabel, t } from '@/i18n'
@@ -60,19 +60,21 @@ function Footer({ id, onTry, busy, onCreate, onCancel }: { id: StepId; onTry: ()
   return (
     <WizardFooterWrapper>
       <ActionList>
-        {id === 'review' ? (
-          <Button id="create-now" isLoading={!!busy} isDisabled={!!busy} onClick={onCreate}>
-            {busy || t('vms.create_now')}
+        <ActionListGroup>
+          {id === 'review' ? (
+            <Button id="create-now" isLoading={!!busy} isDisabled={!!busy} onClick={onCreate}>
+              {busy || t('vms.create_now')}
+            </Button>
+          ) : (
+            <Button onClick={() => onTry() && void goToNextStep()}>{t('vms.next')}</Button>
+          )}
+          <Button variant="secondary" isDisabled={id === 'source' || !!busy} onClick={() => void goToPrevStep()}>
+            {t('vms.back')}
           </Button>
-        ) : (
-          <Button onClick={() => onTry() && void goToNextStep()}>{t('vms.next')}</Button>
-        )}
-        <Button variant="secondary" isDisabled={id === 'source' || !!busy} onClick={() => void goToPrevStep()}>
-          {t('vms.back')}
-        </Button>
-        <Button variant="link" onClick={onCancel}>
-          {t('ui.cancel')}
-        </Button>
+          <Button variant="link" onClick={onCancel}>
+            {t('ui.cancel')}
+          </Button>
+        </ActionListGroup>
       </ActionList>
     </WizardFooterWrapper>
   )
@@ -125,7 +127,7 @@ export function Component() {
   const wrong = plan.form.problem ? stepOf((plan.form.problem as { field?: string }).field) : undefined
   return (
     <Page title={t('vms.create')} crumbs={[[kindLabel('vm', true), '/vms']]}>
-      <Wizard className="tarn-wizard" navAriaLabel={t('vms.steps')} onClose={cancel}>
+      <Wizard className="tarn-wizard" shouldFocusContent={false} navAriaLabel={t('vms.steps')} onClose={cancel}>
         {STEPS.map((id, index) => (
           <WizardStep
             key={id}

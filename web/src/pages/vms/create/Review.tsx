@@ -38,8 +38,8 @@ export function Review({ plan }: { plan: Plan }) {
           [plan.source === 'template' ? label('template') : t('vms.source'), sourceText(plan)],
           [label('cpus'), String(form.get('cpus') ?? schemas.Vm.fields.cpus.default)],
           [label('memory'), size(Number(form.get('memory') ?? schemas.Vm.fields.memory.default))],
-          [label('disks'), disksText(plan) || t('vms.no_disks')],
-          [label('nics'), nics.length ? nics.map((nic) => enumLabel('NicModel', nic.model ?? 'virtio')).join(', ') : t('vms.no_nics')],
+          [label('disks'), disksText(plan) || t('vms.none_at_all')],
+          [label('nics'), nics.length ? nics.map((nic) => enumLabel('NicModel', nic.model ?? 'virtio')).join(', ') : t('vms.none_at_all')],
           [label('cloud_init'), cloudSummary(plan)],
           ...optional,
         ]}
