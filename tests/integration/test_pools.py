@@ -150,3 +150,55 @@ class Shared(cluster.ClusterCase):
         self.api.delete("/pools/of-two")
         third.stop()
         c.agents.remove(third)
+
+class Real(cluster.ClusterCase):
+    """Real guests on a repository that two servers have."""
+
+    AGENTS = 2
+    REPOSITORY, TEMPLATE = False, False
+
+    @classmethod
+    def prepare(cls):
+        cls.api.post("/pools", {"name": "real"})
+        for name in ("server1", "server2"):
+            cls.api.do("/pools/real/add", {"server": name})
+        cls.api.do("/repositories", {"name": "shared", "pool": "real", "path": cls.cluster.dir + "/shared"})
+        cls.cluster.tiny_template()
+
+    def where(self, name):
+        key = self.api.get("/vms/" + name)["server"]
+        return next((s["name"] for s in self.api.list("/servers") if s["id"] == key), "")
+
+    def runs_on(self, vm):
+        key = self.api.get("/vms/" + vm)["id"]
+        return [agent.name for agent in self.cluster.agents if key in agent.guests()]
+
+    def test_a_stopped_guest_starts_on_the_other_server(self):
+        c = self.cluster
+        c.vm("walker", disks=[{"size": 16 << 20}])
+        first = self.where("walker")
+        self.assertEqual(self.runs_on("walker"), [first])
+        with c.console("walker") as console:
+            console.prompt()
+            self.assertEqual(console.command("echo carried > /dev/vda && sync")[1], 0)
+        self.api.do("/vms/walker/kill")
+        other = "server2" if first == "server1" else "server1"
+        self.api.post("/rules", {"name": "away", "pool": "real", "type": "on-servers", "must": True, "vms": ["walker"], "servers": [other]})
+        self.api.do("/vms/walker/start")
+        self.assertEqual((self.where("walker"), self.runs_on("walker")), (other, [other]))
+        with c.console("walker") as console:
+            console.prompt()
+            self.assertIn("carried", console.command("head -c 7 /dev/vda")[0])
+        self.api.delete("/rules/away")
+        # It moves while it runs when its server is to be empty.
+        self.api.do(f"/servers/{other}/maintenance", {"on": True}, timeout=120)
+        self.assertEqual((self.where("walker"), self.runs_on("walker")), (first, [first]))
+        self.api.do(f"/servers/{other}/maintenance", {"on": False})
+        self.refused(409, "in-use", "POST", "/pools/real/remove", {"server": first})
+        self.api.do("/vms/walker/kill")
+        self.api.do("/pools/real/remove", {"server": first})
+        self.assertEqual(self.where("walker"), "", "it stays in the pool, on no server")
+        self.api.do("/vms/walker/start")
+        self.assertEqual(self.runs_on("walker"), [other])
+        self.api.do("/vms/walker/kill")
+        self.api.remove("/vms/walker")
