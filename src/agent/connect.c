@@ -3,6 +3,7 @@
 #include "agent/agent.h"
 
 #include "agent/cluster.h"
+#include "base/units.h"
 #include "os/log.h"
 
 #define DIAL_MIN_MS        200
@@ -101,6 +102,8 @@ static void on_open(void *ctx, struct ws_client *c) {
         str_set(&a->address, address);
     json_t *frame = json_object();
     json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_HELLO].name);
+    char now[TIME_TEXT_MAX];
+    str_set(&a->hello.time, time_format(clock_wall_ms(), now));
     json_object_set_new(frame, "args", api_agent_hello_print(&a->hello, API_PUBLIC));
     _cleanup_free_ char *text = json_text(frame);
     json_decref(frame);
@@ -120,6 +123,11 @@ static void on_welcome(struct agent *a, const json_t *args) {
     if (!a->config.sim)
         log_info("connected to %s:%d as server %s (manager %s)", a->identity.host, a->identity.port, a->identity.name,
                  welcome.manager_version);
+    int64_t theirs;
+    char skew[SKEW_TEXT_MAX];
+    if (time_parse(welcome.time, &theirs) == 0 && llabs(clock_wall_ms() - theirs) > CLOCK_WARN_MS)
+        log_warning("this server's clock is %s the manager's: set both right (NTP)",
+                    skew_format(clock_wall_ms() - theirs, skew));
     note_from(a);
     bool other = addresses_take(a, welcome.addresses, welcome.n_addresses);
     agent_begin(a);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/id.h"
+#include "base/units.h"
 #include "os/file.h"
 #include "os/x509.h"
 
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ANSWER_MAX      65536
@@ -119,9 +121,18 @@ static int read_ca(const struct join *j, char **ret, struct error *e) {
 
 /* ---- the join itself ---- */
 
+static int64_t wall_ms(void) {
+    struct timespec t;
+    const char *wrong = str_eq(getenv("TARN_TEST"), "1") ? getenv("TARN_TEST_CLOCK") : NULL;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + (wrong ? strtoll(wrong, NULL, 10) * 1000 : 0);
+}
+
 static char *join_body(const struct join *j, const char *csr) {
+    char now[TIME_TEXT_MAX];
+    time_format(wall_ms(), now);
     struct api_join body = {
-        .token = j->token, .csr = (char *)csr, .name = (char *)j->name, .version = (char *)TARN_VERSION};
+        .token = j->token, .csr = (char *)csr, .name = (char *)j->name, .version = (char *)TARN_VERSION, .time = now};
     _cleanup_json_ json_t *print = api_join_print(&body, API_PRIVATE);
     return json_text(print);
 }
@@ -155,6 +166,14 @@ static int post(const struct join *j, const char *ca, const char *csr, struct ap
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_cleanup(c);
     curl_slist_free_all(headers);
+    if (r == CURLE_PEER_FAILED_VERIFICATION && (strstr(problem, "not yet valid") || strstr(problem, "expired"))) {
+        char now[TIME_TEXT_MAX];
+        return error_set(
+            e, ERR_UNAUTHENTICATED,
+            "the manager's certificate is not valid by this server's clock, which says %s (%s): is the clock "
+            "right? timedatectl set-ntp true sets it",
+            time_format(wall_ms(), now), problem);
+    }
     if (r == CURLE_PEER_FAILED_VERIFICATION)
         return error_set(
             e, ERR_UNAUTHENTICATED,
@@ -226,7 +245,7 @@ static void split_token(struct join *j) {
 static int check_options(struct join *j, struct error *e) {
     if (!j->manager || !j->token)
         return error_set(e, ERR_INVALID,
-                         "give --manager https://HOST:PORT and --token TOKEN (from: tarn server token NAME)");
+                         "give --manager https://HOST:PORT and --token TOKEN (from: tarn server token create)");
     split_token(j);
     if (!j->fingerprint && !j->ca_file)
         return error_set(
@@ -242,8 +261,9 @@ static const char usage[] =
     "Usage: tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state-dir DIR]\n"
     "                       [--ca-fingerprint SHA256 | --ca FILE] [--force]\n"
     "\n"
-    "Makes this server known to a manager. TOKEN comes from: tarn server token NAME. In place of --token, the\n"
-    "environment variable TARN_JOIN_TOKEN may hold it, or --token-file names a file.\n";
+    "Makes this server known to a manager. TOKEN comes from: tarn server token create. In place of --token, which\n"
+    "other users of this machine can see, the environment variable TARN_JOIN_TOKEN may hold it, or --token-file FILE\n"
+    "names a file that does.\n";
 
 static char *read_token(const char *path) {
     char text[1024];

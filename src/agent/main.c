@@ -25,12 +25,15 @@
 
 static const char usage[] =
     "Usage: tarn-agent [run] [--state-dir DIR] [--guest-user USER] [--log-level LEVEL]\n"
-    "       tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state-dir DIR]\n"
-    "                       [--ca-fingerprint SHA256 | --ca FILE]\n"
+    "       tarn-agent join --manager https://HOST:PORT [--token TOKEN | --token-file FILE] [--name NAME]\n"
+    "                       [--state-dir DIR] [--ca-fingerprint SHA256 | --ca FILE] [--force]\n"
     "       tarn-agent --sim servers=N [--sim-latency MS] [--state-dir DIR] [--manager URL --token TOKEN]\n"
     "\n"
     "Runs virtual machines on this server for a Tarn manager. Guests go on running when it ends.\n"
     "\n"
+    "  join                makes this server known to a manager, with a token of tarn server token create: in the\n"
+    "                      environment variable TARN_JOIN_TOKEN, in the file of --token-file, or after --token (which\n"
+    "                      other users of this machine can see)\n"
     "  --state-dir DIR     where identity, store and guests' sockets are kept; default /var/lib/tarn/agent for root,\n"
     "                      else $XDG_STATE_HOME/tarn/agent\n"
     "  --guest-user USER   run guests as this user (root only)\n"

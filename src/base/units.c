@@ -126,3 +126,18 @@ int time_parse(const char *s, int64_t *ret_ms) {
     *ret_ms = ((days_from_civil(y, mo, d) * 24 + h) * 60 + mi) * 60000 + sec * 1000 + ms;
     return 0;
 }
+
+const char *skew_format(int64_t ms, char buf[static SKEW_TEXT_MAX]) {
+    static const struct {
+        int64_t ms;
+        const char *word;
+    } words[] = {{86400000, "days"}, {3600000, "hours"}, {60000, "min"}, {1000, "s"}};
+    uint64_t distance = ms < 0 ? 0 - (uint64_t)ms : (uint64_t)ms;
+    size_t i = 0;
+    while (i + 1 < sizeof words / sizeof *words && distance < 2 * (uint64_t)words[i].ms)
+        i++;
+    snprintf(buf, SKEW_TEXT_MAX, "%llu %s %s",
+             (unsigned long long)((distance + (uint64_t)words[i].ms / 2) / (uint64_t)words[i].ms), words[i].word,
+             ms < 0 ? "behind" : "ahead of");
+    return buf;
+}

@@ -14,3 +14,10 @@ const char *size_format(int64_t bytes, char buf[static SIZE_TEXT_MAX]);
 /* "2026-11-21T02:30:00.123Z" from ms since 1970 (RFC 3339, UTC). */
 const char *time_format(int64_t ms, char buf[static TIME_TEXT_MAX]);
 int time_parse(const char *s, int64_t *ret_ms);
+
+/* Clocks further apart than the first are worth a warning; a server whose clock is off by the second may not join. */
+#define CLOCK_WARN_MS   60000
+#define CLOCK_REFUSE_MS 300000
+#define SKEW_TEXT_MAX   48
+/* "61 min behind", "2 days ahead of": how a clock that shows ms more than another stands to it. */
+const char *skew_format(int64_t ms, char buf[static SKEW_TEXT_MAX]);

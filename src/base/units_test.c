@@ -130,8 +130,20 @@ static void test_time(void **state) {
             fail_msg("%s is taken for a time", bad[i]);
 }
 
+static void test_skew(void **state) {
+    char buf[SKEW_TEXT_MAX];
+    assert_string_equal(skew_format(-3660000, buf), "61 min behind");
+    assert_string_equal(skew_format(3600000, buf), "60 min ahead of");
+    assert_string_equal(skew_format(-3 * 3600000, buf), "3 hours behind");
+    assert_string_equal(skew_format(5 * 86400000LL, buf), "5 days ahead of");
+    assert_string_equal(skew_format(90000, buf), "90 s ahead of");
+    assert_string_equal(skew_format(0, buf), "0 s ahead of");
+    skew_format(INT64_MIN, buf);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_skew),
         cmocka_unit_test(test_size_parse),
         cmocka_unit_test(test_size_format),
         cmocka_unit_test(test_time),

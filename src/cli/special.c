@@ -61,7 +61,30 @@ static const struct option stream_options[] = {
     {0},
 };
 
+/* NAME alone is how it was written once; it says for whom the token is, and binds nobody. */
+static int server_token_run(struct cli *cli, struct error *e) {
+    const struct args *a = &cli->args;
+    bool create = a->n_values > 0 && str_eq(a->values[0], "create");
+    const char *name = !create ? a->values[0] : a->n_values > 1 ? a->values[1] : "join";
+    if (!name || (!create && a->n_values > 1))
+        return error_set(e, ERR_INVALID, "write: tarn server token create [NAME]");
+    json_set_str(a->body, "name", name);
+    return engine_run(cli, e);
+}
+
 const struct special specials[] = {
+    {{.object = "server",
+      .verb = "token",
+      .usage = "create [NAME]",
+      .body = true,
+      .max_args = 2,
+      .more = "The answer is the line to join with, on the server: tarn-agent join. NAME is for you, to tell tokens "
+              "apart; the server\n"
+              "joins under a name of its own. tarn server token NAME does the same.\n\n"
+              "  tarn server token create\n"
+              "  tarn server token create rack7 --uses 20 --lifetime 3600"},
+     server_token_run,
+     true},
     {{.object = "login",
       .verb = "",
       .summary = "Sign in to a manager and remember it",

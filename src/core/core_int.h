@@ -344,6 +344,7 @@ void jobs_resend(struct core *c, const char *server);
 void jobs_reroute(struct core *c, const char *server); /* it has been away for a while */
 /* The server was given up: calls to guests there are not waited for any more. */
 void jobs_server_gone(struct core *c, const char *server, const char *name);
+void jobs_server_forgotten(struct core *c, const char *server, const char *name); /* out of the inventory, for good */
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
 bool jobs_active(const struct core *c, const char *job);
@@ -548,6 +549,9 @@ void pool_refresh(struct core *c, const char *pool);
 /* Out of the inventory, and out of what names it. */
 void vm_remove(struct core *c, const char *vm);
 void rules_forget_vm(struct core *c, const char *vm);
+void rules_forget_server(struct core *c, const char *server);
+/* server_forget.c: removes a server that is gone for good; *ret_lost: ObjectRefs of what was on it alone, owned. */
+int server_forget(struct core *c, const char *server, const char *actor, json_t **ret_lost, struct error *e);
 
 /* ---- limits.c ---- */
 

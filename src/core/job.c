@@ -582,7 +582,8 @@ static bool job_server_gone(struct core *c, const struct api_job *old, const cha
     return ended;
 }
 
-void jobs_server_gone(struct core *c, const char *server, const char *name) {
+/* only_guests: what it was asked to do to its storage waits for it, as it may come back. */
+static void settle(struct core *c, const char *server, const char *name, bool only_guests) {
     bool ended = true, any = false;
     while (ended) {
         struct job_run *run;
@@ -591,7 +592,7 @@ void jobs_server_gone(struct core *c, const char *server, const char *name) {
             const struct api_job *j = CORE_GET(c, job, JOB, run->id);
             const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
             bool guest = strncmp(json_str(json_object_get(call, "message"), "op"), "guest.", 6) == 0;
-            if (!call || !guest || !str_eq(json_str(call, "server"), server))
+            if (!call || (only_guests && !guest) || !str_eq(json_str(call, "server"), server))
                 continue;
             ended = job_server_gone(c, j, name);
             any |= ended;
@@ -602,6 +603,10 @@ void jobs_server_gone(struct core *c, const char *server, const char *name) {
     if (any)
         wake_queue(c);
 }
+
+void jobs_server_gone(struct core *c, const char *server, const char *name) { settle(c, server, name, true); }
+
+void jobs_server_forgotten(struct core *c, const char *server, const char *name) { settle(c, server, name, false); }
 
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message) {
     _cleanup_free_ char *job = xstrndup(op, strcspn(op, "/"));

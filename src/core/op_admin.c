@@ -240,10 +240,10 @@ static int join(struct core *c, uint64_t request, const char *hash, const char *
     if (!t || t->kind != API_TOKEN_KIND_JOIN)
         return error_set_field(e, ERR_UNAUTHENTICATED, "token",
                                "is not a join token of this manager, or it has been used; "
-                               "make a new one with: tarn server token NAME");
+                               "make a new one with: tarn server token create");
     if (time_parse(t->expires, &expires) < 0 || expires < c->wall_ms)
         return error_set_field(e, ERR_UNAUTHENTICATED, "token",
-                               "expired at %s; make a new one with: tarn server token NAME", t->expires);
+                               "expired at %s; make a new one with: tarn server token create", t->expires);
     const char *problem = name_problem(name);
     if (problem)
         return error_set_field(e, ERR_INVALID, "name", "%s", problem);
@@ -315,27 +315,22 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
     return 0;
 }
 
-int op_server_delete(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_SERVER, e);
-    if (!o)
-        return -ENOENT;
-    const struct api_server *s = o->v->data;
-    int result = core_check_if_match(r, o, e);
-    if (result < 0)
-        return result;
-    if (core_agent_is_connected(c, s->id))
-        return error_set(e, ERR_CONFLICT, "server \"%s\" is online: stop tarn-agent there first", s->name);
+static int check_empty(struct core *c, const struct api_server *s, struct error *e) {
     const struct api_pool *pool = CORE_GET(c, pool, POOL, s->pool);
     if (pool)
-        return error_set(e, ERR_IN_USE, "server \"%s\" is in the pool \"%s\": remove it there first", s->name,
-                         pool->name);
+        return error_set(
+            e, ERR_IN_USE,
+            "server \"%s\" is in the pool \"%s\": remove it there first; if it is gone for good, give --force", s->name,
+            pool->name);
     if (map_get(&c->locks, s->id))
         return error_set(e, ERR_CONFLICT, "a job works on server \"%s\"", s->name);
     struct table *t = &c->tables[API_KIND_VM];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_vm *vm = t->sorted[i]->v->data;
         if (str_eq(vm->server, s->id) || str_eq(vm->target, s->id))
-            return error_set(e, ERR_IN_USE, "server \"%s\" still has the virtual machine \"%s\"", s->name, vm->name);
+            return error_set(e, ERR_IN_USE,
+                             "server \"%s\" still has the virtual machine \"%s\"; if it is gone for good, give --force",
+                             s->name, vm->name);
     }
     t = &c->tables[API_KIND_REPOSITORY];
     for (size_t i = 0; i < t->n; i++) {
@@ -344,13 +339,39 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
         for (size_t k = 0; k < rep->n_servers && !named; k++)
             named = str_eq(rep->servers[k], s->id);
         if (named)
-            return error_set(e, ERR_IN_USE, "server \"%s\" still has the storage repository \"%s\"", s->name,
-                             rep->name);
+            return error_set(
+                e, ERR_IN_USE,
+                "server \"%s\" still has the storage repository \"%s\"; if it is gone for good, give --force", s->name,
+                rep->name);
     }
-    core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL,
-               "%s removed server %s", r->actor, s->name);
-    core_remove(c, API_KIND_SERVER, s->id);
-    core_reply(c, r->id, 204, NULL, 0, 0);
+    return 0;
+}
+
+int op_server_delete(struct core *c, const struct core_request *r, struct error *e) {
+    struct object *o = core_param(c, r, 0, API_KIND_SERVER, e);
+    struct api_server_removal q;
+    int result = o ? core_check_if_match(r, o, e) : -ENOENT;
+    if (result == 0)
+        result = r->args ? api_server_removal_parse(r->args, API_CREATE, &q, e) : (api_server_removal_init(&q), 0);
+    if (result < 0)
+        return result;
+    const struct api_server *s = o->v->data;
+    json_t *lost = NULL;
+    if (core_agent_is_connected(c, s->id)) {
+        result = error_set(e, ERR_CONFLICT, "server \"%s\" is online: stop tarn-agent there first", s->name);
+    } else if (q.force) {
+        result = server_forget(c, s->id, r->actor, &lost, e);
+    } else if ((result = check_empty(c, s, e)) == 0) {
+        core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL,
+                   "%s removed server %s", r->actor, s->name);
+        core_remove(c, API_KIND_SERVER, s->id);
+    }
+    api_server_removal_done(&q);
+    if (result < 0)
+        return result;
+    json_t *j = json_pack("{s:o}", "lost", lost ? lost : json_array());
+    core_reply(c, r->id, 200, json_text(j), 0, 0);
+    json_decref(j);
     return 0;
 }
 

@@ -340,6 +340,25 @@ void rules_forget_vm(struct core *c, const char *vm) {
     }
 }
 
+void rules_forget_server(struct core *c, const char *server) {
+    struct table *t = &c->tables[API_KIND_RULE];
+    for (size_t i = t->n; i-- > 0;) {
+        const struct api_rule *rule = t->sorted[i]->v->data;
+        if (!strings_have(rule->servers, rule->n_servers, server))
+            continue;
+        struct api_rule *put = CORE_COPY(rule, RULE, rule);
+        strings_drop(put->servers, &put->n_servers, server);
+        if (put->n_servers) {
+            core_put(c, API_KIND_RULE, put);
+            continue;
+        }
+        core_event(c, API_SEVERITY_WARNING, "tarn", "rule.deleted", API_KIND_RULE, put->id, put->name, NULL,
+                   "Placement rule %s is about no server any more and was deleted", put->name);
+        core_remove(c, API_KIND_RULE, put->id);
+        discard(API_KIND_RULE, put);
+    }
+}
+
 void vm_remove(struct core *c, const char *vm) {
     rules_forget_vm(c, vm);
     struct table *t = &c->tables[API_KIND_VM];

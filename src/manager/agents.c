@@ -78,8 +78,11 @@ static char *version_problem(const struct api_agent_hello *h) {
 
 static void send_welcome(struct agent *a) {
     const struct api_server *server = core_server(a->m->core, a->server);
+    char now[TIME_TEXT_MAX];
+    time_format(manager_wall(), now);
     struct api_agent_welcome welcome = {.server = a->server,
                                         .manager_version = (char *)TARN_VERSION,
+                                        .time = now,
                                         .addresses = server->addresses,
                                         .n_addresses = server->n_addresses};
     json_t *args = api_agent_welcome_print(&welcome, API_PUBLIC), *j = json_object();
@@ -110,6 +113,21 @@ static void check_certificate(struct agent *a) {
     core_condition(m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.certificate", message);
 }
 
+/* Both sides say so: the agent logs it, from the time in the welcome. */
+static void check_clock(struct agent *a, const char *time) {
+    const struct api_server *s = core_server(a->m->core, a->server);
+    int64_t theirs;
+    char skew[SKEW_TEXT_MAX];
+    if (!s || time_parse(time, &theirs) < 0)
+        return;
+    int64_t ahead = theirs - manager_wall();
+    _cleanup_free_ char *message =
+        llabs(ahead) > CLOCK_WARN_MS ? xasprintf("The clock of server %s is %s the manager's: set both right (NTP)",
+                                                 s->name, skew_format(ahead, skew))
+                                     : NULL;
+    core_condition(a->m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.clock", message);
+}
+
 static void agent_welcome(struct agent *a, struct api_agent_hello *hello) {
     struct manager *m = a->m;
     struct agent *old = map_get(&m->agents, a->server);
@@ -129,6 +147,7 @@ static void agent_welcome(struct agent *a, struct api_agent_hello *hello) {
     shell_time(m);
     core_agent_connected(m->core, a->server, hello);
     check_certificate(a);
+    check_clock(a, hello->time);
     shell_pump(m);
 }
 

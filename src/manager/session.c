@@ -7,6 +7,7 @@
 #include "manager/limit.h"
 #include "manager/parse.h"
 #include "manager/passwords.h"
+#include "os/log.h"
 #include "os/x509.h"
 
 #include <openssl/crypto.h>
@@ -257,7 +258,19 @@ static int join_check(struct exchange *x, const struct api_join *join, char hash
     if (!t || t->kind != API_TOKEN_KIND_JOIN || time_parse(t->expires, &expires) < 0 || expires <= manager_wall())
         return error_set(e, ERR_UNAUTHENTICATED,
                          "the join token is unknown, used up or has expired; make a new one with: "
-                         "tarn server token NAME");
+                         "tarn server token create");
+    int64_t theirs;
+    char skew[SKEW_TEXT_MAX];
+    if (time_parse(join->time, &theirs) == 0 && llabs(theirs - manager_wall()) > CLOCK_REFUSE_MS) {
+        const char *peer = x->conn ? conn_peer(x->conn) : "";
+        skew_format(theirs - manager_wall(), skew);
+        log_warning("server %s at %s may not join: its clock is %s the manager's", join->name, peer, skew);
+        return error_set_field(
+            e, ERR_INVALID, "time",
+            "the server's clock (%s) is %s the manager's: set both right (timedatectl set-ntp true), "
+            "then join again; the token still serves",
+            join->time, skew);
+    }
     switch (str_empty(join->version) ? VERSION_FITS : version_compare(TARN_VERSION, join->version)) {
     case VERSION_FITS:
         return 0;

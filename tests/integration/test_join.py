@@ -19,6 +19,16 @@ class Join(cluster.ClusterCase):
         agent.join(secret, fingerprint)
         return agent
 
+    def join_fails(self, name, token, env=None):
+        """What tarn-agent join says when it fails; the server is not there then."""
+        state = os.path.join(self.cluster.dir, name)
+        done = subprocess.run([cluster.AGENT, "join", "--manager", self.cluster.manager.url, "--name", name, "--state-dir", state],
+                              env=dict(os.environ, TARN_JOIN_TOKEN=f"{token['secret']}.{token['ca_fingerprint']}", **(env or {})),
+                              capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.refused(404, "not-found", "GET", "/servers/" + name)
+        return done.stderr
+
     def request(self, name):
         key, csr = (os.path.join(self.cluster.dir, f"{name}.{end}") for end in ("key", "csr"))
         subprocess.run(["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
@@ -66,6 +76,95 @@ class Join(cluster.ClusterCase):
         self.assertIn("fingerprint", str(failed.exception).lower())
         # Nothing was sent, so the token still serves.
         self.join("wary", token["secret"], token["ca_fingerprint"])
+
+    def test_another_managers_token(self):
+        other = cluster.Cluster(0).start()
+        try:
+            foreign = other.api.post("/server-tokens", {"name": "foreign"})
+        finally:
+            other.close()
+        # With its own fingerprint nothing is sent to us; with ours the token is nobody's.
+        self.assertIn("fingerprint", self.join_fails("foreign", foreign))
+        own = self.api.post("/server-tokens", {"name": "own"})
+        self.assertIn("token", self.join_fails("foreign", dict(foreign, ca_fingerprint=own["ca_fingerprint"])))
+
+    def test_twice(self):
+        token = self.api.post("/server-tokens", {"name": "again", "uses": 3})
+        agent = self.join("again", token["secret"], token["ca_fingerprint"])
+        with self.assertRaises(AssertionError) as failed:
+            agent.join(token["secret"], token["ca_fingerprint"])
+        self.assertIn("has joined already", str(failed.exception))
+        # From elsewhere, under the name of a server that is there.
+        thief = cluster.Agent(self.cluster, "again")
+        thief.state += "-elsewhere"
+        with self.assertRaises(AssertionError) as failed:
+            thief.join(token["secret"], token["ca_fingerprint"])
+        self.assertIn("already", str(failed.exception))
+        self.assertIn("--name", str(failed.exception))
+        self.assertFalse(os.path.exists(os.path.join(thief.state, "agent.json")))
+
+    def test_a_clock_that_is_wrong(self):
+        token = self.api.post("/server-tokens", {"name": "clock"})
+        for wrong, words in (("-3660", "61 min behind"), ("3660", "61 min ahead of")):
+            said = self.join_fails("clock", token, {"TARN_TEST": "1", "TARN_TEST_CLOCK": wrong})
+            self.assertIn(words, said)
+            self.assertIn("ntp", said.lower())
+            self.assertIn(words, self.cluster.manager.tail())
+        # The token has not been used. A clock that goes wrong later is shown, and the log says it too.
+        agent = self.join("clock", token["secret"], token["ca_fingerprint"])
+        agent.start({"TARN_TEST": "1", "TARN_TEST_CLOCK": "-3660"})
+        self.cluster.agents.append(agent)
+        try:
+            self.cluster.wait_online("clock")
+            alarms = cluster.wait_until(lambda: self.api.list("/alarms", filter="code=server.clock"), 20, "the alarm")
+            self.assertIn("61 min behind", alarms[0]["message"])
+            self.assertIn("61 min behind", agent.tail())
+        finally:
+            agent.stop()
+            self.cluster.agents.remove(agent)
+
+    def test_removed(self):
+        """Only an empty server that is offline; with force one that is gone, whose certificate is worth nothing then."""
+        agent = self.cluster.add_agent("doomed")
+        self.refused(409, "conflict", "DELETE", "/servers/doomed")
+        self.refused(409, "conflict", "DELETE", "/servers/doomed?force=true")
+        self.cluster.repository("doomed-repo", agent)
+        self.api.do("/disks", {"name": "doomed-disk", "repository": "doomed-repo", "size": 1 << 20})
+        agent.stop()
+        cluster.wait_until(lambda: not self.cluster.online("doomed"), 30, "doomed offline")
+        error = self.refused(409, "in-use", "DELETE", "/servers/doomed")
+        self.assertIn("--force", error["message"])
+        done = self.cluster.cli("server", "delete", "doomed", "--force")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for lost in ("doomed-repo", "doomed-disk"):
+            self.assertIn(lost, done.stdout)
+        for path in ("/servers/doomed", "/repositories/doomed-repo", "/disks/doomed-disk"):
+            self.refused(404, "not-found", "GET", path)
+        event = self.api.list("/events", filter="kind=server.forgotten")[0]
+        self.assertIn("doomed-disk", event["message"])
+        # It comes back: it is told, and stays away.
+        agent.start()
+        cluster.wait_until(lambda: "does not know this server" in agent.tail(), 30, "the refusal in the agent's log")
+        self.assertIn("join it again", agent.tail())
+        agent.stop()
+        self.cluster.agents.remove(agent)
+        fresh = self.cluster.add_agent("empty")
+        fresh.stop()
+        self.cluster.agents.remove(fresh)
+        cluster.wait_until(lambda: not self.cluster.online("empty"), 30, "empty offline")
+        self.assertEqual(self.api.delete("/servers/empty"), {"lost": []})
+
+    def test_as_the_command_line_makes_it(self):
+        for words in (["create"], ["create", "named"], ["named"]):
+            done = self.cluster.cli("server", "token", *words, "-o", "json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(done.stdout)["token"]["name"], words[-1] if words != ["create"] else "join")
+        self.assertIn("TARN_JOIN_TOKEN", self.cluster.cli("server", "token", "create").stderr)
+        self.assertNotEqual(self.cluster.cli("server", "token", "a", "b").returncode, 0)
+        self.assertNotEqual(self.cluster.cli("server", "token").returncode, 0)
+        said = subprocess.run([cluster.AGENT, "--help"], capture_output=True, text=True).stdout
+        self.assertIn("TARN_JOIN_TOKEN", said)
+        self.assertIn("--token-file", said)
 
     def test_an_api_token_does_not_join(self):
         token = self.api.post("/tokens", {"name": "api"})

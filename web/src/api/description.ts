@@ -71,7 +71,7 @@ export const description: Record<string, Operation> = {
   server_list: { method: 'GET', path: '/servers', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Server', cli: { object: 'server', verb: 'list', args: [] } },
   server_show: { method: 'GET', path: '/servers/{server}', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], result: 'Server', cli: { object: 'server', verb: 'show', args: ['server'] } },
   server_change: { method: 'PATCH', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], body: ['Server', 'change'], result: 'Server', cli: { object: 'server', verb: 'set', args: ['server'] } },
-  server_delete: { method: 'DELETE', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], cli: { object: 'server', verb: 'delete', args: ['server'] } },
+  server_delete: { method: 'DELETE', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], query: 'ServerRemoval', result: 'ServerRemoved', cli: { object: 'server', verb: 'delete', args: ['server'] } },
   server_maintenance: { method: 'POST', path: '/servers/{server}/maintenance', permission: 'server.edit', roles: ['administrator'], job: 'server.maintenance', body: ['ServerMaintenance', ''], result: 'Job', cli: { object: 'server', verb: 'maintenance', args: ['on', 'server'] } },
   server_stats: { method: 'GET', path: '/servers/{server}/stats', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], result: 'ServerStats', cli: { object: 'server', verb: 'stats', args: ['server'] } },
   pool_list: { method: 'GET', path: '/pools', permission: 'pool.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Pool', cli: { object: 'pool', verb: 'list', args: [] } },
@@ -224,6 +224,7 @@ export const schemas: Record<string, Schema> = {
     csr: { type: 'string', maxLength: 16384, flag: 'csr', required: true, create: true, change: true },
     name: { type: 'string', format: 'name', flag: 'name', required: true, create: true, change: true },
     version: { type: 'string', default: '', maxLength: 40, flag: 'version', create: true, change: true },
+    time: { type: 'string', default: '', maxLength: 40, flag: 'time', create: true, change: true },
   } },
   Joined: { fields: {
     server: { type: 'string', flag: 'server', create: true, change: true },
@@ -331,6 +332,12 @@ export const schemas: Record<string, Schema> = {
     on: { type: 'boolean', flag: 'on', required: true, create: true, change: true },
     disks: { type: 'boolean', default: false, flag: 'disks', create: true, change: true },
     timeout: { type: 'integer', default: 0, min: 0, max: 604800, flag: 'timeout', create: true, change: true },
+  } },
+  ServerRemoval: { fields: {
+    force: { type: 'boolean', default: false, flag: 'force', create: true, change: true },
+  } },
+  ServerRemoved: { fields: {
+    lost: { type: 'object', array: true, schema: 'ObjectRef', flag: 'lost', create: true, change: true },
   } },
   ServerStats: { fields: {
     server: { type: 'string', flag: 'server', create: true, change: true },

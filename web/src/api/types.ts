@@ -413,6 +413,8 @@ export interface Join {
   csr: string
   name: string
   version?: string
+  /** What the server's clock says: one that is wrong by more than five minutes is refused */
+  time?: string
 }
 
 export interface Joined {
@@ -851,6 +853,11 @@ export interface ServerPage {
   total?: number
   /** The inventory's revision */
   revision: number
+}
+
+export interface ServerRemoved {
+  /** What was on it alone */
+  lost: ObjectRef[]
 }
 
 export type ServerState = 'online' | 'offline'
@@ -1409,7 +1416,7 @@ export interface Operations {
   server_list: { body: undefined; result: ServerPage }
   server_show: { body: undefined; result: Server }
   server_change: { body: ServerChange; result: Server }
-  server_delete: { body: undefined; result: undefined }
+  server_delete: { body: undefined; result: ServerRemoved }
   server_maintenance: { body: ServerMaintenance; result: Job }
   server_stats: { body: undefined; result: ServerStats }
   pool_list: { body: undefined; result: PoolPage }
