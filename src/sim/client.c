@@ -41,7 +41,7 @@ static char *some_object(struct sim *s, const char *kind_name) {
     return xstrdup(found ? found : "nobody");
 }
 
-/* The id of a virtual machine that could be moved, if there is one. */
+/* The id of a virtual machine that could be moved; NULL if there is none. */
 static char *some_guest(struct sim *s) {
     size_t n = 0, pos = 0;
     const char *key, *found = NULL;
@@ -52,7 +52,7 @@ static char *some_guest(struct sim *s) {
         if (alive && sim_random(s, ++n) == 0)
             found = key + 3;
     }
-    return found ? xstrdup(found) : some_object(s, "vm");
+    return xstrdup(found);
 }
 
 static json_t *random_object(struct sim *s, const struct api_schema *schema, bool change, int depth);
@@ -152,8 +152,11 @@ static json_t *random_object(struct sim *s, const struct api_schema *schema, boo
 }
 
 static const struct api_op *pick_op(struct sim *s) {
-    if (s->config.servers > 1 && maybe(s, 6))
-        return &api_ops[API_OP_VM_MIGRATE]; /* the longest way through two servers */
+    if (s->config.servers > 1 && maybe(s, 12)) { /* a move is the longest way through two servers; it needs guests */
+        _cleanup_free_ char *guest = some_guest(s);
+        static const enum api_op_id others[] = {API_OP_VM_CREATE, API_OP_VM_START};
+        return &api_ops[guest ? API_OP_VM_MIGRATE : others[sim_random(s, 2)]];
+    }
     for (;;) {
         const struct api_op *op = &api_ops[sim_random(s, API_OP_COUNT)];
         if (op->shell || (strcmp(op->method, "GET") == 0 && !maybe(s, 20)))
@@ -231,7 +234,9 @@ static void ask_at_random(struct sim *s) {
     const struct api_op *op = pick_op(s);
     _cleanup_free_ char *param = NULL;
     if (strchr(op->path, '{'))
-        param = op->id == API_OP_VM_MIGRATE ? some_guest(s) : some_object(s, op->tag);
+        param = op->id == API_OP_VM_MIGRATE ? some_guest(s) : NULL;
+    if (strchr(op->path, '{') && !param)
+        param = some_object(s, op->tag);
     size_t n = s->request_n++;
     if (n < s->config.n_drop_request && s->config.drop_request[n])
         return;
