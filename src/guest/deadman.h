@@ -85,5 +85,7 @@ bool deadman_allows(const struct deadman *d, uint64_t incarnation, int64_t now);
 
 static inline size_t cluster_quorum(size_t nodes) { return nodes / 2 + 1; }
 /* How long a server that is not in the ring has been out of it, as is known for sure: from the ring's beginning to the
-   newest proof. */
-static inline int64_t cluster_gone_ms(int64_t ring_at, int64_t proof) { return proof > ring_at ? proof - ring_at : 0; }
+   newest proof. Without a ring (0: corosync does not run) nothing is known of anybody. */
+static inline int64_t cluster_gone_ms(int64_t ring_at, int64_t proof) {
+    return ring_at && proof > ring_at ? proof - ring_at : 0;
+}

@@ -136,8 +136,17 @@ static void gone_counts_from_the_ring_to_the_proof(void **state) {
     assert_int_equal(cluster_quorum(4), 3);
 }
 
+/* A server whose corosync has died sees nobody; its lease, which goes on for a while, must not tell that all are gone. */
+static void without_a_ring_nobody_is_gone(void **state) {
+    (void)state;
+    assert_int_equal(cluster_gone_ms(0, 119186), 0);
+    assert_int_equal(cluster_gone_ms(1000, 1000), 0);
+    assert_int_equal(cluster_gone_ms(1000, 6000), 5000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_a_ring_nobody_is_gone),
         cmocka_unit_test(proof_needs_more_than_half),
         cmocka_unit_test(what_another_session_said_counts_not),
         cmocka_unit_test(alone_in_a_pool_of_one),
