@@ -3,7 +3,7 @@ import type { Kind, Kinds } from '@/api/types'
 import { hasText, t } from '@/i18n'
 import { Confirm } from '@/ui/Confirm'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
-import type { Action } from './index'
+import { nameOf, type Action } from './index'
 
 interface Props {
   action: Action
@@ -13,7 +13,7 @@ interface Props {
 }
 
 export default function ConfirmAction({ action, objects, onClose, perform }: Props) {
-  const names = objects.map((o) => (o as { name?: string }).name ?? o.id!)
+  const names = objects.map((o) => nameOf(action.kind, o))
   const many = objects.length > 1
   const key = `action.${action.id}`
   const ask = action.confirm === 'name' ? `${key}_lost` : `${key}_ask`
@@ -32,7 +32,7 @@ export default function ConfirmAction({ action, objects, onClose, perform }: Pro
         await perform(action, objects)
       }}
     >
-      <ShowAsCommand operation={action.operation} params={{ [action.kind]: names[0], ...params }} body={body} />
+      <ShowAsCommand operation={action.operation} params={{ [action.kind]: (objects[0] as { name?: string }).name ?? objects[0].id!, ...params }} body={body} />
     </Confirm>
   )
 }

@@ -4,7 +4,8 @@
 import type { ComponentType } from 'react'
 import type { OperationId, Params } from '@/api/client'
 import { can } from '@/api/session'
-import type { Kind, Kinds } from '@/api/types'
+import type { Job, Kind, Kinds } from '@/api/types'
+import { jobTitle } from '@/ui/jobs'
 
 export interface DialogProps<K extends Kind = Kind> {
   objects: Kinds[K][]
@@ -50,6 +51,12 @@ export function defineActions<K extends Kind>(kind: K, list: Omit<Action<K>, 'ki
 /** What the signed-in role may do to objects of the kind. */
 export function actionsFor(kind: Kind): Action[] {
   return all.filter((action) => action.kind === kind && can(action.operation))
+}
+
+/** What people call it. Jobs have no names. */
+export function nameOf(kind: Kind, object: Kinds[Kind]): string {
+  if (kind === 'job') return jobTitle(object as Job)
+  return (object as { name?: string }).name || object.id!
 }
 
 export function isEnabled(action: Action, objects: unknown[]) {

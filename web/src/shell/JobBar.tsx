@@ -15,7 +15,7 @@ import type { Job } from '@/api/types'
 import { enumLabel, t } from '@/i18n'
 import { useList } from '@/live/hooks'
 import { JobBadge, JobSteps } from '@/ui/JobBadge'
-import { ACTIVE, isActive, isEnded, jobTitle } from '@/ui/jobs'
+import { ACTIVE, isActive, isEnded, jobMessage, jobTitle } from '@/ui/jobs'
 import { ObjectRefLink } from '@/ui/ObjectRefLink'
 import { StateIcon } from '@/ui/StateIcon'
 import { Time } from '@/ui/text'
@@ -54,7 +54,7 @@ function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => voi
           <JobBadge job={job} />
         </td>
         <td className="tarn-jobs__message" title={job.error || job.message}>
-          {job.error || (isActive(job) ? job.abort_requested ? t('shell.aborting') : job.message : '')}
+          {jobMessage(job)}
         </td>
         <td>{job.actor}</td>
         <td>
@@ -82,7 +82,7 @@ function useFailures(jobs: Job[]) {
   useEffect(() => {
     const now = new Map(jobs.map((job) => [job.id, isEnded(job)]))
     for (const job of jobs) {
-      if (before.current.get(job.id) === false && isEnded(job) && job.state !== 'done' && job.actor === session().user) {
+      if (before.current.get(job.id) === false && isEnded(job) && job.state !== 'done' && job.actor === session().user && job.aborted_by !== session().user) {
         toasts.add({
           variant: job.state === 'failed' ? 'danger' : 'warning',
           title: `${jobTitle(job)}: ${enumLabel('JobState', job.state)}`,
@@ -145,7 +145,7 @@ export function JobBar() {
                 <th>{t('shell.job_actor')}</th>
                 <th>{t('shell.job_time')}</th>
                 <th>
-                  <span className="pf-v6-u-screen-reader">{t('ui.actions')}</span>
+                  <span className="tarn-unseen">{t('ui.actions')}</span>
                 </th>
               </tr>
             </thead>

@@ -9,7 +9,7 @@ import SearchIcon from '@patternfly/react-icons/dist/esm/icons/search-icon'
 import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table'
 import { useEffect, useMemo, useRef, useState, type ReactNode } from 'react'
 import { useSearchParams } from 'react-router-dom'
-import { actionsFor, isEnabled } from '@/actions'
+import { actionsFor, isEnabled, nameOf } from '@/actions'
 import { useRunAction } from '@/actions/ActionHost'
 import { schemaName } from '@/api/kinds'
 import { schemas } from '@/api/description'
@@ -279,7 +279,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
             </Tr>
           </Thead>
           {page.items.map((object, index) => {
-            const name = (object as { name?: string }).name ?? object.id!
+            const name = nameOf(kind, object)
             const isOpen = opened.has(object.id!)
             return (
               <Tbody key={object.id} isExpanded={isOpen}>

@@ -30,3 +30,11 @@ export function jobSeconds(job: Job, now = Date.now()) {
   if (!job.started) return undefined
   return (new Date(job.ended || now).getTime() - new Date(job.started).getTime()) / 1000
 }
+
+/** What it is doing, or what it waits for. */
+export function jobMessage(job: Job) {
+  if (isEnded(job)) return job.error
+  if (job.abort_requested) return t('shell.aborting')
+  if (job.state === 'queued' && job.waiting_for.length) return t('shell.waits', { count: job.waiting_for.length })
+  return job.message
+}

@@ -11,7 +11,7 @@ import { ActionBar } from '@/ui/ActionMenu'
 import { Empty, Loading } from '@/ui/Empty'
 import { ErrorAlert } from '@/ui/ErrorAlert'
 import { JobBadge, JobSteps } from '@/ui/JobBadge'
-import { isEnded, jobSeconds, jobTitle } from '@/ui/jobs'
+import { isEnded, jobMessage, jobSeconds, jobTitle } from '@/ui/jobs'
 import { ObjectRefLink } from '@/ui/ObjectRefLink'
 import { eventText } from '@/ui/events'
 import { ObjectTable } from '@/ui/ObjectTable'
@@ -80,7 +80,7 @@ function Body({ job }: { job: Job }) {
           <Properties
             rows={[
               [label('state'), <JobBadge key="b" job={job} />],
-              [label('message'), !isEnded(job) && (job.abort_requested ? t('shell.aborting') : job.message)],
+              [label('message'), !isEnded(job) && jobMessage(job)],
               [label('object'), <ObjectRefLink key="o" object={job.object} withKind gone={job.state === 'done' && job.kind.endsWith('.delete')} />],
               [label('actor'), job.actor],
               [label('aborted_by'), job.aborted_by || undefined],
