@@ -7,6 +7,7 @@ import { Link, NavLink, Outlet, useLocation } from 'react-router-dom'
 import { ActionHost } from '@/actions/ActionHost'
 import { t } from '@/i18n'
 import { Loading } from '@/ui/Empty'
+import { Guard } from '@/ui/Guard'
 import { ToastHost } from '@/ui/Toasts'
 import { Banners } from './Banners'
 import { JobBar } from './JobBar'
@@ -99,7 +100,9 @@ export function Shell() {
               <nav className="tarn-side" aria-label={t('shell.navigation')} style={{ width }}>
                 <div className="tarn-side__scroll">
                   <NavGroup group="overview" />
-                  <Tree />
+                  <Guard>
+                    <Tree />
+                  </Guard>
                   <div className="tarn-side__title">{t('shell.administration')}</div>
                   <NavGroup group="administration" />
                 </div>
@@ -111,9 +114,15 @@ export function Shell() {
                 <Outlet />
               </Suspense>
             </main>
-            {notifications.open ? <NotificationPanel state={notifications} /> : null}
+            {notifications.open ? (
+              <Guard>
+                <NotificationPanel state={notifications} />
+              </Guard>
+            ) : null}
           </div>
-          <JobBar />
+          <Guard>
+            <JobBar />
+          </Guard>
         </div>
         <SignInAgain />
       </ActionHost>

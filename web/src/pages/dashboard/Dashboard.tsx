@@ -4,10 +4,11 @@ import { Progress, ProgressMeasureLocation, ProgressSize } from '@patternfly/rea
 import { Link } from 'react-router-dom'
 import { call } from '@/api/client'
 import { can } from '@/api/session'
-import type { Consumer, StateCount, Summary } from '@/api/types'
+import type { Consumer, Pool, StateCount, Summary } from '@/api/types'
 import { enumLabel, kindLabel, t } from '@/i18n'
 import { number, percent, rate, size } from '@/i18n/format'
 import { useList, usePolled } from '@/live/hooks'
+import { eq } from '@/live/match'
 import { AlarmRow, useAlarms } from '@/shell/Alarms'
 import { Empty, Loading } from '@/ui/Empty'
 import { ErrorAlert } from '@/ui/ErrorAlert'
@@ -41,6 +42,44 @@ function Health({ kind, plural, schema, states }: { kind: string; plural: string
         ))}
       </ul>
     </div>
+  )
+}
+
+const POOLS = 8
+const SERVERS = 100
+
+/** How a pool's servers are: live, as many as one page has. */
+function PoolHealth({ pool }: { pool: Pool }) {
+  const { items, next, loading } = useList('server', { filter: [eq('pool', pool.id)], fields: 'id,revision,name,state,maintenance,pool', limit: SERVERS })
+  const online = items.filter((server) => server.state === 'online').length
+  const resting = items.filter((server) => server.maintenance !== 'off').length
+  const state = !items.length ? 'pending' : online === items.length ? 'healthy' : online ? 'degraded' : 'unavailable'
+  const count = `${items.length}${next ? '+' : ''}`
+  return (
+    <li>
+      <StateIcon state={loading && !items.length ? 'pending' : state} />
+      <RefLink kind="pool" id={pool.id} name={pool.name} />
+      <span className="tarn-dim">
+        {[t('dashboard.servers_online', { online, total: count }), resting ? t('dashboard.in_maintenance', { count: resting }) : '', t(pool.clustered ? 'dashboard.clustered' : 'dashboard.not_clustered')].filter(Boolean).join(' · ')}
+      </span>
+    </li>
+  )
+}
+
+function Pools() {
+  const { items, next } = useList('pool', { limit: POOLS })
+  if (!items.length) return null
+  return (
+    <ul className="tarn-pools" aria-label={kindLabel('pool', true)}>
+      {items.map((pool) => (
+        <PoolHealth key={pool.id} pool={pool} />
+      ))}
+      {next ? (
+        <li>
+          <Link to="/pools">{kindLabel('pool', true)} …</Link>
+        </li>
+      ) : null}
+    </ul>
   )
 }
 
@@ -196,6 +235,7 @@ export function Component() {
                 <Health kind="vm" plural="vms" schema="VmState" states={summary.vms} />
                 <Health kind="repository" plural="repositories" schema="ObjectState" states={summary.repositories} />
               </div>
+              <Pools />
             </Section>
             <Section title={t('dashboard.capacity')}>
               <Capacity summary={summary} />
