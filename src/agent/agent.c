@@ -134,7 +134,7 @@ void agent_call_done(struct agent *a, uint64_t call, const struct error *error, 
 
 /* ---- what the drivers say ---- */
 
-static void on_call_done(void *ctx, uint64_t call, const struct error *error, const json_t *result) {
+void agent_effect_done(void *ctx, uint64_t call, const struct error *error, const json_t *result) {
     static int64_t calls_to_crash;
     struct agent *a = ctx;
     if (dispatch_counts(a, call))
@@ -229,7 +229,7 @@ static int open_store(struct agent *a, struct error *e) {
 
 static int open_drivers(struct agent *a, struct error *e) {
     static const struct hypervisor_events events = {
-        .done = on_call_done,
+        .done = agent_effect_done,
         .guest = on_guest,
         .progress = on_guest_progress,
         .gate = on_gate,
@@ -257,7 +257,7 @@ static int open_drivers(struct agent *a, struct error *e) {
     }
     struct storage_config storage = {.loop = a->config.loop,
                                      .guest_user = a->config.guest_user,
-                                     .done = on_call_done,
+                                     .done = agent_effect_done,
                                      .progress = on_progress,
                                      .repository = on_repository,
                                      .ctx = a};
@@ -286,6 +286,7 @@ int agent_new(const struct agent_config *config, struct agent **ret, struct erro
     a->hypervisor_fd = -1;
     list_init(&a->channels);
     list_init(&a->notes);
+    list_init(&a->fencings);
     uv_timer_t *timers[] = {&a->tick, &a->dial, &a->sample};
     for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
         uv_timer_init(config->loop, timers[i]);

@@ -73,6 +73,7 @@ struct agent {
     struct sim_storage *sim_storage;
     struct cluster_shell *cluster;
     int hypervisor_fd;
+    struct list fencings; /* dispatch.c: fence agents that run */
     struct list notes; /* dispatch.c: calls of which it has more to know than that they are done */
 
     struct api_agent_hello hello;
@@ -105,6 +106,8 @@ void agent_free(struct agent *a); /* after the loop is empty */
 void agent_begin(struct agent *a);
 void agent_end(struct agent *a);
 void agent_call_done(struct agent *a, uint64_t call, const struct error *error, const json_t *result);
+/* The same for a call that has had an effect on the world: what the crash tests count. ctx: the agent. */
+void agent_effect_done(void *ctx, uint64_t call, const struct error *error, const json_t *result);
 
 /* connect.c */
 void connect_start(struct agent *a);

@@ -2,6 +2,7 @@
 /* Calls of the brain to the drivers. What an op needs of both (a start, a forget) is done one after the other here. */
 #include "agent/agent.h"
 #include "agent/cluster.h"
+#include "agent/fence.h"
 
 #include "os/file.h"
 #include "os/log.h"
@@ -54,9 +55,23 @@ static void note_free(struct note *n) {
     free(n);
 }
 
+struct fencing {
+    struct list link; /* agent.fencings */
+    struct fence *fence;
+    struct agent *a;
+};
+
+static void fencing_free(struct fencing *f) {
+    list_remove(&f->link);
+    fence_free(f->fence);
+    free(f);
+}
+
 void dispatch_close(struct agent *a) {
     struct note *n, *next;
     list_for_each_safe(n, next, &a->notes, link) note_free(n);
+    struct fencing *f, *after;
+    list_for_each_safe(f, after, &a->fencings, link) fencing_free(f);
 }
 
 bool dispatch_counts(const struct agent *a, uint64_t call) {
@@ -292,9 +307,34 @@ static void guest_call(struct agent *a, uint64_t call, int op, const json_t *arg
     }
 }
 
+static void on_fenced(void *ctx, uint64_t call, const struct error *error, const json_t *result) {
+    struct fencing *f = ctx;
+    agent_effect_done(f->a, call, error, result);
+    fencing_free(f);
+}
+
+static void server_fence(struct agent *a, uint64_t call, const json_t *args) {
+    struct api_fence_run run;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    if (api_fence_run_parse(args, API_PEER, &run, &e) < 0) {
+        agent_call_done(a, call, &e, NULL);
+        return;
+    }
+    struct fencing *f = xcalloc(1, sizeof(*f));
+    f->a = a;
+    list_append(&a->fencings, &f->link);
+    if (fence_run(a->config.loop, &run, call, on_fenced, f, &f->fence, &e) < 0) {
+        agent_call_done(a, call, &e, NULL);
+        fencing_free(f);
+    }
+    api_fence_run_done(&run);
+}
+
 static void server_call(struct agent *a, uint64_t call, int op, const json_t *args) {
     if (!a->cluster)
         fail(a, call, ERR_UNSUPPORTED, "a simulated server is in no cluster and has no power switch");
+    else if (op == API_AGENT_OP_FENCE_RUN)
+        server_fence(a, call, args);
     else
         cluster_call(a->cluster, call, op, args);
 }

@@ -369,7 +369,7 @@ extern const struct job_kind job_repository_create, job_repository_delete, job_u
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
     job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
-    job_repository_withdraw, job_pool_cluster, job_vm_recover,
+    job_repository_withdraw, job_pool_cluster, job_vm_recover, job_server_fence,
     job_server_maintenance;
 
 /* Parts of jobs on virtual machines. */

@@ -78,6 +78,9 @@ static void with_two_members(struct world *w) {
                          "{\"name\":\"v\",\"repository\":\"shared\",\"server\":\"s1\",\"disks\":[{\"size\":2097152}]}"),
                      202);
 }
+static void with_fence(struct world *w) {
+    assert_int_equal(ask(w, API_OP_SERVER_CHANGE, "s1", "{\"fence\":{\"agent\":\"fence_dummy\"}}"), 200);
+}
 static void with_pool(struct world *w) {
     with_vm(w);
     assert_int_equal(ask(w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
@@ -138,6 +141,7 @@ static const struct scenario scenarios[] = {
     {"repository.delete", with_shared, API_OP_REPOSITORY_DELETE, "shared", NULL},
     {"pool.remove", with_two_members, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"},
     {"pool.remove", with_member, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"},
+    {"server.fence", with_fence, API_OP_SERVER_FENCE, "s1", "{\"action\":\"status\"}"},
 };
 
 /* Each server knows its own guests, and has open what is presented to it. */
@@ -245,7 +249,7 @@ static void test_whole(void **state) {
         run_scenario(&w, &scenarios[i], NO_FAULT, 0, NULL);
         const struct api_job *j = last_job(&w, scenarios[i].kind);
         if (!j || j->state != API_JOB_STATE_DONE)
-            fail_msg("%s: %d %s", scenarios[i].kind, w.status, w.reply ? w.reply : "");
+            fail_msg("%s: %d %s; %s", scenarios[i].kind, w.status, w.reply ? w.reply : "", j ? j->error : "no job");
         check_world(&w, &scenarios[i]);
         world_down(&w);
     }

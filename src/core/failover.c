@@ -163,6 +163,22 @@ static void give_up(struct core *c, const char *id, const char *why) {
     recover_all(c, CORE_GET(c, server, SERVER, id));
 }
 
+/* It is alive, so its power is not off: whatever was confirmed is over, or was not true. */
+static void not_fenced(struct core *c, const char *id, bool lied) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, id);
+    if (!s || !s->has_cluster || !s->cluster.fenced)
+        return;
+    struct api_server *put = cluster_copy(s);
+    put->cluster.fenced = false;
+    core_put(c, API_KIND_SERVER, put);
+    if (lied)
+        core_alarm_raise(
+            c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "fence.failed",
+            "The fence agent of server %s says that its power was off, but the server has gone on answering: "
+            "is the address that of its own management controller?",
+            s->name);
+}
+
 static void take_back(struct core *c, const char *id) {
     const struct api_server *s = CORE_GET(c, server, SERVER, id);
     if (!s || !s->has_cluster || (!s->cluster.gone && !s->cluster.fenced))
@@ -217,7 +233,7 @@ static void ask(struct core *c, struct agent *a, struct agent *witness) {
 /* A connection says little: it looks well for a long time after the other end is gone. While others of its pool do not
    see a server it is asked itself, so that the hold is not followed by another wait. */
 static void probe(struct core *c, struct agent *a, const struct api_server *s) {
-    if (!a->reported || !witness_find(c, s))
+    if (!a->reported || (!s->cluster.fenced && !witness_find(c, s)))
         return;
     if (!a->probe) {
         a->probe = ++c->next_check;
@@ -235,6 +251,7 @@ static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const
     if (a->probe != serial)
         return;
     a->probe = 0;
+    not_fenced(c, a->server, true);
     failover_state(c, a->server, state);
     if (!a->check_at)
         a->check_at = c->mono_ms + ASK_AGAIN_MS; /* as long as they contradict each other */
@@ -243,8 +260,8 @@ static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const
 /* The servers of a pool that is not armed have nobody to ask: a confirmed fence, and silence since. */
 static void review_fenced(struct core *c, struct agent *a, const struct api_server *s) {
     int64_t silent_at = a->heard_at + FENCE_SILENT_MS;
-    if (a->connected)
-        a->check_at = 0; /* the connection's own end decides */
+    if (a->connected && !a->mute)
+        a->check_at = 0; /* it has just come, and says that it is there */
     else if (c->mono_ms >= silent_at)
         give_up(c, s->id, "its power is off");
     else
@@ -318,7 +335,8 @@ void failover_state(struct core *c, const char *server, const struct api_cluster
         a->quorate_until = c->mono_ms;
     state_take(c, a, state);
     cluster_show(c, s, state);
-    if (state->quorate || str_empty(state->pool))
+    s = CORE_GET(c, server, SERVER, server);
+    if (state->quorate || str_empty(state->pool) || !s->has_cluster || !s->cluster.armed)
         take_back(c, server);
     s = CORE_GET(c, server, SERVER, server);
     review_pool(c, pool_of(s));
@@ -363,6 +381,7 @@ void failover_fenced(struct core *c, const char *server) {
     put->cluster.fenced = true;
     core_put(c, API_KIND_SERVER, put);
     core_agent(c, server)->heard_at = c->mono_ms;
+    core_agent(c, server)->probe = 0; /* one that was sent before says nothing of now */
     review(c, CORE_GET(c, server, SERVER, server));
 }
 
@@ -372,6 +391,7 @@ void failover_connected(struct core *c, const char *server) {
     a->check = a->probe = 0;
     a->mute = false;
     agent_cluster_free(a);
+    not_fenced(c, server, false);
 }
 
 void failover_disconnected(struct core *c, const char *server) {

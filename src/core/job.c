@@ -46,6 +46,7 @@ static const struct job_kind *const kinds[] = {
     &job_pool_cluster,
     &job_vm_recover,
     &job_server_maintenance,
+    &job_server_fence,
 };
 
 const struct job_kind *job_kind_by_name(const char *name) {
@@ -591,8 +592,9 @@ static void settle(struct core *c, const char *server, const char *name, bool on
         list_for_each(run, &c->jobs, link) {
             const struct api_job *j = CORE_GET(c, job, JOB, run->id);
             const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
-            bool guest = strncmp(json_str(json_object_get(call, "message"), "op"), "guest.", 6) == 0;
-            if (!call || (only_guests && !guest) || !str_eq(json_str(call, "server"), server))
+            const char *op = json_str(json_object_get(call, "message"), "op");
+            bool ends = strncmp(op, "guest.", 6) == 0 || strncmp(op, "fence.", 6) == 0;
+            if (!call || (only_guests && !ends) || !str_eq(json_str(call, "server"), server))
                 continue;
             ended = job_server_gone(c, j, name);
             any |= ended;

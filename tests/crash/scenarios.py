@@ -350,6 +350,29 @@ class PoolRemove(PoolAdd):
         super().outcome(not done)
 
 
+class ServerFence(Scenario):
+    """Asked only: the one server of this test would switch itself off."""
+
+    def prepare(self):
+        with open(self.c.dir + "/power", "w") as f:
+            f.write("on")
+        self.server({"agent": "fence_dummy", "options": [f"status_file={self.c.dir}/power"]})
+
+    def server(self, fence):
+        return self.api.patch("/servers/" + self.c.agent.name, {"fence": fence})
+
+    def request(self):
+        return self.api.post(f"/servers/{self.c.agent.name}/fence", {"action": "status"})
+
+    def outcome(self, done):
+        if done:
+            self.check(self.api.get("/servers/" + self.c.agent.name)["power"] == "on", "the power that is shown")
+
+    def tidy(self):
+        self.server({"agent": "", "options": []})
+        super().tidy()
+
+
 SCENARIOS = {
     "repository.create": RepositoryCreate,
     "repository.delete": RepositoryDelete,
@@ -376,6 +399,7 @@ SCENARIOS = {
     "server.maintenance": ServerMaintenance,
     "pool.add": PoolAdd,
     "pool.remove": PoolRemove,
+    "server.fence": ServerFence,
 }
 # A request that the crash cut off may have been accepted or not.
 CUT_OFF = (OSError, rest.http.client.HTTPException, rest.ApiError)

@@ -73,6 +73,7 @@ export const description: Record<string, Operation> = {
   server_change: { method: 'PATCH', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], body: ['Server', 'change'], result: 'Server', cli: { object: 'server', verb: 'set', args: ['server'] } },
   server_delete: { method: 'DELETE', path: '/servers/{server}', permission: 'server.edit', roles: ['administrator'], query: 'ServerRemoval', result: 'ServerRemoved', cli: { object: 'server', verb: 'delete', args: ['server'] } },
   server_maintenance: { method: 'POST', path: '/servers/{server}/maintenance', permission: 'server.edit', roles: ['administrator'], job: 'server.maintenance', body: ['ServerMaintenance', ''], result: 'Job', cli: { object: 'server', verb: 'maintenance', args: ['on', 'server'] } },
+  server_fence: { method: 'POST', path: '/servers/{server}/fence', permission: 'server.edit', roles: ['administrator'], job: 'server.fence', body: ['ServerFence', ''], result: 'Job', cli: { object: 'server', verb: 'fence', args: ['server'] } },
   server_stats: { method: 'GET', path: '/servers/{server}/stats', permission: 'server.read', roles: ['administrator', 'operator', 'viewer'], result: 'ServerStats', cli: { object: 'server', verb: 'stats', args: ['server'] } },
   pool_list: { method: 'GET', path: '/pools', permission: 'pool.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Pool', cli: { object: 'pool', verb: 'list', args: [] } },
   pool_create: { method: 'POST', path: '/pools', permission: 'pool.edit', roles: ['administrator'], body: ['Pool', 'create'], result: 'Pool', cli: { object: 'pool', verb: 'create', args: ['name'] } },
@@ -169,6 +170,7 @@ export const enums: Record<string, readonly string[]> = {
   MaintenanceState: ['off', 'draining', 'on'],
   NetworkRole: ['management', 'migration', 'heartbeat', 'vm', 'storage'],
   RuleType: ['together', 'apart', 'on-servers', 'not-on-servers', 'spread'],
+  FenceAction: ['status', 'off', 'on', 'reboot'],
   MetricRange: ['1h', '24h'],
 }
 
@@ -296,6 +298,9 @@ export const schemas: Record<string, Schema> = {
     password: { type: 'string', default: '', maxLength: 255, flag: 'fence-password-file', file: true, create: true, change: true },
     options: { type: 'string', array: true, maxLength: 255, maxItems: 32, flag: 'fence-option', create: true, change: true },
   } },
+  ServerFence: { fields: {
+    action: { type: 'enum', schema: 'FenceAction', values: ['status', 'off', 'on', 'reboot'], flag: 'action', required: true, create: true, change: true },
+  } },
   ServerCluster: { fields: {
     pool: { type: 'string', ref: 'pool', flag: 'pool', create: true, change: true },
     node: { type: 'integer', flag: 'node', create: true, change: true },
@@ -322,6 +327,7 @@ export const schemas: Record<string, Schema> = {
     addresses: { type: 'object', array: true, schema: 'ServerAddress', maxItems: 16, flag: 'address', create: true, change: true },
     connected_from: { type: 'string' },
     fence: { type: 'object', schema: 'Fence', flag: 'fence', create: true, change: true },
+    power: { type: 'string' },
     cluster: { type: 'object', schema: 'ServerCluster' },
     hardware: { type: 'object', schema: 'Hardware' },
     hypervisors: { type: 'object', array: true, schema: 'Hypervisor' },

@@ -198,6 +198,8 @@ export interface Fence {
   options: string[]
 }
 
+export type FenceAction = 'status' | 'off' | 'on' | 'reboot'
+
 /** How its power is switched */
 export interface FenceChange {
   /** A fence agent, such as fence_ipmilan or fence_redfish; empty for none */
@@ -789,6 +791,8 @@ export interface Server {
   /** The address that its agent's connection comes from */
   connected_from: string
   fence?: Fence
+  /** on, off or unknown, as its fence agent said last; empty if it was never asked */
+  power: string
   cluster?: ServerCluster
   hardware?: Hardware
   hypervisors: Hypervisor[]
@@ -834,6 +838,11 @@ export interface ServerCluster {
   gone: boolean
   /** Its power is confirmed to be off */
   fenced: boolean
+}
+
+export interface ServerFence {
+  /** status asks only, and tells whether the settings are right */
+  action: FenceAction
 }
 
 export interface ServerMaintenance {
@@ -1418,6 +1427,7 @@ export interface Operations {
   server_change: { body: ServerChange; result: Server }
   server_delete: { body: undefined; result: ServerRemoved }
   server_maintenance: { body: ServerMaintenance; result: Job }
+  server_fence: { body: ServerFence; result: Job }
   server_stats: { body: undefined; result: ServerStats }
   pool_list: { body: undefined; result: PoolPage }
   pool_create: { body: PoolCreate; result: Pool }
@@ -1509,6 +1519,7 @@ export const operations = {
   server_change: { method: 'PATCH', path: '/servers/{server}' },
   server_delete: { method: 'DELETE', path: '/servers/{server}' },
   server_maintenance: { method: 'POST', path: '/servers/{server}/maintenance' },
+  server_fence: { method: 'POST', path: '/servers/{server}/fence' },
   server_stats: { method: 'GET', path: '/servers/{server}/stats' },
   pool_list: { method: 'GET', path: '/pools' },
   pool_create: { method: 'POST', path: '/pools' },

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/fence.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "os/child.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRAM_MS 30000
+#define WORDS_MAX  300
+
+/* What the fence agents' status ends with. */
+enum { STATUS_ON = 0, STATUS_OFF = 2 };
+
+/* The way of each action: what is run, and the state that its status must show then. */
+struct leg {
+    const char *action;
+    int wanted; /* a status; -1: any */
+};
+static const struct leg legs_status[] = {{"status", -1}, {NULL, 0}};
+static const struct leg legs_off[] = {{"off", -1}, {"status", STATUS_OFF}, {NULL, 0}};
+static const struct leg legs_on[] = {{"on", -1}, {"status", STATUS_ON}, {NULL, 0}};
+static const struct leg legs_reboot[] = {
+    {"off", -1}, {"status", STATUS_OFF}, {"on", -1}, {"status", STATUS_ON}, {NULL, 0}};
+static const struct {
+    const char *action;
+    const struct leg *legs;
+} ways[] = {{"status", legs_status}, {"off", legs_off}, {"on", legs_on}, {"reboot", legs_reboot}};
+
+struct fence {
+    uv_loop_t *loop;
+    struct api_fence fence;
+    const struct leg *leg;
+    struct child *child;
+    char *input;
+    bool was_off;
+    uint64_t call;
+    fence_done *done;
+    void *ctx;
+};
+
+/* ---- what it is told ---- */
+
+static bool name_valid(const char *name) {
+    return strncmp(name, "fence_", 6) == 0 && name[6] && strlen(name) < 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == strlen(name);
+}
+
+static int add(struct buf *b, const char *name, const char *value, struct error *e) {
+    if (str_empty(value))
+        return 0;
+    if (strpbrk(value, "\n\r"))
+        return error_set(e, ERR_INVALID, "the fence agent's parameter %s has a line break", name);
+    buf_addf(b, "%s=%s\n", name, value);
+    return 0;
+}
+
+static int add_option(struct buf *b, const char *option, struct error *e) {
+    static const char *const ours[] = {"action", "option", "ip", "ipaddr", "username", "login", "password", "passwd"};
+    const char *equals = strchr(option, '=');
+    size_t n = equals ? (size_t)(equals - option) : 0;
+    if (!n || n > 60 || strspn(option, "abcdefghijklmnopqrstuvwxyz0123456789_-") < n)
+        return error_set(e, ERR_INVALID, "the fence agent's option \"%.60s\" is not NAME=VALUE", option);
+    _cleanup_free_ char *name = xstrndup(option, n);
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        if (str_eq(name, ours[i]))
+            return error_set(e, ERR_INVALID, "the fence agent's option \"%s\" has a setting of its own", name);
+    return add(b, name, equals + 1, e);
+}
+
+int fence_input(const struct api_fence *fence, const char *action, char **ret, struct error *e) {
+    _cleanup_buf_ struct buf b = {0};
+    char port[24] = "";
+    if (fence->port)
+        snprintf(port, sizeof port, "%lld", (long long)fence->port);
+    int r = 0;
+    if ((r = add(&b, "action", action, e)) < 0 || (r = add(&b, "ip", fence->address, e)) < 0 ||
+        (r = add(&b, "ipport", port, e)) < 0 || (r = add(&b, "username", fence->user, e)) < 0 ||
+        (r = add(&b, "password", fence->password, e)) < 0)
+        return r;
+    for (size_t i = 0; i < fence->n_options; i++)
+        if ((r = add_option(&b, fence->options[i], e)) < 0)
+            return r;
+    *ret = buf_take(&b);
+    return 0;
+}
+
+/* ---- running ---- */
+
+void fence_free(struct fence *f) {
+    if (!f)
+        return;
+    child_free(f->child);
+    api_fence_done(&f->fence);
+    if (f->input)
+        explicit_bzero(f->input, strlen(f->input));
+    free(f->input);
+    free(f);
+}
+
+static void finish(struct fence *f, const struct error *e, const char *power) {
+    _cleanup_json_ json_t *result = e ? NULL : json_pack("{s:s, s:b}", "power", power, "was_off", f->was_off);
+    f->done(f->ctx, f->call, e, result); /* it frees us */
+}
+
+/* What it says went wrong, without the password, should it repeat that. */
+static char *words_of(const struct fence *f, struct child *c) {
+    const struct buf *said = child_error(c)->len ? child_error(c) : child_output(c);
+    const char *text = said->len ? said->data : "", *at = strstr(text, "ERROR: ");
+    if (at)
+        text = at + strlen("ERROR: ");
+    size_t n = strcspn(text, "\n");
+    char *words = xstrndup(text, n < WORDS_MAX ? n : WORDS_MAX);
+    const char *secret = f->fence.password;
+    for (char *p; !str_empty(secret) && (p = strstr(words, secret));)
+        memset(p, '*', strlen(secret));
+    for (char *p = words; *p; p++)
+        if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
+            *p = '?';
+    return words;
+}
+
+/* How long a fence agent may take; a test cannot wait so long. */
+static int64_t program_ms(void) {
+    const char *ms = str_eq(getenv("TARN_TEST"), "1") ? getenv("TARN_FENCE_MS") : NULL;
+    return ms ? strtoll(ms, NULL, 10) : PROGRAM_MS;
+}
+
+static int next(struct fence *f, struct error *e);
+
+static void on_exit_child(void *ctx, struct child *c, struct child_exit how) {
+    struct fence *f = ctx;
+    _cleanup_error_ struct error e = ERROR_INIT;
+    _cleanup_free_ char *words = words_of(f, c);
+    const struct leg *leg = f->leg;
+    bool status = str_eq(leg->action, "status");
+    bool good = !how.signalled && (how.value == STATUS_ON || (status && how.value == STATUS_OFF));
+    f->child = NULL;
+    child_free(c);
+    if (how.signalled)
+        error_set(&e, ERR_TIMEOUT, "%s did not end in time: does the management controller answer?", f->fence.agent);
+    else if (!good)
+        error_set(&e, ERR_IO, "%s failed at \"%s\": %s; are address, user and password right?", f->fence.agent,
+                  leg->action, str_or(words, "it says nothing"));
+    else if (status && leg->wanted >= 0 && how.value != leg->wanted)
+        error_set(&e, ERR_IO, "%s says that it has switched the power %s, but its status is %s", f->fence.agent,
+                  leg->wanted == STATUS_OFF ? "off" : "on", how.value == STATUS_OFF ? "off" : "on");
+    if (e.code != ERR_OK) {
+        finish(f, &e, NULL);
+        return;
+    }
+    f->was_off |= status && how.value == STATUS_OFF;
+    f->leg++;
+    if (!f->leg->action)
+        finish(f, NULL, how.value == STATUS_OFF ? "off" : "on");
+    else if (next(f, &e) < 0)
+        finish(f, &e, NULL);
+}
+
+static int next(struct fence *f, struct error *e) {
+    _cleanup_free_ char *path = xasprintf("PATH=%s:/usr/sbin:/sbin:/usr/bin:/bin", str_or(getenv("PATH"), "/usr/sbin"));
+    const char *const environment[] = {path, "LANG=C.UTF-8", "HOME=/", NULL};
+    const char *argv[] = {f->fence.agent, NULL};
+    free(TAKE_PTR(f->input));
+    int r = fence_input(&f->fence, f->leg->action, &f->input, e);
+    if (r < 0)
+        return r;
+    struct child_spec spec = {.argv = argv,
+                              .env = environment,
+                              .input = f->input,
+                              .input_len = strlen(f->input),
+                              .output_max = 4096,
+                              .error_max = 4096,
+                              .timeout_ms = program_ms(),
+                              .on_exit = on_exit_child,
+                              .ctx = f};
+    r = child_spawn(f->loop, &spec, &f->child);
+    if (r < 0)
+        return error_set(e, ERR_UNSUPPORTED, "%s cannot be run on this server: %s%s", f->fence.agent, strerror(-r),
+                         r == -ENOENT ? "; install the package fence-agents" : "");
+    return 0;
+}
+
+int fence_run(uv_loop_t *loop, const struct api_fence_run *run, uint64_t call, fence_done *done, void *ctx,
+              struct fence **ret, struct error *e) {
+    if (!name_valid(run->fence.agent))
+        return error_set(e, ERR_INVALID, "\"%.64s\" is no fence agent's name, such as fence_ipmilan", run->fence.agent);
+    const struct leg *legs = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+        if (str_eq(run->action, ways[i].action))
+            legs = ways[i].legs;
+    if (!legs)
+        return error_set(e, ERR_INVALID, "a fence agent does status, off, on or reboot");
+    struct fence *f = xcalloc(1, sizeof *f);
+    *f = (struct fence){.loop = loop, .leg = legs, .call = call, .done = done, .ctx = ctx};
+    api_fence_copy(&f->fence, &run->fence);
+    int r = next(f, e);
+    if (r < 0)
+        fence_free(f);
+    else
+        *ret = f;
+    return r;
+}
