@@ -4,6 +4,10 @@
 Named here: vm_migrate."""
 
 import os
+import signal
+import socket
+import ssl
+import subprocess
 import unittest
 
 import checker
@@ -96,6 +100,49 @@ class Shared(MigrateCase):
         guest.check()
         self.api.do("/vms/rich/migrate", {"to": self.first.name}, timeout=120)
         guest.check()
+
+    def listening(self, address):
+        """Ports of the range for migrations on which somebody listens there."""
+        found = []
+        with open("/proc/net/tcp") as f:
+            for line in f.readlines()[1:]:
+                local, _, state = line.split()[1:4]
+                host, port = local.split(":")
+                if state == "0A" and socket.inet_ntoa(bytes.fromhex(host)[::-1]) == address and 49152 <= int(port, 16) < 49280:
+                    found.append(int(port, 16))
+        return found
+
+    def test_strangers_get_nothing_and_disturb_nothing(self):
+        guest = self.guest("guarded")
+        vm = self.api.get("/vms/guarded")["id"]
+        qemu = self.first.guests()[vm]
+        job = self.api.post("/vms/guarded/migrate", {"to": self.second.name})
+        cluster.wait_until(lambda: self.api.get("/jobs/" + job["id"])["steps"][0]["state"] == "done", 20, "the offer")
+        os.kill(qemu, signal.SIGSTOP)  # so that nobody is faster than the strangers
+        try:
+            port = cluster.wait_until(lambda: self.listening("127.0.0.3"), 20, "a port of its destination")[0]
+            self.assertEqual(self.listening("0.0.0.0"), [])
+            with socket.create_connection(("127.0.0.3", port), 10) as s:
+                s.sendall(b"QEVM\0\0\0\3" * 200)
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                            self.cluster.dir + "/stranger.key", "-out", self.cluster.dir + "/stranger.pem", "-subj", "/CN=stranger"],
+                           check=True, capture_output=True)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            context.load_cert_chain(self.cluster.dir + "/stranger.pem", self.cluster.dir + "/stranger.key")
+            with self.assertRaises((ssl.SSLError, OSError)):
+                with socket.create_connection(("127.0.0.3", port), 10) as s, context.wrap_socket(s) as tls:
+                    tls.sendall(b"QEVM\0\0\0\3" * 200)
+                    if not tls.recv(1):
+                        raise OSError("the connection has ended")
+        finally:
+            os.kill(qemu, signal.SIGCONT)
+        self.assertEqual(self.api.wait_job(job, 120)["state"], "done")
+        self.assert_on("guarded", self.second)
+        guest.check()
+        for agent in self.cluster.agents:  # no key is left anywhere
+            for folder, _, names in os.walk(agent.state):
+                self.assertEqual([name for name in names if name.endswith(("client-key.pem", "server-key.pem"))], [], folder)
 
 
 class Local(MigrateCase):

@@ -177,7 +177,7 @@ void move_begin(struct qemu_move *m, enum move_role role, uint64_t call) {
     m->why = (struct error)ERROR_INIT;
     m->role = role;
     m->call = call;
-    m->running = m->paused = m->cancelled = m->mirroring = m->mirrored = m->deciding = m->suspended = false;
+    m->running = m->paused = m->cancelled = m->mirroring = m->switched = m->deciding = m->suspended = false;
     m->polls = m->tries = 0;
     m->total = m->remaining = m->transferred = m->expected_ms = m->downtime_ms = m->total_ms = 0;
     str_take(&m->migration_error, NULL);

@@ -65,7 +65,7 @@ struct qemu_move {
 
     /* sending, unsending */
     struct api_guest_send send;
-    bool has_send, running, paused, cancelled, mirroring, mirrored, deciding;
+    bool has_send, running, paused, cancelled, mirroring, switched, deciding;
     int polls;
     size_t mirrors_left;
     uint64_t paused_at; /* loop time */

@@ -162,7 +162,7 @@ static void memory_progress(struct qemu_move *m) {
 /* ---- the end of the mirrors ---- */
 
 static void continue_now(struct qemu_move *m) {
-    m->mirrored = true;
+    m->switched = true;
     for (size_t i = 0; i < m->send.n_local; i++) {
         _cleanup_free_ char *node = node_of(m, i);
         move_try(m, "job-dismiss", named("id", node));
@@ -227,8 +227,8 @@ static void ask_finishing(struct qemu_move *m) {
 
 /* The guest stands still and nothing is written any more: the copies are equal, and are let go. */
 static void finish_mirrors(struct qemu_move *m) {
-    if (!m->send.n_local || m->mirrored) {
-        move_do(m, "migrate-continue", named("state", "pre-switchover"));
+    if (!m->send.n_local) {
+        continue_now(m);
         move_run(m, on_continued);
         return;
     }
@@ -261,6 +261,8 @@ static void send_looked(struct qemu_move *m, const struct error *error) {
     } else if (str_eq(s, "failed") || str_eq(s, "cancelled")) {
         _cleanup_free_ char *text = xasprintf("QEMU could not send it: %s", str_or(m->migration_error, s));
         fail(m, ERR_GUEST, text);
+    } else if (str_eq(s, "pre-switchover") && m->switched) {
+        move_later(m, 1, send_poll); /* it has been told, and its thread has not woken up yet */
     } else if (str_eq(s, "pre-switchover")) {
         finish_mirrors(m);
     } else if (str_eq(s, "active") && wants_post_copy(m)) {
