@@ -12,6 +12,7 @@
 
 static struct core *c;
 
+static void put(enum api_kind kind, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void put(enum api_kind kind, const char *fmt, ...) {
     char key[64];
     va_list ap;

@@ -12,6 +12,7 @@ import time
 
 import cluster
 import lab
+import rest
 import space
 
 COMMAND = os.path.join(cluster.ROOT, "tools/lab")
@@ -278,6 +279,21 @@ class Roles(lab.LabCase):
         self.lab.wait_online("server2")
         self.assertEqual(self.api.get("/servers/server2")["connected_from"], self.lab.address("management", "server2"))
         self.api.patch("/servers/server2", {"addresses": []})
+
+    def test_heartbeat_network_that_one_lacks(self):
+        self.lab.give_roles("server1")
+        self.api.post("/pools", {"name": "beats", "clustered": True})
+        self.api.do("/pools/beats/add", {"server": "server1"})
+        # At once, or by the job if the cluster is just being set up.
+        with self.assertRaises((rest.ApiError, rest.JobFailed)) as failed:
+            self.api.do("/pools/beats/add", {"server": "server2"})
+        self.assertIn("heartbeat network is missing on server \"server2\"", failed.exception.message)
+        # The other way round: it goes away from a member.
+        error = self.refused(409, "conflict", "PATCH", "/servers/server1", {"addresses": []})
+        self.assertIn("remove the server from the pool", error["message"])
+        self.api.do("/pools/beats/remove", {"server": "server1"})
+        cluster.wait_until(lambda: self.api.raw("DELETE", "/pools/beats").status == 204, 60, "the end of the pool")
+        self.api.patch("/servers/server1", {"addresses": []})
 
     def test_refused(self):
         error = self.refused(400, "invalid", "PATCH", "/servers/server2", {"addresses": [{"address": "192.0.2.1", "roles": ["migration"]}]})

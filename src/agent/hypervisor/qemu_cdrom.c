@@ -18,7 +18,7 @@ static void forget_node(struct guest *g, const char *name) {
 }
 
 void guest_cdrom(struct guest *g, uint64_t call, int index, int fd) {
-    _cleanup_close_ int taken = fd;
+    __attribute__((unused)) _cleanup_close_ int taken = fd;
     _cleanup_free_ char *drive = xasprintf("hd%d", index);
     bool can = qmp_is_open(g->qmp) && (g->phase == GUEST_IS_RUNNING || g->phase == GUEST_IS_PAUSED);
     if (!can || fd < 0) {
