@@ -2,6 +2,7 @@
 /* Any files in place of the kernel's: what is made of them can be printed and read again, and is not endless. */
 #include "fuzz.h"
 
+#include "agent/cgroup.h"
 #include "agent/hardware_recorded.h"
 #include "base/cpulist.h"
 #include "base/json.h"
@@ -18,12 +19,22 @@ static void as_cpulist(const char *text) {
         abort();
 }
 
+static void as_mounts(const char *text) {
+    struct cgroup_mounts m;
+    cgroup_mounts_parse(text, &m);
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        if (m.v1[i] && m.v1[i][0] != '/')
+            abort();
+    cgroup_mounts_done(&m);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct api_hardware h, again;
     if (size > INPUT_MAX)
         return 0;
     _cleanup_free_ char *text = xstrndup((const char *)data, size);
     as_cpulist(text);
+    as_mounts(text);
     struct hardware_tree tree = hardware_recorded(text);
     api_hardware_init(&h);
     hardware_collect(&tree, &h);

@@ -331,3 +331,37 @@ class Traffic(lab.LabCase):
         self.assertLess(sent["storage"], 1 << 20)
         self.api.do("/vms/mover/kill")
         self.api.remove("/vms/mover")
+
+
+class GoneForGood(lab.LabCase):
+    """A server of a clustered pool burns down and is removed with --force."""
+
+    POOL, TEMPLATE = True, True
+
+    def test_removed(self):
+        l = self.lab
+        self.api.do("/repositories", {"name": "own", "server": "server3", "path": os.path.join(l.dir, "own")})
+        self.api.do("/disks", {"name": "burnt", "repository": "own", "size": 1 << 20})
+        self.cluster.vm("phoenix", pool="pool", server="server3", repository="shared")
+        self.assertEqual(self.refused(409, "conflict", "DELETE", "/servers/server3?force=true")["code"], "conflict")
+        l.kill("server3")
+        cluster.wait_until(lambda: not self.cluster.online("server3"), 60, "server3 offline")
+        done = self.cluster.cli("server", "delete", "server3", "--force")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("burnt", done.stdout)
+        self.assertNotIn("phoenix", done.stdout)
+        vm = self.api.get("/vms/phoenix")
+        self.assertEqual((vm["state"], vm["server"]), ("crashed", ""))
+        self.assertIn("removed for good", vm["state_reason"])
+        # The others form the pool's cluster without it.
+        rest_of = [self.api.get(f"/servers/{name}")["id"] for name in ("server1", "server2")]
+
+        def without():
+            return sorted(node["server"] for node in self.api.get("/pools/pool")["cluster"]["nodes"]) == sorted(rest_of)
+        cluster.wait_until(without, 120, "the cluster of two")
+        self.api.do("/vms/phoenix/start", timeout=120)
+        self.assertIn(self.api.get("/vms/phoenix")["server"], rest_of)
+        # It was not gone after all: it is told, and stays away.
+        l.power_on("server3")
+        cluster.wait_until(lambda: "does not know this server" in l.daemon("server3").tail(), 60, "the refusal")
+        self.api.do("/vms/phoenix/kill")
