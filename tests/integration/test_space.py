@@ -25,12 +25,9 @@ class FullRepository(cluster.unittest.TestCase):
     def test_full_disk_during_deploy(self):
         c = cluster.Cluster(0)
         self.addCleanup(c.close)
+        c.AGENT = SmallAgent
         c.start()
-        real, cluster.Agent = cluster.Agent, SmallAgent
-        try:
-            agent = c.add_agent("small")
-        finally:
-            cluster.Agent = real
+        agent = c.add_agent("small")
         c.repository(agent=agent)
         image = os.path.join(c.dir, "disk.raw")
         with open(image, "wb") as f:
