@@ -119,7 +119,8 @@ static unsigned weight_of(const struct api_field *f, bool change, int depth) {
         return 50;
     if (!change && depth && str_eq(f->name, "size"))
         return 70;
-    if (str_eq(f->name, "template") || (str_eq(f->name, "image") && !depth))
+    if (str_eq(f->name, "template") || (str_eq(f->name, "image") && !depth) ||
+        (!change && str_eq(f->name, "repository")))
         return 60;
     if (f->type == API_TYPE_BOOLEAN && str_eq(f->name, "disks"))
         return 80; /* of a migration: else hardly any can go anywhere */

@@ -74,20 +74,42 @@ static void join(struct sim *s) {
     }
 }
 
+static void ask(struct sim *s, uint64_t id, enum api_op_id op, const char *param, json_t *body /* stolen */) {
+    struct core_request r = {.id = id,
+                             .op = op,
+                             .actor = "admin",
+                             .user_id = "admin",
+                             .role = API_ROLE_ADMINISTRATOR,
+                             .params = {param},
+                             .body = body};
+    manager_enter(s);
+    core_request(s->m.c, &r);
+    manager_drain(s);
+    json_decref(body);
+}
+
 /* A repository on each server: without one nothing else can be made. */
 static void make_repositories(struct sim *s) {
-    for (int i = 0; i < s->config.servers; i++) {
-        _cleanup_json_ json_t *body = json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base",
-                                                "server", s->servers[i].id);
-        struct core_request r = {.id = 200 + (uint64_t)i,
-                                 .op = API_OP_REPOSITORY_CREATE,
-                                 .actor = "admin",
-                                 .user_id = "admin",
-                                 .role = API_ROLE_ADMINISTRATOR,
-                                 .body = body};
-        manager_enter(s);
-        core_request(s->m.c, &r);
-        manager_drain(s);
+    for (int i = 0; i < s->config.servers; i++)
+        ask(s, 200 + (uint64_t)i, API_OP_REPOSITORY_CREATE, NULL,
+            json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base", "server",
+                      s->servers[i].id));
+}
+
+/* In half of the worlds all servers but the last are a pool with a repository that they share. */
+static void make_pool(struct sim *s) {
+    if (s->config.servers < 2 || sim_random(s, 2))
+        return;
+    ask(s, 300, API_OP_POOL_CREATE, NULL, json_pack("{s:s, s:i}", "name", "pool", "memory_reserve", 0));
+    for (int i = 0; i < s->config.servers - (s->config.servers > 2); i++)
+        ask(s, 301 + (uint64_t)i, API_OP_POOL_ADD, "pool", json_pack("{s:s}", "server", s->servers[i].id));
+    ask(s, 320, API_OP_REPOSITORY_CREATE, NULL,
+        json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
+}
+
+static void in_peace(struct sim *s, int64_t ms) {
+    int64_t until = s->now + ms * US_PER_MS;
+    while (!s->broken && s->now < until && sim_step(s)) {
     }
 }
 
@@ -162,16 +184,14 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
     for (int i = 0; i < config->servers; i++)
         server_start(s, i);
     sim_at(s, s->now + US_PER_MS, everyday);
-    int64_t until = s->now + 10LL * 1000 * US_PER_MS; /* they connect in peace */
-    while (!s->broken && s->now < until && sim_step(s)) {
-    }
+    in_peace(s, 10000); /* they connect */
     make_repositories(s);
-    until = s->now + 1000 * US_PER_MS;
-    while (!s->broken && s->now < until && sim_step(s)) {
-    }
+    in_peace(s, 1000);
+    make_pool(s);
+    in_peace(s, 2000);
     s->faults_on = true;
     client_start(s);
-    until = s->now + 900LL * 1000 * US_PER_MS;
+    int64_t until = s->now + 900LL * 1000 * US_PER_MS;
     while (!s->broken && s->requests_left > 0 && s->now < until && sim_step(s)) {
     }
     if (!s->broken)
