@@ -148,7 +148,8 @@ static void on_guest(void *ctx, const char *vm, enum guest_event event, const ch
         return;
     agent_begin(a);
     cluster_refresh(a->cluster); /* whether it died with the lease */
-    host_guest_event(a->host, vm, event, reason);
+    const char *better = event == GUEST_DIED ? limits_why_died(a, vm) : NULL;
+    host_guest_event(a->host, vm, event, better ? better : reason);
     agent_end(a);
 }
 

@@ -121,6 +121,7 @@ void connect_addresses(struct agent *a); /* addresses or their roles have change
 void limits_open(struct agent *a);
 void limits_close(struct agent *a);
 const char *limits_word(const struct agent *a); /* how they are kept, or why they cannot be */
+const char *limits_why_died(const struct agent *a, const char *vm); /* NULL: not of them */
 void limits_sweep(struct agent *a);             /* removes what guests that are gone have left */
 int limits_groups(void *ctx, const struct api_guest_start *start, struct child_groups *ret, struct error *e);
 void limits_call(struct agent *a, uint64_t call, const json_t *args);

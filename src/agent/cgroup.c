@@ -271,6 +271,18 @@ int cgroups_change(struct cgroups *c, const char *vm, const struct api_vm_limits
 
 /* ---- the end ---- */
 
+bool cgroups_ran_out(const struct cgroups *c, const char *vm) {
+    static const char key[] = "oom_kill ";
+    const char *file = c->version == 2 ? "memory.events" : "memory.oom_control";
+    _cleanup_free_ char *name = xasprintf("%s.%s/%s", vm, c->server, file), *text = NULL;
+    if (c->dirs[CGROUP_MEMORY] < 0 || read_file_at(c->dirs[CGROUP_MEMORY], name, FILE_MAX, &text, NULL) < 0)
+        return false;
+    for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (strncmp(line, key, sizeof key - 1) == 0)
+            return strtoll(line + sizeof key - 1, NULL, 10) > 0;
+    return false;
+}
+
 static bool is_ours(const struct cgroups *c, const char *name) {
     const char *dot = strchr(name, '.');
     return dot && str_eq(dot + 1, c->server);

@@ -35,6 +35,8 @@ int cgroups_make(struct cgroups *c, const char *vm, const struct api_vm_limits *
                  struct error *e);
 /* Of a guest that runs as pid; it gets a group if it has none. */
 int cgroups_change(struct cgroups *c, const char *vm, const struct api_vm_limits *l, pid_t pid, struct error *e);
+/* Whether the kernel has ended a process of the guest because its group had no memory left. */
+bool cgroups_ran_out(const struct cgroups *c, const char *vm);
 /* Removes the groups in which nothing is any more. */
 void cgroups_sweep(struct cgroups *c);
 

@@ -124,6 +124,11 @@ static void test_v2(void **state) {
     has("tarn/" VM "." SERVER "/cpuset.cpus", "0-1");
     has("tarn/" VM "." SERVER "/cpuset.mems", "0");
     has("tarn/" VM "." SERVER "/memory.max", "268435456");
+    assert_false(cgroups_ran_out(c, VM));
+    put("tarn/" VM "." SERVER "/memory.events", "low 0\noom 3\noom_kill 0\noom_group_kill 0\n");
+    assert_false(cgroups_ran_out(c, VM));
+    put("tarn/" VM "." SERVER "/memory.events", "low 0\noom 3\noom_kill 1\n");
+    assert_true(cgroups_ran_out(c, VM));
     l = none();
     assert_int_equal(cgroups_change(c, VM, &l, 7, &e), 0);
     has("tarn/" VM "." SERVER "/cpu.weight", "100");

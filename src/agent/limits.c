@@ -21,6 +21,12 @@ const char *limits_word(const struct agent *a) { return a->cgroups ? cgroups_wor
 
 void limits_close(struct agent *a) { cgroups_free(TAKE_PTR(a->cgroups)); }
 
+const char *limits_why_died(const struct agent *a, const char *vm) {
+    return a->cgroups && cgroups_ran_out(a->cgroups, vm)
+               ? "the server's kernel ended it: its process took more memory than its limit memory_max allows"
+               : NULL;
+}
+
 void limits_sweep(struct agent *a) {
     if (a->cgroups)
         cgroups_sweep(a->cgroups);

@@ -129,6 +129,19 @@ class Limits(cluster.ClusterCase):
             with open(path) as f:
                 self.assertEqual(len(f.read().split()), 1, path)
 
+    def test_memory_max_is_too_little(self):
+        self.make("greedy", limits={"memory_max": 100 << 20})
+        # It may not even come to its prompt: QEMU itself needs half of that.
+        try:
+            with self.cluster.console("greedy") as console:
+                console.send("\n")
+                console.prompt(20)
+                console.send("head -c 80000000 /dev/zero > /dev/shm/x || head -c 80000000 /dev/zero > /tmp/x; tail /dev/zero\n")
+        except (TimeoutError, OSError, cluster.rest.ws.Closed, cluster.rest.ws.Refused):
+            pass
+        self.cluster.wait_vm("greedy", "crashed", 60)
+        self.assertIn("memory_max", self.api.get("/vms/greedy")["state_reason"])
+
     def test_numa_node(self):
         _, pid = self.make("near", limits={"numa_node": 0})
         node = self.api.get("/servers/server1")["hardware"]["numa"][0]
