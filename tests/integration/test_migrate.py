@@ -4,6 +4,7 @@
 Named here: vm_migrate."""
 
 import os
+import pwd
 import signal
 import socket
 import ssl
@@ -245,3 +246,30 @@ class Policy(MigrateCase):
             print("  " + "; ".join(c.get("detail", "") for c in job["changes"]), flush=True)
             self.assert_on("early", agent)
             guest.check()
+
+
+class AsAnotherUser(MigrateCase):
+    """QEMU runs as a user who can open nothing of the agent's (where we are root): the credentials come to it through a descriptor."""
+
+    USER = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for agent in cls.cluster.agents:
+            agent.stop()
+            agent.start(more=("--guest-user", cls.USER) if os.geteuid() == 0 else ())
+        cluster.wait_until(lambda: cls.cluster.connected() == 2, 60, "both agents")
+
+    def test_both_ways(self):
+        self.api.do("/disks", {"name": "own", "repository": "local1", "size": 16 << 20})
+        self.addCleanup(lambda: self.api.remove("/disks/own"))
+        guest = self.guest("other", disks=[{"disk": "own"}])
+        with open(f"/proc/{self.first.guests()[self.api.get('/vms/other')['id']]}/status") as f:
+            self.assertIn(f"Uid:\t{pwd.getpwnam(self.USER).pw_uid}\t", f.read())
+        self.api.do("/vms/other/migrate", {"to": self.second.name, "disks": True}, timeout=120)
+        self.assert_on("other", self.second)
+        guest.check()
+        self.api.do("/vms/other/migrate", {"to": self.first.name, "disks": True}, timeout=120)
+        self.assert_on("other", self.first)
+        guest.check()
