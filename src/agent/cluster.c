@@ -113,7 +113,7 @@ static void deadman_check(struct cluster_shell *c) {
     char byte;
     if (c->link.fd >= 0 && recv(c->link.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
         log_warning("tarn-deadman has ended; it is started again");
-        close_fd(&c->link.fd);
+        deadman_link_drop(&c->link);
     }
 }
 

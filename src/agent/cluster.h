@@ -47,6 +47,7 @@ struct deadman_link {
 };
 int deadman_link_open(struct deadman_link *l, const char *dir);
 void deadman_link_close(struct deadman_link *l);
+void deadman_link_drop(struct deadman_link *l); /* the connection only */
 /* Connected, or -errno: -ENOENT, -ECONNREFUSED while none runs. */
 int deadman_link_connect(struct deadman_link *l);
 /* pidfd: sent along, -1 for none; not closed. The deadman's answer, or -errno; the connection is closed on errors of

@@ -42,13 +42,13 @@ static void unmap(struct deadman_link *l) {
     l->page = NULL;
 }
 
-static void disconnect(struct deadman_link *l) {
+void deadman_link_drop(struct deadman_link *l) {
     close_fd(&l->fd);
     unmap(l);
 }
 
 void deadman_link_close(struct deadman_link *l) {
-    disconnect(l);
+    deadman_link_drop(l);
     close_fd(&l->dirfd);
     str_take(&l->dir, NULL);
 }
@@ -117,7 +117,7 @@ int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidf
     q->serial = ++l->serial;
     r = sendmsg(l->fd, &m, MSG_NOSIGNAL) == sizeof *q ? receive(l, q->serial) : -errno;
     if (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN)
-        disconnect(l);
+        deadman_link_drop(l);
     return r;
 }
 

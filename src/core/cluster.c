@@ -372,6 +372,24 @@ static void show_server(struct core *c, const struct api_server *s, const struct
     core_put_volatile(c, API_KIND_SERVER, put);
 }
 
+/* Those that can be heard have all lost it. When none can be heard, that says something of the manager's network only.
+ */
+static void alarm_quorum(struct core *c, const struct api_pool *p, bool quorate) {
+    size_t heard = 0;
+    for (size_t i = 0; i < p->cluster.n_nodes; i++) {
+        const struct agent *a = map_get(&c->agents, p->cluster.nodes[i].server);
+        const struct api_server *s = server_of(c, p->cluster.nodes[i].server);
+        heard += a && a->connected && a->reported && a->state && s && s->cluster.armed;
+    }
+    if (quorate)
+        core_alarm_clear(c, p->id, "pool.quorum");
+    else if (heard)
+        core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_POOL, p->id, p->name, "pool.quorum",
+                         "Pool %s has lost its majority: fewer than half of its servers see each other, and highly "
+                         "available virtual machines do not run until more do",
+                         p->name);
+}
+
 void cluster_show_pool(struct core *c, const char *pool) {
     const struct api_pool *p = CORE_GET(c, pool, POOL, pool);
     const struct api_server *witness = NULL;
@@ -380,6 +398,8 @@ void cluster_show_pool(struct core *c, const char *pool) {
         if (s && s->has_cluster && s->cluster.quorate && core_agent_is_connected(c, s->id) && !witness)
             witness = s;
     }
+    if (p && p->has_cluster && p->cluster.n_nodes >= CLUSTER_ARMED)
+        alarm_quorum(c, p, witness != NULL);
     if (!p || !p->has_cluster ||
         (p->cluster.quorate == (witness != NULL) &&
          same_list(p->cluster.members, p->cluster.n_members, witness ? witness->cluster.members : NULL,

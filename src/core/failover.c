@@ -156,6 +156,9 @@ static void give_up(struct core *c, const char *id, const char *why) {
     core_event(c, API_SEVERITY_ERROR, "tarn", "server.gone", API_KIND_SERVER, s->id, s->name, NULL,
                "Server %s is given up: %s", s->name, why);
     core_put(c, API_KIND_SERVER, put);
+    core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
+                     "Server %s is given up: %s. Its highly available virtual machines are started elsewhere", s->name,
+                     why);
     s = CORE_GET(c, server, SERVER, id);
     if (core_agent_is_connected(c, id))
         core_drop(c, id); /* what lies in that connection is not for it any more; it comes back with a report */
@@ -185,6 +188,7 @@ static void take_back(struct core *c, const char *id) {
         return;
     struct api_server *put = cluster_copy(s);
     put->cluster.gone = put->cluster.fenced = false;
+    core_alarm_clear(c, id, "server.gone");
     core_event(c, API_SEVERITY_INFO, "tarn", "server.back", API_KIND_SERVER, s->id, s->name, NULL, "Server %s is back",
                s->name);
     core_put(c, API_KIND_SERVER, put);

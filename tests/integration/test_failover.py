@@ -6,6 +6,7 @@ each boot's records must stand together. A second watch looks at the processes: 
 
 import glob
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -294,6 +295,47 @@ class Failover(lab.LabCase):
         self.runs_again("manager and server, from the manager's return", names, moment)
         self.untouched([name for name in self.GUESTS if name not in names], before)
         self.lab.power_on(server)
+        self.wait_whole()
+
+    def of_server(self, server, word):
+        """The pids of a program of a server."""
+        pids = []
+        for pid in self.lab.spaces[server].processes():
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    args = f.read().split(b"\0")
+            except OSError:
+                continue
+            if args[0].endswith(word.encode()):
+                pids.append(pid)
+        return pids
+
+    def test_8_corosync_hangs(self):
+        """Its answers stop coming, and nobody says that it has lost quorum: the guests are killed all the same."""
+        server = self.server_with_guests()
+        corosync = self.of_server(server, "corosync")
+        self.assertEqual(len(corosync), 1)
+        self.fault("corosync hangs", server, lambda: os.kill(corosync[0], signal.SIGSTOP))
+        os.kill(corosync[0], signal.SIGCONT)
+        self.wait_whole()
+
+    def test_8_small_programs_die(self):
+        """The agent alone, tarn-deadman alone: neither costs a guest, and both come back."""
+        server = self.server_with_guests()
+        before = self.pids()
+        deadman = self.of_server(server, "tarn-deadman")
+        self.assertEqual(len(deadman), 1)
+        os.kill(deadman[0], signal.SIGKILL)
+        cluster.wait_until(lambda: set(self.of_server(server, "tarn-deadman")) - set(deadman), 20, "another tarn-deadman")
+        self.lab.daemon(server).kill()
+        time.sleep(6)
+        self.untouched(self.GUESTS, before)
+        self.lab.daemon(server).start()
+        self.wait_whole()
+        self.untouched(self.GUESTS, before)
+        # The new one knows the guests: cut off, it kills them.
+        self.fault("after both were started again", server, lambda: self.lab.cut(server))
+        self.lab.heal(server)
         self.wait_whole()
 
     def test_9_the_disks_tell(self):

@@ -50,6 +50,8 @@ struct deadman_state {
     uint32_t armed;
     uint32_t n_members; /* of the ring */
     uint32_t members[DEADMAN_NODES];
+    uint32_t node, n_nodes; /* as it was configured last */
+    uint32_t nodes[DEADMAN_NODES];
     uint32_t n_guests; /* that are watched */
     uint32_t kills;    /* guests killed since it began */
 };

@@ -101,6 +101,14 @@ static void page_write(int64_t now) {
     atomic_store(&man.page->seq, (seq | 1) + 1);
 }
 
+static void configure(uint32_t node, const uint32_t *nodes, uint32_t n) {
+    n = n < DEADMAN_NODES ? n : DEADMAN_NODES;
+    man.state.node = node;
+    man.state.n_nodes = n;
+    memcpy(man.state.nodes, nodes, n * sizeof *nodes);
+    ring_configure(node, nodes, n);
+}
+
 /* What an earlier deadman of this boot had proved is ours. */
 static void page_inherit(void) {
     const struct deadman_state *old = &man.page->state;
@@ -108,6 +116,7 @@ static void page_inherit(void) {
     if (same) {
         man.lease = (struct deadman){old->proof, old->incarnation, old->last};
         man.armed = old->armed;
+        configure(old->node, old->nodes, old->n_nodes); /* it must go on proving before the agent comes */
     } else if (man.page->magic == DEADMAN_PAGE_MAGIC) {
         man.lease.last = old->last;
     }
@@ -207,7 +216,7 @@ static int carry_out(struct deadman_request *q, int *pidfd, int64_t now) {
     case DEADMAN_CONFIGURE:
         if (q->n_nodes > DEADMAN_NODES)
             return -EINVAL;
-        ring_configure(q->node, q->nodes, q->n_nodes);
+        configure(q->node, q->nodes, q->n_nodes);
         return 0;
     case DEADMAN_ARM:
         if (q->armed && !man.lease.incarnation)
