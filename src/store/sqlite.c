@@ -20,8 +20,9 @@
  *
  * A file that is cut to nothing or replaced behind our back takes no commit any more, and its log is left as it is.
  *
- * Between groups the writer moves the write-ahead log into the database (nobody waits for that), and when it has
- * nothing to do it removes superseded rows, a few at a time.
+ * Between groups the writer moves the write-ahead log into the database, and when it has nothing to do it removes
+ * superseded rows, a few at a time. Where it is never idle, a group removes twice as many as it makes, within its own
+ * transaction: a clean-up of its own would be one more flush, for which the next commit would wait.
  */
 #include "store/sqlite.h"
 
@@ -39,13 +40,14 @@
 #include <unistd.h>
 #include <uv.h>
 
-#define GROUP_MAX          256
-#define GROUP_MAX_BYTES    (8 << 20)
-#define CHECKPOINT_IDLE    500  /* pages in the write-ahead log that are moved when nothing waits */
-#define CHECKPOINT_BUSY    4000 /* and when something does */
-#define PRUNE_ROWS         200  /* in one step */
-#define PRUNE_WAIT_MS      100  /* idle time before a step */
-#define PRUNE_EVERY_GROUPS 64   /* a step under steady load */
+#define GROUP_MAX       256
+#define GROUP_MAX_BYTES (8 << 20)
+#define CHECKPOINT_IDLE 500  /* pages in the write-ahead log that are moved when nothing waits */
+#define CHECKPOINT_BUSY 4000 /* and when something does */
+#define PRUNE_ROWS      200  /* in one step */
+#define PRUNE_WAIT_MS   100  /* idle time before a step */
+#define PRUNE_LAG       2000 /* rows that may be left for idle times */
+#define PRUNE_ALONG     1000 /* at most, with a group */
 
 struct commit {
     struct commit *next;
@@ -83,6 +85,7 @@ struct sqlite {
     pthread_t thread;
     sqlite3 *writer;
     sqlite3_stmt *begin, *commit, *rollback, *find, *insert, *point, *unpoint, *supersede, *prune_log, *prune_list;
+    sqlite3_stmt *save, *release, *take_back;
     uint64_t failed_epoch; /* commits of this one and older ones are not tried */
     int failed_result;
     int64_t last_revision, garbage; /* garbage: rows in superseded */
@@ -92,7 +95,6 @@ struct sqlite {
     bool lost;    /* that file is not at its path any more, or is empty */
     bool resting; /* the disk is full, or worse: no clean-up before something has been committed again */
     int wal_pages;
-    unsigned groups; /* since the last clean-up */
 };
 
 static void commits_init(struct commits *q) { *q = (struct commits){NULL, &q->first}; }
@@ -226,6 +228,38 @@ static int remember_file(struct sqlite *s) {
     return 0;
 }
 
+/* Of the oldest superseded rows, at most `most`. The newest revision stays, or the count would begin again below it
+   after a restart. */
+static int remove_rows(struct sqlite *s, int64_t most, int64_t *ret_removed) {
+    sqlite3_bind_int64(s->prune_log, 1, s->last_revision);
+    sqlite3_bind_int64(s->prune_log, 2, most);
+    sqlite3_bind_int64(s->prune_list, 1, s->last_revision);
+    sqlite3_bind_int64(s->prune_list, 2, most);
+    int rc = finish(s->prune_log);
+    *ret_removed = sqlite3_changes(s->writer);
+    return rc == SQLITE_OK ? finish(s->prune_list) : rc;
+}
+
+/* Within the group's transaction, which does not fail because of it. */
+static int prune_along(struct sqlite *s, int64_t made) {
+    if (s->garbage < PRUNE_LAG || s->resting || made <= 0)
+        return SQLITE_OK;
+    int64_t removed = 0;
+    int rc = finish(s->save);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = remove_rows(s, 2 * made < PRUNE_ALONG ? 2 * made : PRUNE_ALONG, &removed);
+    if (rc == SQLITE_OK) {
+        s->garbage -= removed;
+        return finish(s->release);
+    }
+    s->resting = true;
+    if (sqlite3_get_autocommit(s->writer)) /* it has taken everything with it */
+        return rc;
+    rc = finish(s->take_back);
+    return rc == SQLITE_OK ? finish(s->release) : rc;
+}
+
 /* The group as one transaction. Its commits' results are set. */
 static void write_group(struct sqlite *s, struct commits *group) {
     int64_t before = s->last_revision, garbage = s->garbage;
@@ -240,10 +274,13 @@ static void write_group(struct sqlite *s, struct commits *group) {
         if (c->result == 0 && rc == SQLITE_OK)
             rc = apply(s, c);
     }
+    bool resting = s->resting;
+    if (begun && rc == SQLITE_OK)
+        rc = prune_along(s, s->last_revision - before);
     if (begun && rc == SQLITE_OK)
         rc = finish(s->commit);
     if (rc == SQLITE_OK) {
-        s->resting = s->resting && !begun;
+        s->resting = s->resting && (!begun || !resting);
         return;
     }
     s->failed_result = s->lost ? -EIO : sqlite_store_errno(s->writer, rc);
@@ -258,20 +295,14 @@ static void write_group(struct sqlite *s, struct commits *group) {
     }
 }
 
-/* Removes some superseded rows. The newest revision stays, or the count would begin again below it after a restart. */
+/* Removes some superseded rows, in a transaction of its own. */
 static void prune(struct sqlite *s) {
     int rc = finish(s->begin);
-    int removed = 0;
-    if (rc == SQLITE_OK) {
-        sqlite3_bind_int64(s->prune_log, 1, s->last_revision);
-        sqlite3_bind_int64(s->prune_list, 1, s->last_revision);
-        rc = finish(s->prune_log);
-        removed = sqlite3_changes(s->writer);
-        if (rc == SQLITE_OK)
-            rc = finish(s->prune_list);
-        if (rc == SQLITE_OK)
-            rc = finish(s->commit);
-    }
+    int64_t removed = 0;
+    if (rc == SQLITE_OK)
+        rc = remove_rows(s, PRUNE_ROWS, &removed);
+    if (rc == SQLITE_OK)
+        rc = finish(s->commit);
     if (!sqlite3_get_autocommit(s->writer))
         finish(s->rollback);
     if (rc != SQLITE_OK)
@@ -324,10 +355,8 @@ static void clean_up(struct sqlite *s, bool idle) {
         s->warm = false;
         return;
     }
-    if (s->garbage > 0 && !s->resting && (idle || s->groups >= PRUNE_EVERY_GROUPS)) {
-        s->groups = 0;
+    if (s->garbage > 0 && !s->resting && idle)
         prune(s);
-    }
     if (s->wal_pages > (idle ? CHECKPOINT_IDLE : CHECKPOINT_BUSY))
         checkpoint(s);
     if (idle && s->warm) {
@@ -349,7 +378,6 @@ static void *writer_main(void *arg) {
         take_group(s, &group);
         pthread_mutex_unlock(&s->mutex);
         if (!idle) {
-            s->groups++;
             s->warm = true;
             write_group(s, &group);
             pthread_mutex_lock(&s->mutex);
@@ -513,7 +541,8 @@ static int sqlite_get(struct store *store, const char *key, char **ret_value, si
 
 static void databases_close(struct sqlite *s) {
     sqlite3_stmt *const all[] = {s->begin, s->commit,  s->rollback,  s->find,      s->insert,
-                                 s->point, s->unpoint, s->supersede, s->prune_log, s->prune_list};
+                                 s->point, s->unpoint, s->supersede, s->prune_log, s->prune_list,
+                                 s->save,  s->release, s->take_back};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         sqlite3_finalize(all[i]);
     if (s->inode && is_lost(s)) /* the log would go into the wrong file, and then away */
@@ -558,8 +587,7 @@ static const struct store_ops sqlite_ops = {
 };
 
 static int prepare_all(struct sqlite *s) {
-#define OLDEST "(SELECT rev FROM superseded WHERE rev < ?1 ORDER BY rev LIMIT 200)"
-    _Static_assert(PRUNE_ROWS == 200, "as in OLDEST");
+#define OLDEST "(SELECT rev FROM superseded WHERE rev < ?1 ORDER BY rev LIMIT ?2)"
     const struct {
         sqlite3_stmt **st;
         const char *sql;
@@ -572,6 +600,9 @@ static int prepare_all(struct sqlite *s) {
         {&s->point, "INSERT INTO head(key, rev) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET rev = excluded.rev"},
         {&s->unpoint, "DELETE FROM head WHERE key = ?1"},
         {&s->supersede, "INSERT INTO superseded(rev) VALUES(?1)"},
+        {&s->save, "SAVEPOINT prune"},
+        {&s->release, "RELEASE prune"},
+        {&s->take_back, "ROLLBACK TO prune"},
         {&s->prune_log, "DELETE FROM log WHERE rev IN " OLDEST},
         {&s->prune_list, "DELETE FROM superseded WHERE rev IN " OLDEST},
     };

@@ -196,6 +196,22 @@ static void test_prune(void **state) {
     assert_int_equal(store_revision(f->s), 1005);
 }
 
+/* A writer that is never idle removes what it supersedes as it goes. */
+static void test_prune_along(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(open_it(f), 0);
+    for (int i = 0; i < 8000; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "vm/%d", i % 10);
+        put(f, key, 100);
+    }
+    assert_int_equal(settle(f), 0);
+    assert_true(ask(f->path, "SELECT count(*) FROM superseded") < 2500);
+    assert_true(ask(f->path, "SELECT count(*) FROM log") < 2600);
+    assert_int_equal(count_items(f, ""), 10);
+    assert_int_equal(store_revision(f->s), 8000);
+}
+
 static void test_second_process(void **state) {
     struct fixture *f = *state;
     assert_int_equal(open_it(f), 0);
@@ -551,6 +567,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_reopen),
         T(test_prune),
+        T(test_prune_along),
         T(test_second_process),
         T(test_damage),
         T(test_lost),
