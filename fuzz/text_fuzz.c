@@ -47,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     as_json((const char *)data, size);
     as_size(text);
     as_time(text);
+    if (!label_problem(text) && (!utf8_valid(text) || strpbrk(text, "\n\t\x1b")))
+        abort();
     if (!name_problem(text) && (!utf8_valid(text) || strpbrk(text, "/\\<>&\"'\n") || uuid_valid(text)))
         abort();
     if (!path_problem(text) && (*text != '/' || strstr(text, "/../")))

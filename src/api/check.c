@@ -99,6 +99,8 @@ static const char *format_problem(enum api_format format, const char *s, size_t 
         return uuid_valid(s) ? NULL : "is not an id (a UUID in lower case)";
     case API_FORMAT_NAME:
         return name_problem(s);
+    case API_FORMAT_LABEL:
+        return label_problem(s);
     case API_FORMAT_PATH:
         return path_problem(s);
     case API_FORMAT_MAC:

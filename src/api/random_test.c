@@ -61,6 +61,8 @@ static json_t *random_string(const struct api_field *f) {
         return json_string(id);
     case API_FORMAT_NAME:
         return json_string(names[pick(ARRAY_LEN(names))]);
+    case API_FORMAT_LABEL:
+        return json_string("Ärger (1).iso");
     case API_FORMAT_REF:
         return json_string(coin() ? id : names[pick(ARRAY_LEN(names))]);
     case API_FORMAT_PATH:
@@ -283,7 +285,9 @@ static size_t bad_values(const struct api_field *f, json_t *out[static 12]) {
     }
     if (f->min > 1)
         out[n++] = json_string("a");
-    if (f->format != API_FORMAT_TEXT)
+    if (f->format == API_FORMAT_LABEL)
+        out[n++] = json_string("long\nenough");
+    else if (f->format != API_FORMAT_TEXT)
         out[n++] = json_string("!");
     out[n++] = json_string("long enough \x1b[2J");
     out[n++] = json_string("/long\x7f"

@@ -44,7 +44,8 @@ enum api_format {
     API_FORMAT_PATH,
     API_FORMAT_MAC,
     API_FORMAT_TIME,
-    API_FORMAT_REF, /* an id or a name */
+    API_FORMAT_REF,   /* an id or a name */
+    API_FORMAT_LABEL, /* one line of text that is shown to people */
 };
 
 enum api_field_flag {

@@ -86,6 +86,22 @@ static bool wide_ok(int32_t c) {
     return true;
 }
 
+const char *label_problem(const char *s) {
+    int len;
+    for (const unsigned char *p = (const unsigned char *)s; *p; p += len) {
+        int32_t c = utf8_next(p, &len);
+        if (c < 0)
+            return "is not valid UTF-8";
+        if (c < 0x20 || (c >= 0x7f && c < 0xa0))
+            return "contains a control character";
+        /* Marks and overrides of direction, separators of lines, nothing at all: what one sees is not what is there. */
+        if (c == 0x61c || c == 0x200b || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+            (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xe0000 && c <= 0xe007f))
+            return "contains a character that hides or reorders text";
+    }
+    return NULL;
+}
+
 const char *name_problem(const char *s) {
     if (!*s)
         return "is empty";

@@ -26,6 +26,8 @@ bool uuid_valid(const char *s); /* lower-case canonical form */
  * is good, else what is wrong, as the rest of a sentence ("is longer than 128 bytes").
  */
 const char *name_problem(const char *s);
+/* One line that people read: any printable text, nothing that hides or reorders it. */
+const char *label_problem(const char *s);
 /* An absolute path without "." or ".." components or control characters; NULL if it is good. */
 const char *path_problem(const char *s);
 /* aa:bb:cc:dd:ee:ff, unicast; NULL if it is good. */

@@ -42,6 +42,19 @@ static void test_uuid(void **state) {
     assert_true(uuid_valid("01234567-89ab-7123-8123-0123456789ab"));
 }
 
+static void test_labels(void **state) {
+    static const char *const good[] = {"debian 12 (copy).iso", "Ärger.iso", "映像.qcow2", "می\u200cخواهم.img",
+                                       "a/b\\c"};
+    static const char *const bad[] = {"a\nb",     "a\tb",     "a\x7f",   "a\xc2\x85", "gpj.\u202eexe",
+                                      "a\u2066b", "a\u200bb", "a\ufeff", "a\u2028b",  "\xff"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        if (label_problem(good[i]))
+            fail_msg("\"%s\" %s", good[i], label_problem(good[i]));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        if (!label_problem(bad[i]))
+            fail_msg("number %zu is taken", i);
+}
+
 static void test_names(void **state) {
     static const char *const good[] = {"a",    "web-1", "Web server 2", "a.b_c",   "数据库",          "Größe",
                                        "база", "1",     "vm 数 1",      "données", "\xf0\xa0\x80\x80"};
@@ -153,8 +166,8 @@ static void test_utf8(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_uuid), cmocka_unit_test(test_names), cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_macs), cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_uuid),  cmocka_unit_test(test_labels), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_paths), cmocka_unit_test(test_macs),   cmocka_unit_test(test_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

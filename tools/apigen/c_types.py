@@ -7,7 +7,7 @@ from model import upper
 from text import c_comment, c_flags, c_head, c_row, c_string
 
 SCALARS = {"string": "char *", "integer": "int64_t ", "number": "double ", "boolean": "bool ", "json": "json_t *"}
-FORMATS = {None: "TEXT", "uuid": "UUID", "name": "NAME", "path": "PATH", "mac": "MAC", "date-time": "TIME"}
+FORMATS = {None: "TEXT", "uuid": "UUID", "name": "NAME", "path": "PATH", "mac": "MAC", "date-time": "TIME", "label": "LABEL"}
 
 FUNCTIONS = """\
 void api_{n}_init(struct api_{n} *ret);

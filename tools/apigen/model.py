@@ -18,7 +18,7 @@ FIELD_KEYS = {"type", "enum", "description", "format", "minLength", "maxLength",
               "x-optional"}
 OP_KEYS = {"operationId", "tags", "summary", "description", "parameters", "x-permission", "x-where", "x-job", "x-body",
            "x-result", "x-cli", "x-stream", "x-websocket", "x-query"}
-FORMATS = {"uuid", "name", "path", "mac", "date-time"}
+FORMATS = {"uuid", "name", "path", "mac", "date-time", "label"}
 
 
 class Problem(Exception):

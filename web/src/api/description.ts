@@ -179,7 +179,7 @@ export const schemas: Record<string, Schema> = {
     id: { type: 'string', format: 'uuid' },
     revision: { type: 'integer' },
     name: { type: 'string', format: 'name', flag: 'name', required: true, create: true },
-    full_name: { type: 'string', default: '', maxLength: 200, flag: 'full-name', create: true, change: true },
+    full_name: { type: 'string', default: '', maxLength: 200, format: 'label', flag: 'full-name', create: true, change: true },
     role: { type: 'enum', schema: 'Role', values: ['administrator', 'operator', 'viewer'], default: 'viewer', flag: 'role', create: true, change: true },
     password: { type: 'string', minLength: 8, maxLength: 256, flag: 'password-file', file: true, required: true, create: true, change: true, input: true },
     created: { type: 'string', format: 'date-time' },
@@ -437,7 +437,7 @@ export const schemas: Record<string, Schema> = {
   Upload: { kind: 'upload', columns: ['name', 'state', 'size', 'received', 'repository'], fields: {
     id: { type: 'string', format: 'uuid' },
     revision: { type: 'integer' },
-    name: { type: 'string', minLength: 1, maxLength: 255, flag: 'name', required: true, create: true, change: true },
+    name: { type: 'string', minLength: 1, maxLength: 255, format: 'label', flag: 'name', required: true, create: true, change: true },
     repository: { type: 'string', ref: 'repository', flag: 'repository', create: true },
     size: { type: 'integer', min: 1, max: 70368744177664, unit: 'bytes', flag: 'size', required: true, create: true },
     received: { type: 'integer', unit: 'bytes' },
