@@ -106,7 +106,8 @@ static void console_take(struct channel *c, const void *data, size_t len) {
         return;
     /* Reading stops soon after the guest does; who sends this much meanwhile is not typing. */
     if (c->n_unsent + len > UNSENT_MAX) {
-        console_ended(c);
+        console_close(c);
+        channel_end(c, CHANNEL_STUCK, "the guest does not read what is sent to its console");
         return;
     }
     c->unsent = xreallocarray(c->unsent, c->n_unsent + len + 1, 1);
