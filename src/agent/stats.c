@@ -265,16 +265,27 @@ void stats_answer(struct agent *a, const json_t *message) {
 }
 
 static void send_sample(struct agent *a, const struct api_stats_sample *sample) {
-    json_t *frame = json_object();
-    json_set_str(frame, "event", api_agent_events[API_AGENT_EVENT_STATS].name);
-    json_object_set_new(frame, "args", api_stats_sample_print(sample, API_PUBLIC));
-    _cleanup_free_ char *text = json_text(frame);
-    json_decref(frame);
-    connect_send(a, text);
+    _cleanup_buf_ struct buf frame = {0};
+    buf_addf(&frame, "{\"event\":\"%s\",\"args\":", api_agent_events[API_AGENT_EVENT_STATS].name);
+    api_stats_sample_write(sample, API_PUBLIC, &frame);
+    buf_addc(&frame, '}');
+    connect_send(a, frame.data);
+}
+
+static void on_sample(uv_timer_t *timer);
+
+/*
+ * Simulated servers of one process take turns. Each time is counted from the beginning, not from the last one: timers
+ * that were late together, after the process had stood still, would fall due together ever after.
+ */
+static void sample_next(struct agent *a) {
+    uint64_t own = (uint64_t)a->config.number * 37 % SAMPLE_MS, now = uv_now(a->config.loop);
+    uv_timer_start(&a->sample, on_sample, SAMPLE_MS - (now + SAMPLE_MS - own) % SAMPLE_MS, 0);
 }
 
 static void on_sample(uv_timer_t *timer) {
     struct agent *a = timer->data;
+    sample_next(a);
     channel_check_all(a);
     limits_sweep(a);
     if (a->trim_in && --a->trim_in == 0) {
@@ -307,7 +318,5 @@ static void on_sample(uv_timer_t *timer) {
 
 void stats_start(struct agent *a) {
     history_open(a);
-    /* Simulated servers of one process take turns. */
-    uint64_t first = SAMPLE_MS + (uint64_t)(a->config.number * 37 % SAMPLE_MS);
-    uv_timer_start(&a->sample, on_sample, first, SAMPLE_MS);
+    sample_next(a);
 }

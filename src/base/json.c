@@ -25,6 +25,49 @@ static bool too_deep(const char *s, size_t len) {
     return false;
 }
 
+/* ---- scratch ---- */
+
+#define SCRATCH_SIZE (256 * 1024) /* what does not fit goes the usual way */
+
+static __thread struct {
+    char *block;
+    size_t used;
+    size_t live;
+    bool on;
+} scratch;
+
+static void *scratch_malloc(size_t size) {
+    size = (size + 15) & ~(size_t)15;
+    if (!scratch.on || size > SCRATCH_SIZE - scratch.used)
+        return malloc(size);
+    void *p = scratch.block + scratch.used;
+    scratch.used += size;
+    scratch.live++;
+    return p;
+}
+
+static void scratch_free(void *p) {
+    if (scratch.block && (char *)p >= scratch.block && (char *)p < scratch.block + SCRATCH_SIZE)
+        scratch.live--;
+    else
+        free(p);
+}
+
+void json_scratch_init(void) { json_set_alloc_funcs(scratch_malloc, scratch_free); }
+
+void json_scratch_begin(void) {
+    if (!scratch.block)
+        scratch.block = xmalloc(SCRATCH_SIZE);
+    scratch.used = scratch.live = 0;
+    scratch.on = true;
+}
+
+void json_scratch_end(void) {
+    if (scratch.live)
+        abort(); /* somebody has kept what is about to be overwritten */
+    scratch.on = false;
+}
+
 int json_parse(const char *text, size_t len, json_t **ret, struct error *e) {
     if (too_deep(text, len))
         return error_set(e, ERR_TOO_LARGE, "the JSON is nested deeper than %d levels", JSON_MAX_DEPTH);

@@ -21,6 +21,16 @@ static inline void json_unrefp(json_t **j) { json_decref(*j); }
  */
 int json_parse(const char *text, size_t len, json_t **ret, struct error *e);
 
+/*
+ * For documents that are parsed, read and dropped at once, many times a second: until json_scratch_end() what this
+ * thread makes of JSON lies in one block that is used again and again, which is several times faster than finding a
+ * place for each value, and leaves no holes. All of it must have been dropped before the end. Before any other use of
+ * JSON in the process: json_scratch_init().
+ */
+void json_scratch_init(void);
+void json_scratch_begin(void);
+void json_scratch_end(void);
+
 /* Compact text, keys in their order of insertion; malloc'd. */
 char *json_text(const json_t *j);
 

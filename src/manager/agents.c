@@ -6,6 +6,7 @@
 #include "manager/ca.h"
 #include "manager/channel.h"
 #include "manager/parse.h"
+#include "manager/samples.h"
 #include "manager/stats.h"
 #include "manager/ws.h"
 #include "os/log.h"
@@ -51,6 +52,7 @@ static void agent_gone(struct agent *a, const char *why) {
     agent_free(a);
     if (!current || m->stopping)
         return;
+    samples_forget(m, server);
     stats_forget(m, server);
     channel_agent_lost(m, server);
     ask_agent_lost(m, server);
@@ -134,6 +136,7 @@ static void agent_welcome(struct agent *a, struct api_agent_hello *hello) {
     if (old) {
         ws_close(old->ws, 4003, "replaced by a newer connection of the same server");
         agent_free(old);
+        samples_forget(m, a->server);
         stats_forget(m, a->server);
         channel_agent_lost(m, a->server);
         ask_agent_lost(m, a->server);
@@ -174,7 +177,11 @@ static void on_message(struct agent *a, const json_t *message) {
     if (!a->up) {
         on_hello(a, message);
     } else if (strcmp(json_str(message, "event"), api_agent_events[API_AGENT_EVENT_STATS].name) == 0) {
-        stats_sample(m, a->server, json_object_get(message, "args"));
+        struct api_stats_sample sample;
+        if (api_stats_sample_parse(json_object_get(message, "args"), API_PEER, &sample, NULL) < 0)
+            return;
+        stats_sample(m, a->server, &sample);
+        api_stats_sample_done(&sample);
     } else if (strncmp(json_str(message, "id"), ASK_OP, strlen(ASK_OP)) == 0) {
         ask_answered(m, a->server, json_str(message, "id") + strlen(ASK_OP), message);
     } else if (strncmp(json_str(message, "id"), CHANNEL_OP, strlen(CHANNEL_OP)) == 0) {
@@ -186,14 +193,28 @@ static void on_message(struct agent *a, const json_t *message) {
     }
 }
 
+static void malformed(struct agent *a) {
+    log_warning("server %s: sent something that is not a JSON object", a->name);
+    ws_close(a->ws, 4004, "a frame is not a JSON object");
+    agent_gone(a, "it sent something that is not a JSON object");
+}
+
+void agents_malformed(struct manager *m, const char *server) {
+    struct agent *a = map_get(&m->agents, server);
+    if (a)
+        malformed(a);
+}
+
 static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
     struct agent *a = ctx;
     json_t *message = NULL;
+    if (a->up && samples_are(data, len)) {
+        samples_add(a->m, a->server, data, len);
+        return;
+    }
     if (json_parse(data, len, &message, NULL) < 0 || !json_is_object(message)) {
         json_decref(message);
-        log_warning("server %s: sent something that is not a JSON object", a->name);
-        ws_close(w, 4004, "a frame is not a JSON object");
-        agent_gone(a, "it sent something that is not a JSON object");
+        malformed(a);
         return;
     }
     on_message(a, message);

@@ -11,6 +11,8 @@ bool agents_upgrade(struct exchange *x);
 /* One text frame to the server's agent; dropped if it is not connected (the core knows, or soon will). */
 void agents_send(struct manager *m, const char *server, const char *text);
 /* Ends the server's connection. */
+/* A frame of its that was to be read later was no JSON: the connection ends. */
+void agents_malformed(struct manager *m, const char *server);
 void agents_drop(struct manager *m, const char *server);
 bool agents_connected(struct manager *m, const char *server);
 void agents_init(struct manager *m);

@@ -7,8 +7,11 @@
 #include "manager/http.h"
 #include "manager/limit.h"
 #include "manager/listen.h"
+#include "manager/loop.h"
+#include "manager/memory.h"
 #include "manager/options.h"
 #include "manager/passwords.h"
+#include "manager/samples.h"
 #include "manager/site.h"
 #include "manager/stats.h"
 #include "manager/stream.h"
@@ -76,6 +79,7 @@ static void on_tick(uv_timer_t *t) {
     channel_tick(m);
     ask_tick(m);
     stream_tick(m);
+    memory_tick(now, m->commits_done);
     if (now >= p->renew_at) {
         p->renew_at = now + RENEW_CHECK_MS;
         certificate_check(m);
@@ -174,6 +178,7 @@ static int manager_open(struct manager *m, struct error *e) {
     m->requests = limiter_new((double)o->rate, (double)o->burst, CLIENTS_MAX);
     m->sign_ins = limiter_new(SIGN_IN_FAILURES / 60.0, SIGN_IN_FAILURES, CLIENTS_MAX);
     m->stats = stats_new();
+    samples_init(m);
     m->stream = stream_new(core_revision(m->core));
     return http_init(m, e);
 }
@@ -209,6 +214,7 @@ static void manager_close(struct manager *m) {
         shell_done(m);
     }
     stream_free(m->stream);
+    samples_done(m);
     stats_free(m->stats);
     limiter_free(m->requests);
     limiter_free(m->sign_ins);
@@ -219,6 +225,7 @@ static void manager_close(struct manager *m) {
         ;
     listen_done(m);
     uv_loop_close(m->loop);
+    loop_watch_free(m->watch);
 }
 
 static int run(struct program *p, const struct options *o) {
@@ -227,6 +234,7 @@ static int run(struct program *p, const struct options *o) {
     uv_loop_t loop;
     uv_loop_init(&loop);
     m->loop = &loop;
+    m->watch = loop_watch_new(&loop);
     m->options = o;
     int r = manager_open(m, &e);
     if (r == 0 && !o->check)
@@ -257,6 +265,8 @@ int main(int argc, char **argv) {
     struct options o;
     struct program *p = xcalloc(1, sizeof *p);
     int r = options_parse(argc, argv, &o);
+    memory_init();
+    json_scratch_init();
     signal(SIGPIPE, SIG_IGN);
     umask(0077);
     r = r < 0 ? 2 : r > 0 ? 0 : run(p, &o);

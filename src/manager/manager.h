@@ -43,6 +43,8 @@ struct ca;
 struct store;
 struct agent;
 struct site;
+struct loop_watch;
+struct samples;
 
 #define VERSION_MAJOR_MINOR TARN_VERSION
 #define API_PREFIX          "/api/v1"
@@ -67,6 +69,7 @@ struct options {
 struct manager {
     uv_loop_t *loop;
     const struct options *options;
+    struct loop_watch *watch;
     struct core *core;
     struct store *store;
     struct ca *ca;
@@ -77,6 +80,8 @@ struct manager {
     struct limiter *requests, *sign_ins;
     struct stream *stream;
     struct stats *stats;
+    struct samples *samples;
+    uv_idle_t samples_idle;
     struct map agents;          /* by server id: struct agent, after its hello */
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "manager/metrics.h"
 
+#include "manager/loop.h"
+#include "manager/memory.h"
 #include "manager/stats.h"
 #include "manager/stream.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 static void counter(struct buf *b, const char *name, const char *help, uint64_t value) {
     buf_addf(b, "# HELP tarn_%s %s\n# TYPE tarn_%s counter\ntarn_%s %llu\n", name, help, name, name,
@@ -14,17 +15,6 @@ static void counter(struct buf *b, const char *name, const char *help, uint64_t 
 
 static void gauge(struct buf *b, const char *name, const char *help, double value) {
     buf_addf(b, "# HELP tarn_%s %s\n# TYPE tarn_%s gauge\ntarn_%s %.15g\n", name, help, name, name, value);
-}
-
-static double resident_bytes(void) {
-    long pages = 0, skip = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%ld %ld", &skip, &pages) != 2)
-        pages = 0;
-    fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 
 static void add_latency(struct buf *b, const struct manager *m) {
@@ -68,7 +58,7 @@ void metrics_get(struct exchange *x) {
     core_counts(m->core, &c);
     buf_addf(&b, "# HELP tarn_info Version\n# TYPE tarn_info gauge\ntarn_info{version=\"%s\"} 1\n", TARN_VERSION);
     gauge(&b, "start_time_seconds", "When the manager started", (double)m->started_ms / 1000);
-    gauge(&b, "process_resident_memory_bytes", "Resident memory of tarn-manager", resident_bytes());
+    gauge(&b, "process_resident_memory_bytes", "Resident memory of tarn-manager", (double)memory_resident());
     gauge(&b, "connections", "Open connections", (double)http_connections(m));
     gauge(&b, "stream_clients", "Clients of the stream", (double)stream_clients(m));
     gauge(&b, "agents_connected", "Agents whose control connection is up", (double)map_count(&m->agents));
@@ -81,6 +71,7 @@ void metrics_get(struct exchange *x) {
     for (int i = 1; i <= 5; i++)
         buf_addf(&b, "tarn_requests_total{status=\"%dxx\"} %llu\n", i, (unsigned long long)m->requests_done[i]);
     add_latency(&b, m);
+    loop_watch_metrics(m->watch, &b);
     stats_metrics(m->stats, m, m->options->metrics_vms, &b);
     x->type = "text/plain; version=0.0.4; charset=utf-8";
     exchange_reply(x, 200, 0, buf_take(&b));

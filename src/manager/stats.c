@@ -118,11 +118,8 @@ static void check_clock(struct manager *m, struct server_entry *entry) {
     shell_pump(m);
 }
 
-void stats_sample(struct manager *m, const char *server, const json_t *args) {
+void stats_sample(struct manager *m, const char *server, const struct api_stats_sample *sample) {
     struct stats *s = m->stats;
-    struct api_stats_sample sample;
-    if (api_stats_sample_parse(args, API_PEER, &sample, NULL) < 0)
-        return;
     struct server_entry *entry = map_get(&s->servers, server);
     if (!entry) {
         entry = xcalloc(1, sizeof *entry);
@@ -132,18 +129,17 @@ void stats_sample(struct manager *m, const char *server, const json_t *args) {
     }
     entry->sample++;
     api_server_stats_done(&entry->last);
-    api_server_stats_copy(&entry->last, &sample.server);
+    api_server_stats_copy(&entry->last, &sample->server);
     str_set(&entry->last.server, server);
     check_clock(m, entry);
     core_server_load(m->core, server, entry->last.cpu, entry->last.net_receive + entry->last.net_send);
-    for (size_t i = 0; i < sample.n_vms; i++)
-        vm_store(s, entry, &sample.vms[i]);
+    for (size_t i = 0; i < sample->n_vms; i++)
+        vm_store(s, entry, &sample->vms[i]);
     struct vm_entry *v, *tmp;
     list_for_each_safe(v, tmp, &entry->vms, link) {
         if (v->sample != entry->sample)
             vm_drop(s, entry, v);
     }
-    api_stats_sample_done(&sample);
 }
 
 /* ---- totals ---- */

@@ -7,8 +7,8 @@
 struct stats;
 struct stats *stats_new(void);
 void stats_free(struct stats *s);
-/* args of a stats event from that server's agent. */
-void stats_sample(struct manager *m, const char *server, const json_t *args);
+/* What that server's agent has sent. */
+void stats_sample(struct manager *m, const char *server, const struct api_stats_sample *sample);
 /* Its agent has gone: what it last said is no longer so. */
 void stats_forget(struct manager *m, const char *server);
 void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct buf *out);

@@ -6,8 +6,8 @@
 #include "manager/ring.h"
 #include "manager/ws.h"
 
-#define RING_ITEMS 20000
-#define RING_BYTES (32 * 1024 * 1024)
+#define RING_ITEMS 8192
+#define RING_BYTES (8 * 1024 * 1024)
 #define AHEAD      65536 /* bytes queued on one connection */
 #define PROGRESS   "{\"type\":\"progress\""
 

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long each turn of the loop takes, for /metrics: whoever waits for an answer waits for the turns before it. A turn
+ * is timed by the clock and by the processor: when the first is much longer than the second, the machine was busy with
+ * something else.
+ */
+#pragma once
+
+#include "manager/manager.h"
+
+struct loop_watch;
+
+/* Once, before the loop runs. */
+struct loop_watch *loop_watch_new(uv_loop_t *loop);
+/* When the loop's handles have been closed. */
+void loop_watch_free(struct loop_watch *w);
+void loop_watch_metrics(const struct loop_watch *w, struct buf *out);
