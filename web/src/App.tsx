@@ -7,7 +7,7 @@ import { live } from './live/store'
 import { Bare } from './shell/Bare'
 import { NotFound, RouteError } from './shell/Errors'
 import { Shell } from './shell/Shell'
-import { SignIn } from './shell/SignIn'
+import { NoManager, SignIn } from './shell/SignIn'
 
 // Every area brings its own routes: pages/AREA/routes.ts. What opens in a window of its own has none of the shell round it.
 const areas = import.meta.glob<{ routes: RouteObject[]; windows?: RouteObject[] }>('./pages/*/routes.ts', { eager: true })
@@ -45,6 +45,7 @@ export function App() {
       live.reconnect()
     } else if (state === 'out') live.stop()
   }, [state])
-  if (state === 'unknown' || state === 'out') return <SignIn key={language} />
+  if (state === 'unknown') return <NoManager key={language} />
+  if (state === 'out') return <SignIn key={language} />
   return <RouterProvider key={language} router={router} />
 }

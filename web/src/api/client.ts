@@ -30,6 +30,7 @@ export class ApiError extends Error {
 }
 
 export const base = '/api/v1'
+const AGAIN_MS = 200
 
 let csrf = ''
 export function setCsrf(value: string | undefined) {
@@ -85,9 +86,15 @@ export async function request(method: string, url: string, options: { body?: unk
     body = JSON.stringify(options.body)
     headers['content-type'] = 'application/json'
   }
+  const send = () => fetch(url, { method, headers, body, signal: options.signal, credentials: 'same-origin', cache: 'no-store' })
   let answer: Response
   try {
-    answer = await fetch(url, { method, headers, body, signal: options.signal, credentials: 'same-origin', cache: 'no-store' })
+    // A browser drops what is under way when the machine's network changes; what only reads is asked again.
+    answer = await send().catch(async (error: unknown) => {
+      if (method !== 'GET' || options.signal?.aborted) throw error
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS))
+      return send()
+    })
   } catch (error) {
     if (options.signal?.aborted) throw error
     const failure = new ApiError(0, 'unreachable', 'the manager cannot be reached')

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is signed in. A session that ends under way is "expired": the page stays, and a dialog asks to sign in again.
 import { useSyncExternalStore } from 'react'
-import { call, onFailure, setCsrf, type OperationId } from './client'
+import { ApiError, call, onFailure, setCsrf, type OperationId } from './client'
 import { description } from './description'
 import type { Session } from './types'
 
@@ -12,6 +12,7 @@ export interface SessionState {
   tokenId: string
 }
 
+const AGAIN_MS = 1500
 let current: SessionState = { state: 'unknown', user: '', role: '', tokenId: '' }
 const listeners = new Set<() => void>()
 
@@ -40,11 +41,14 @@ function enter(s: Session) {
   set({ state: 'in', user: s.user, role: s.role, tokenId: s.token_id })
 }
 
+/** At the beginning. Where the manager does not answer it stays unknown who one is, and is asked again until it does. */
 export async function loadSession() {
   try {
     enter(await call('session_show'))
-  } catch {
-    if (current.state === 'unknown') set({ state: 'out' })
+  } catch (error) {
+    if (current.state !== 'unknown') return
+    if (error instanceof ApiError && error.status === 401) set({ state: 'out' })
+    else setTimeout(() => void loadSession(), AGAIN_MS)
   }
 }
 

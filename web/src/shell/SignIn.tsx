@@ -69,6 +69,18 @@ export function SignIn() {
   )
 }
 
+/** Before it is known who one is: the manager has not answered yet, and is asked again. */
+export function NoManager() {
+  useTitle('')
+  return (
+    <main className="tarn-sign-in">
+      <Alert variant="warning" isInline title={t('error.unreachable')}>
+        {t('shell.trying')}
+      </Alert>
+    </main>
+  )
+}
+
 /** Over the page when the session has ended under way: what was typed there stays. */
 export function SignInAgain() {
   const { state, user } = useSession()
