@@ -40,9 +40,8 @@ void world_connect(struct world *w, struct world_agent *a) {
     const char *key;
     void *v;
     while (map_next(&a->guests, &pos, &key, &v))
-        json_array_append_new(guests,
-                              json_pack("{s:s, s:s, s:s, s:i, s:b}", "vm", key, "name", "g", "state", v, "sequence", 1,
-                                        "guarded", a->clustered));
+        json_array_append_new(guests, json_pack("{s:s, s:s, s:s, s:i, s:b}", "vm", key, "name", "g", "state", v,
+                                                "sequence", 1, "guarded", a->clustered));
     pos = 0;
     while (map_next(&a->opened, &pos, &key, &v))
         json_array_append_new(repositories, json_pack("{s:s, s:b, s:I, s:I}", "repository", key, "usable", 1,
@@ -88,8 +87,8 @@ static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, 
     else if (!str_eq(op, "guest.policy") && !str_eq(op, "guest.cdrom"))
         put(&a->guests, vm, state);
     char now[TIME_TEXT_MAX];
-    return json_pack("{s:s, s:s, s:I, s:b, s:s}", "vm", vm, "state", state, "sequence", (json_int_t)w->changes, "guarded",
-                     a->clustered, "started", str_eq(state, "running") ? time_format(w->ms, now) : "");
+    return json_pack("{s:s, s:s, s:I, s:b, s:s}", "vm", vm, "state", state, "sequence", (json_int_t)w->changes,
+                     "guarded", a->clustered, "started", str_eq(state, "running") ? time_format(w->ms, now) : "");
 }
 
 static json_t *agent_do(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
