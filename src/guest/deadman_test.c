@@ -136,7 +136,8 @@ static void gone_counts_from_the_ring_to_the_proof(void **state) {
     assert_int_equal(cluster_quorum(4), 3);
 }
 
-/* A server whose corosync has died sees nobody; its lease, which goes on for a while, must not tell that all are gone. */
+/* A server whose corosync has died sees nobody; its lease, which goes on for a while, must not tell that all are gone.
+ */
 static void without_a_ring_nobody_is_gone(void **state) {
     (void)state;
     assert_int_equal(cluster_gone_ms(0, 119186), 0);
