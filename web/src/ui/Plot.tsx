@@ -2,7 +2,7 @@
 import { useEffect, useRef } from 'react'
 import UPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
-import { languageTag } from '@/i18n'
+import { fieldLabel, languageTag } from '@/i18n'
 import { useTheme } from '@/shell/theme'
 import type { ChartProps } from './Chart'
 
@@ -30,7 +30,7 @@ function options({ series, format, max, height }: ChartProps, width: number): UP
       { ...axis, size: 70, values: (_u, splits) => splits.map(format) },
     ],
     series: [
-      { label: '', value: (_u, v) => (v ? exact.format(new Date(v * 1000)) : '–') },
+      { label: fieldLabel('Event', 'time'), value: (_u, v) => (v ? exact.format(new Date(v * 1000)) : '–') },
       ...series.map((one, index) => {
         const name = COLORS[((one.color ?? index + 1) - 1) % COLORS.length]
         const color = token(`--pf-t--chart--color--${name}--300`) || token(`--pf-t--color--${name}--40`) || '#4394e5'

@@ -87,13 +87,12 @@ export function Disks({ vm }: { vm: Vm }) {
           <Thead>
             <Tr>
               <Th width={25}>{label('name')}</Th>
-              <Th>{label('state')}</Th>
-              <Th>{label('size')}</Th>
-              <Th>{label('allocated')}</Th>
-              <Th>{fieldLabel('VmDisk', 'bus')}</Th>
-              <Th>{label('read_only')}</Th>
-              <Th className="tarn-wide">{label('repository')}</Th>
-              <Th className="tarn-wide">{label('made_with_vm')}</Th>
+              <Th modifier="nowrap">{label('state')}</Th>
+              <Th modifier="nowrap">{label('size')}</Th>
+              <Th modifier="nowrap">{label('allocated')}</Th>
+              <Th modifier="nowrap">{fieldLabel('VmDisk', 'bus')}</Th>
+              <Th modifier="nowrap" className="tarn-wide">{label('repository')}</Th>
+              <Th modifier="nowrap" className="tarn-wide">{label('made_with_vm')}</Th>
               {may || mayCd ? <Th screenReaderText={t('ui.actions')} /> : null}
             </Tr>
           </Thead>
@@ -123,8 +122,10 @@ export function Disks({ vm }: { vm: Vm }) {
                       </Td>
                     </>
                   )}
-                  <Td dataLabel={fieldLabel('VmDisk', 'bus')}>{enumLabel('DiskBus', drive.bus ?? 'virtio-blk')}</Td>
-                  <Td dataLabel={label('read_only')}>{isCd(drive) ? <Yes value /> : <Yes value={drive.read_only} />}</Td>
+                  <Td dataLabel={fieldLabel('VmDisk', 'bus')}>
+                    {enumLabel('DiskBus', drive.bus ?? 'virtio-blk')}
+                    {drive.read_only ? `, ${fieldLabel('VmDisk', 'read_only')}` : null}
+                  </Td>
                   <Td className="tarn-wide" dataLabel={label('repository')}>
                     <RefLink kind="repository" id={disk?.repository} />
                   </Td>

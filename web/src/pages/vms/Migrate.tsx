@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where virtual machines go: Tarn's choice, or a server of one's own choice, with why another can't take them.
-import { Button, Checkbox, Form, FormGroup, Modal, ModalBody, ModalFooter, ModalHeader, Radio } from '@patternfly/react-core'
+import { Alert, Button, Checkbox, Form, FormGroup, Modal, ModalBody, ModalFooter, ModalHeader, Radio } from '@patternfly/react-core'
 import { useEffect, useState } from 'react'
 import { actionsFor, type DialogProps } from '@/actions'
 import { usePerformAction } from '@/actions/ActionHost'
@@ -39,8 +39,7 @@ function useChoices(vm: Vm | undefined, pool: string | undefined): Choices {
   return { servers: online.items.map((server) => ({ server: server.id!, name: server.name, ok: true, chosen: false, score: 0, reason: '' })), loading: online.loading, error: online.error }
 }
 
-function Choice({ choice, here, checked, onChange }: { choice: PlacementChoice; here: boolean; checked: boolean; onChange: () => void }) {
-  const able = choice.ok && !here
+function Choice({ choice, here, able, checked, onChange }: { choice: PlacementChoice; here: boolean; able: boolean; checked: boolean; onChange: () => void }) {
   return (
     <Radio
       id={`to-${choice.server}`}
@@ -61,6 +60,10 @@ export default function Migrate({ objects, onClose }: DialogProps<'vm'>) {
   const pools = new Set(objects.map((vm) => vm.pool))
   const { servers, error, loading } = useChoices(one, pools.size === 1 ? [...pools][0] : undefined)
   const to = (form.get('to') as string | undefined) ?? ''
+  // With its disks it may go where they are out of reach; whether all else fits, the manager says.
+  const withDisks = form.get('disks') === true
+  const able = (choice: PlacementChoice) => choice.server !== one?.server && (choice.ok || withDisks)
+  const nowhere = !!one && !loading && !error && !servers.some(able)
   const action = actionsFor('vm').find((a) => a.id === 'vm.migrate')!
   const send = async () => {
     onClose()
@@ -72,6 +75,7 @@ export default function Migrate({ objects, onClose }: DialogProps<'vm'>) {
       <ModalHeader title={one ? t('vms.migrate_title', { name: one.name }) : t('vms.migrate_title_many', { count: objects.length })} labelId="migrate-title" description={t('vms.migrate_text')} />
       <ModalBody>
         <ErrorAlert error={error} />
+        {nowhere ? <Alert isInline variant="warning" title={t('vms.migrate_nowhere')} className="tarn-gap-bottom" /> : null}
         <Form
           onSubmit={(event) => {
             event.preventDefault()
@@ -82,16 +86,18 @@ export default function Migrate({ objects, onClose }: DialogProps<'vm'>) {
             <Radio id="to-any" name="to" label={t('vms.migrate_any')} description={t('vms.migrate_any_text')} isChecked={!to} onChange={() => form.set('to', undefined)} />
             {loading ? <Loading /> : null}
             {servers.map((choice) => (
-              <Choice key={choice.server} choice={choice} here={choice.server === one?.server} checked={to === choice.server} onChange={() => form.set('to', choice.server)} />
+              <Choice key={choice.server} choice={choice} here={choice.server === one?.server} able={able(choice)} checked={to === choice.server} onChange={() => form.set('to', choice.server)} />
             ))}
           </FormGroup>
-          <Checkbox id="migrate-disks" label={t('vms.migrate_disks')} description={t('vms.migrate_disks_text')} isChecked={form.get('disks') === true} onChange={(_e, on) => form.set('disks', on || undefined)} />
-          {form.get('disks') === true ? <Field form={form} path="repository" absent={t('vms.migrate_its_only')} /> : null}
+          <Checkbox id="migrate-disks" label={t('vms.migrate_disks')} description={t('vms.migrate_disks_text')} isChecked={withDisks} onChange={(_e, on) => form.set('disks', on || undefined)} />
+          {withDisks ? <Field form={form} path="repository" absent={t('vms.migrate_its_only')} /> : null}
         </Form>
         <ShowAsCommand operation="vm_migrate" params={{ vm: objects[0].name }} body={shown} />
       </ModalBody>
       <ModalFooter>
-        <Button onClick={() => void send()}>{t('action.vm.migrate')}</Button>
+        <Button isDisabled={nowhere || loading} onClick={() => void send()}>
+          {t('vms.migrate_now')}
+        </Button>
         <Button variant="link" onClick={onClose}>
           {t('ui.cancel')}
         </Button>

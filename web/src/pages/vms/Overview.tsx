@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Alert } from '@patternfly/react-core'
+import { call } from '@/api/client'
 import type { Vm } from '@/api/types'
-import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
+import { enumLabel, fieldLabel, t } from '@/i18n'
 import { size } from '@/i18n/format'
 import { useList } from '@/live/hooks'
 import { eq } from '@/live/match'
+import { MetricCharts } from '@/ui/MetricCharts'
 import { Properties, Section } from '@/ui/Properties'
 import { StateIcon } from '@/ui/StateIcon'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { Dash, RefLink, Size, Tags, Time } from '@/ui/text'
-import { Load } from './Load'
 
 const ALIVE = new Set(['running', 'suspended', 'stopping', 'migrating'])
 const TROUBLE: Record<string, 'danger' | 'warning'> = { crashed: 'danger', unknown: 'warning' }
@@ -23,7 +24,7 @@ function Placed({ vm }: { vm: Vm }) {
     <Section title={t('vms.placed')}>
       <SimpleTable
         label={t('vms.placed')}
-        head={[kindLabel('server'), t('vms.placed_how'), fieldLabel('PlacementChoice', 'reason')]}
+        head={[fieldLabel('Vm', 'server'), t('vms.placed_how'), fieldLabel('PlacementChoice', 'reason')]}
         rows={job.placement!.map((choice) => [
           <RefLink key="s" kind="server" id={choice.server} name={choice.name} />,
           choice.chosen ? <span key="c" className="tarn-state"><StateIcon state="ready" /> {t('vms.placed_chosen')}</span> : choice.ok ? t('vms.placed_could') : t('vms.placed_could_not'),
@@ -64,7 +65,7 @@ export function Overview({ vm }: { vm: Vm }) {
           ]}
         />
       </Section>
-      {ALIVE.has(vm.state) ? <Load vm={vm} /> : null}
+      {ALIVE.has(vm.state) ? <MetricCharts id={vm.id!} cpus={vm.cpus} memory={vm.memory} ask={(range, signal) => call('vm_metrics', { params: { vm: vm.id! }, query: { range }, signal })} /> : null}
       <Placed vm={vm} />
     </>
   )

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest'
 import { cloudConfig, cloudProblem, noUser } from './cloudconfig'
-import { withGaps } from './gaps'
 
 describe('cloud-config', () => {
   test('of nothing is nothing', () => expect(cloudConfig(noUser)).toBe(''))
@@ -19,8 +18,4 @@ describe('cloud-config', () => {
     expect(cloudProblem({ ...noUser, name: 'Ann', keys: 'nonsense' })).toEqual({ name: 'vms.cloud_bad_user', keys: 'vms.cloud_bad_key' })
     expect(cloudProblem(noUser)).toEqual({})
   })
-})
-
-test('lines end where nothing is known', () => {
-  expect(withGaps([10, 20, 50], 10, [[1, 2, 3], []])).toEqual({ times: [10, 20, 30, 50], values: [[1, 2, null, 3], [null, null, null, null]] })
 })
