@@ -89,6 +89,8 @@ export default function SerialScreen({ link, wanted, screen, onRelease, onSelect
       documentOverride: strictDocument(document),
       fontFamily: '"DejaVu Sans Mono", Menlo, Consolas, "Liberation Mono", "Noto Sans Mono CJK SC", monospace',
       fontSize: storedFont(),
+      // Below 1.1 some fonts' underscores are cut off.
+      lineHeight: 1.15,
       scrollback: 10000,
       cursorBlink: true,
       theme: COLORS,

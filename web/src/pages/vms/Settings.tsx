@@ -111,7 +111,7 @@ export function Settings({ vm }: { vm: Vm }) {
   return (
     <>
       {locked ? <HelperText>
-          <HelperTextItem variant="indeterminate">{t('vms.some_only_stopped')}</HelperTextItem>
+          <HelperTextItem>{t('vms.some_only_stopped')}</HelperTextItem>
         </HelperText> : null}
       <div className="tarn-grid tarn-grid--settings">
         {groups.map((group) => (
