@@ -127,13 +127,13 @@ struct core {
     int64_t probe_at; /* when to try the store again */
     uint64_t probe_seq;
 
-    struct map agents; /* struct agent * by server id */
-    struct list jobs;  /* struct job_run: queued, running and undoing */
-    struct map runs;   /* struct job_run * by job id */
-    struct map locks;  /* struct lock * by object id */
-    struct map held;   /* struct api_guest_report * by VM id */
+    struct map agents;   /* struct agent * by server id */
+    struct list jobs;    /* struct job_run: queued, running and undoing */
+    struct map runs;     /* struct job_run * by job id */
+    struct map locks;    /* struct lock * by object id */
+    struct map held;     /* struct api_guest_report * by VM id */
     uint64_t next_check; /* failover.c: of the questions */
-    struct map loads;  /* struct server_load * by server id */
+    struct map loads;    /* struct server_load * by server id */
     int64_t next_sweep;
     struct core_counts counts;
 };
@@ -369,8 +369,7 @@ extern const struct job_kind job_repository_create, job_repository_delete, job_u
     job_disk_create, job_disk_delete, job_template_create, job_template_delete, job_vm_create, job_vm_delete,
     job_vm_start, job_vm_stop, job_vm_kill, job_vm_restart, job_vm_suspend, job_vm_resume, job_vm_policy, job_pool_add,
     job_pool_remove, job_vm_migrate, job_iso_create, job_iso_delete, job_vm_cdrom, job_repository_present,
-    job_repository_withdraw, job_pool_cluster, job_vm_recover, job_server_fence,
-    job_server_maintenance;
+    job_repository_withdraw, job_pool_cluster, job_vm_recover, job_server_fence, job_server_maintenance;
 
 /* Parts of jobs on virtual machines. */
 void vm_job_state(struct job_ctx *x, enum api_vm_state state);
@@ -460,7 +459,7 @@ void failover_connected(struct core *c, const char *server);
 void failover_disconnected(struct core *c, const char *server);
 void failover_state(struct core *c, const char *server, const struct api_cluster_state *state);
 void failover_answer(struct core *c, const char *server, const char *id, const json_t *message); /* to check/... */
-void failover_fenced(struct core *c, const char *server); /* its power is off */
+void failover_fenced(struct core *c, const char *server);                                        /* its power is off */
 /* No job holds it any more: what became of its server meanwhile counts now. */
 void failover_vm_free(struct job_ctx *x, const char *vm);
 void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */
@@ -488,6 +487,7 @@ struct server_load {
 const struct server_load *server_load(const struct core *c, const char *server); /* never NULL */
 bool load_is_told(const struct core *c, const struct server_load *l);
 bool vm_counts(const struct api_vm *vm);                          /* it takes room on its server */
+bool vm_will_restart(const struct api_guest_report *g);           /* its agent is about to restart it */
 void load_count(struct core *c, const struct api_vm *vm, int by); /* from object_swap() */
 void loads_done(struct core *c);
 

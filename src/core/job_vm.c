@@ -39,6 +39,7 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     vm->state = g.state;
     vm->restarts = g.restarts;
     vm->guarded = g.guarded;
+    vm->restarting = vm_will_restart(&g);
     str_set(&vm->state_reason, g.reason);
     if (!str_empty(g.started))
         str_set(&vm->started, g.started);

@@ -13,12 +13,6 @@
 
 static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->c, vm, VM, x->job->object.id); }
 
-/* Its agent does nothing with it unasked. */
-static bool rests(const struct api_vm *vm) {
-    return vm->restart_policy == API_RESTART_POLICY_NEVER ||
-           (vm->state == API_VM_STATE_STOPPED && vm->restart_policy == API_RESTART_POLICY_ON_FAILURE);
-}
-
 static int check_state(struct core *c, const struct api_vm *vm, struct error *e) {
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
@@ -31,7 +25,7 @@ static int check_state(struct core *c, const struct api_vm *vm, struct error *e)
     if (!vm_is_off(vm))
         return vm_wrong_state(vm, "", e);
     bool there = core_find(c, API_KIND_SERVER, vm->server) != NULL;
-    return there && !rests(vm) ? core_need_agent(c, vm->server, e) : 0;
+    return there && vm->restarting ? core_need_agent(c, vm->server, e) : 0;
 }
 
 static int choose(struct job_ctx *x, const struct api_vm *vm, struct error *e) {

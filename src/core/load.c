@@ -23,14 +23,18 @@ const struct server_load *server_load(const struct core *c, const char *server) 
     return l ? l : &none;
 }
 
+bool vm_will_restart(const struct api_guest_report *g) {
+    return g->should_run && (g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED);
+}
+
 bool vm_counts(const struct api_vm *vm) {
     switch (vm->state) {
     case API_VM_STATE_STOPPED:
+    case API_VM_STATE_CRASHED:
+        return vm->reserved || vm->restarting;
     case API_VM_STATE_CREATING:
     case API_VM_STATE_DELETING:
         return vm->reserved;
-    case API_VM_STATE_CRASHED: /* its agent may be about to restart it */
-        return vm->reserved || vm->restart_policy != API_RESTART_POLICY_NEVER;
     default:
         return true;
     }

@@ -148,6 +148,7 @@ static void line_vm(struct world *w, const struct line *l) {
     json_set_int(o, "cpus", number_of(l, "cpus", 1));
     json_set_int(o, "memory", number_of(l, "memory", 1LL << 30));
     json_object_set_new(o, "tags", list_of(w, NULL, value_of(l, "tags")));
+    json_object_set_new(o, "restarting", json_boolean(value_of(l, "restarting") != NULL));
     json_object_set_new(o, "reserved", json_boolean(value_of(l, "reserved") != NULL));
     json_object_set_new(o, "ha", json_pack("{s:b}", "enabled", value_of(l, "ha") != NULL));
     json_object_set_new(o, "limits",

@@ -348,17 +348,37 @@ static void test_a_stopped_one_starts_elsewhere(void **state) {
     world_down(&w);
 }
 
-/* One that its agent may be about to start again is not started elsewhere while that cannot be asked. */
+static void says_of_guest(struct world *w, const char *vm, const char *state, bool should_run) {
+    _cleanup_json_ json_t *m =
+        json_pack("{s:s, s:{s:s, s:s, s:b, s:i}}", "event", "guest.state", "args", "vm", core_vm(w->c, vm)->id, "state",
+                  state, "should_run", should_run, "sequence", 99);
+    core_agent_message(w->c, w->agents[0].id, m);
+    pump(w);
+}
+
+/* One that its agent is about to start again keeps its room, and is not started elsewhere while that cannot be asked.
+ */
 static void test_what_may_run_again_waits_for_its_server(void **state) {
     struct world w;
     pool_of(&w, 2);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v", ",\"restart_policy\":\"always\"")), 202);
-    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    assert_string_equal(where(&w, "v"), "s1");
+    says_of_guest(&w, "v", "stopped", true);
+    assert_int_equal(core_vm(w.c, "v")->state, API_VM_STATE_STOPPED);
+    assert_int_equal(server_load(w.c, w.agents[0].id)->guests, 1);
     w.agents[0].away = true;
     world_disconnect(&w, &w.agents[0]);
     pump(&w);
-    assert_string_equal(where(&w, "v"), "s1");
     assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 503);
+    w.agents[0].away = false;
+    world_connect(&w, &w.agents[0]);
+    says_of_guest(&w, "v", "stopped", false);
+    assert_int_equal(server_load(w.c, w.agents[0].id)->guests, 0);
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    pump(&w);
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    assert_string_equal(where(&w, "v"), "s2");
     world_down(&w);
 }
 

@@ -22,6 +22,7 @@ static struct api_guest_report report_of(const struct guest *g) {
                                      .sequence = r->sequence,
                                      .guarded = r->guarded,
                                      .lost = r->lost,
+                                     .should_run = r->should_run,
                                      .hypervisor = r->hypervisor,
                                      .started = r->started};
 }
