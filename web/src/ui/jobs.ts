@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is known of jobs: whether they have ended, what they are called, what can be done about them.
 import type { Job } from '@/api/types'
-import { hasText, t } from '@/i18n'
+import { currentLanguage, hasText, t } from '@/i18n'
 import { eq, not, type Term } from '@/live/match'
 
 export const isEnded = (job: Job) => job.state === 'done' || job.state === 'failed' || job.state === 'aborted'
@@ -13,8 +13,9 @@ export const canUndo = (job: Job) => job.undoable
 export const ACTIVE: Term[] = [not('state', 'done'), not('state', 'failed'), not('state', 'aborted')]
 export const about = (id: string): Term[] => [eq('object.id', id)]
 
-/** What a job does, in the user's language where its kind is known. */
+/** What a job does, in the user's language where its kind is known; in English the manager's own words say more. */
 export function jobTitle(job: Job) {
+  if (currentLanguage() === 'en' && job.title) return job.title
   const key = `job.${job.kind}`
   const name = job.object?.name
   return hasText(key) && name ? t(key, { name }) : job.title
