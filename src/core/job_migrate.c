@@ -491,10 +491,14 @@ static void belong(struct job_ctx *x, bool there) {
 }
 
 static int switch_over(struct job_ctx *x, struct error *e) {
+    bool told = str_eq(vm_of(x)->server, arg(x, "to"));
+    /* Not told yet, it cannot run it: the source goes on. */
+    if (!told && (!CORE_GET(x->c, server, SERVER, arg(x, "to")) || server_is_gone(x->c, arg(x, "to"))))
+        return error_set(e, ERR_CONFLICT, "the server to which it was being moved has been lost");
     json_t *args = move_args(x);
     json_object_set_new(args, "suspended", json_boolean(suspended(x)));
     int r = job_call(x, arg(x, "to"), API_AGENT_OP_GUEST_ACTIVATE, args, e);
-    if (r >= 0 && !str_eq(vm_of(x)->server, arg(x, "to")))
+    if (r >= 0 && !told)
         belong(x, true);
     return r;
 }

@@ -24,7 +24,7 @@
  * - guest.stop: one ACPI request (again every 10 s), then at the deadline either force (kill) or error timeout with the
  * guest left running.
  *
- * Guest states (enum api_vm_state; the agent uses these six):
+ * Guest states (enum api_vm_state; the agent uses these six, and migrating):
  *
  *     from \ event   start    running   shutdown-by-guest  stop/kill done  died/panic   pause   resume
  *     stopped        starting
@@ -34,6 +34,7 @@
  *     stopping                          stopped            stopped         stopped*
  *     crashed        starting                              stopped
  *     (* died while we were killing it; while we only asked it to shut down: crashed)
+ *     A guest that is being moved to or from another server is migrating: see move.c.
  *     A guest.stop or .kill turns starting, running and suspended into stopping; one that has failed, timed out or been
  *     cancelled turns stopping back into running. A reset is told as running again. However it ended, the driver's
  * guest.kill is called last, so that nothing of it is left when the op is answered or the guest started again.
