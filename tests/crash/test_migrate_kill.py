@@ -14,7 +14,7 @@ import cluster
 import rest
 
 FULL = os.environ.get("CRASH") == "full"
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", "12" if FULL else "2"))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", "12" if FULL else "1"))
 CUT_OFF = (OSError, rest.http.client.HTTPException, rest.ApiError)
 
 
