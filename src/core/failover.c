@@ -414,13 +414,23 @@ void failover_disconnected(struct core *c, const char *server) {
 
 /* ---- a server that comes back ---- */
 
+/* The job has to do with the virtual machine on that server: it was asked something, or is one of the two of a move. */
+static bool concerns(const struct api_job *j, const char *server) {
+    size_t i;
+    json_t *asked;
+    json_array_foreach(json_object_get(j->vars, "asked"), i,
+                       asked) if (str_eq(json_string_value(asked), server)) return true;
+    return str_eq(json_str(j->args, "from"), server) || str_eq(json_str(j->args, "to"), server) ||
+           str_eq(json_str(j->vars, "to"), server);
+}
+
 /* Who works on it may know better; but a recovery is just what makes it another's. */
 static bool left_to_its_job(struct core *c, const struct api_vm *vm, const char *server) {
     const char *holder = locks_holder(c, vm->id);
     const struct api_job *j = holder ? CORE_GET(c, job, JOB, holder) : NULL;
     if (str_eq(vm->target, server))
         return true;
-    return j && !str_eq(j->kind, "vm.recover");
+    return j && !str_eq(j->kind, "vm.recover") && concerns(j, server);
 }
 
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g) {
