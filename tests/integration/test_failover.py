@@ -358,3 +358,55 @@ class Failover(lab.LabCase):
         self.assertEqual(self.watch.double, [])
 
 
+
+
+class Rings(lab.LabCase):
+    """Two heartbeat networks; and servers that come and go."""
+
+    SERVERS, HEARTBEATS, TEMPLATE, REPOSITORY = 3, 2, False, False
+
+    def clusters(self):
+        return [self.api.get(f"/servers/{name}").get("cluster", {}) for name in self.lab.names]
+
+    def sees(self, servers):
+        """Each of the first so many is quorate and sees as many."""
+        return all(c.get("quorate") and len(c["members"]) == servers for c in self.clusters()[:servers])
+
+    def left_on(self, server):
+        found = []
+        for pid in self.lab.spaces[server].processes():
+            try:
+                with open(f"/proc/{pid}/cmdline") as f:
+                    found.append(f.read())
+            except OSError:
+                continue
+        return [args for args in found if "corosync" in args or "deadman" in args]
+
+    def test_rings_and_members(self):
+        l = self.lab
+        for name in l.names:
+            self.api.patch(f"/servers/{name}", {"addresses": [
+                {"address": l.address("heartbeat", name), "roles": ["heartbeat"]},
+                {"address": l.address("heartbeat2", name), "roles": ["heartbeat"]}]})
+        self.api.post("/pools", {"name": "p", "clustered": True})
+        for name in l.names:
+            self.api.do("/pools/p/add", {"server": name})
+        cluster.wait_until(lambda: self.sees(3) and all(c["armed"] for c in self.clusters()), SLOW, "three servers, armed")
+        self.assertEqual(self.api.get("/pools/p")["cluster"]["rings"], 2)
+        # One network of two is gone: nobody notices.
+        for name in l.names:
+            l.cut(name, "heartbeat")
+        leases = [c["members"] for c in self.clusters()]
+        time.sleep(8)
+        self.assertTrue(self.sees(3))
+        self.assertEqual([c["members"] for c in self.clusters()], leases)
+        l.heal()
+        # The third leaves: the others are too few to be armed, and nothing of it is left there.
+        self.api.do("/pools/p/remove", {"server": "server3"})
+        cluster.wait_until(lambda: self.sees(2) and not any(c.get("armed") for c in self.clusters()), SLOW, "two servers")
+        self.assertFalse(self.clusters()[2].get("pool"))
+        cluster.wait_until(lambda: not self.left_on("server3"), SLOW, "server3 without corosync and tarn-deadman")
+        cluster.wait_until(lambda: not os.path.exists(os.path.join(l.daemon("server3").state, "cluster")), SLOW, "no files")
+        # And comes back.
+        self.api.do("/pools/p/add", {"server": "server3"})
+        cluster.wait_until(lambda: self.sees(3) and all(c["armed"] for c in self.clusters()), SLOW, "three servers again")
