@@ -148,7 +148,7 @@ static void saved(void **state) {
         char *copy = xmemdup(file.data, file.len);
         copy[at] = (char)0xff;
         history_load(broken, copy, file.len);
-        _cleanup_json_ json_t *j = print(broken, VM, API_METRIC_RANGE_1H, begin + 5000);
+        __attribute__((unused)) _cleanup_json_ json_t *j = print(broken, VM, API_METRIC_RANGE_1H, begin + 5000);
         free(copy);
         history_free(broken);
     }
