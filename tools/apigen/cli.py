@@ -187,7 +187,8 @@ def command_row(model, c):
     if c.args:
         row.append(f".args = {{{', '.join(c_string(a) for a in c.args)}}}")
     first = model.schemas[op.body[0]].field(c.args[0]) if op.body and c.args else None
-    flags = {"on_off": first and first.kind == "boolean" and c.args[0] not in op.path_params, "list": op.result and op.result[1], "job": op.key("x-job") or op.key("x-cli").get("job"), "change": op.body and op.body[1] == "change",
+    flags = {"on_off": first and first.kind == "boolean" and c.args[0] not in op.path_params,
+             "list": op.result and op.result[1], "job": op.key("x-job") or op.key("x-cli").get("job"), "change": op.body and op.body[1] == "change",
              "special": c.special, "query": op.query}
     row += [f".{k} = true" for k, on in flags.items() if on]
     if op.body or op.query:
