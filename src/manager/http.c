@@ -433,11 +433,11 @@ static const struct {
 
 static struct exchange *exchange_new(struct conn *c) {
     struct manager *m = c->server->m;
-    _cleanup_free_ char *buf = xmalloc(HTTP_HEAD_MAX);
+    _cleanup_free_ char *buf = xmalloc(HTTP_HEAD_MAX + 1);
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
         if (!conn_has_header(c, methods[i].token))
             continue;
-        int n = lws_hdr_copy(c->wsi, buf, HTTP_HEAD_MAX, methods[i].token);
+        int n = lws_hdr_copy(c->wsi, buf, HTTP_HEAD_MAX + 1, methods[i].token);
         if (n <= 0 || strlen(buf) != (size_t)n)
             return NULL;
         struct exchange *x = xcalloc(1, sizeof *x);
@@ -524,11 +524,14 @@ static void request_complete(struct conn *c) {
 }
 
 static int request_head(struct conn *c) {
+    enum head_problem problem;
     c->body_left = 0;
     c->close_after = c->lingering = false;
+    if (conn_head_problem(c->wsi, &problem))
+        return conn_refuse_head(c->wsi, problem);
     struct exchange *x = exchange_new(c);
     if (!x)
-        return -1;
+        return conn_refuse_head(c->wsi, HEAD_MALFORMED);
     if (c->server->m->stopping)
         c->close_after = true;
     c->in_callback = true;
@@ -590,20 +593,6 @@ static int request_upgrade(struct conn *c) {
 }
 
 /* ---- libwebsockets ---- */
-
-/*
- * Takes the place of the library's own function of this name, which it calls when it refuses a request line itself (bad
- * percent-encoding, an unknown method): the answer is an error as all others are, instead of a page of HTML.
- */
-int lws_return_http_status(struct lws *wsi, unsigned int code, const char *html_body) {
-    static const char body[] = "{\"error\":{\"code\":\"invalid\",\"message\":\"the request line is not well-formed\"}}";
-    char text[LWS_PRE + 512];
-    int n = snprintf(text + LWS_PRE, 512,
-                     "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                     "Connection: close\r\n\r\n%s",
-                     sizeof body - 1, body);
-    return lws_write(wsi, (unsigned char *)text + LWS_PRE, (size_t)n, LWS_WRITE_HTTP) < 0;
-}
 
 static int tls_setup(SSL_CTX *ctx) {
     static const unsigned char id[] = "tarn";
@@ -697,7 +686,7 @@ int http_init(struct manager *m, struct error *e) {
         .user = m,
         .pt_serv_buf_size =
             WRITE_CHUNK + LWS_PRE, /* more than a TLS record: nothing stays behind in OpenSSL when we pause */
-        .max_http_header_data = HTTP_HEAD_MAX,
+        .max_http_header_data = 4 * HTTP_HEAD_MAX - 1, /* so that what is too long is told so; 16 bits */
         .timeout_secs = 20,
         .uid = (uid_t)-1,
         .gid = (gid_t)-1,

@@ -150,6 +150,21 @@ class Http(cluster.ClusterCase):
             status, headers, _ = c.read()
             self.assertEqual((status, headers["connection"]), (404, "close"))
 
+    def test_heads_that_are_refused(self):
+        def status(text):
+            with Raw(self) as c:
+                c.s.sendall(text)
+                got, headers, body = c.read()
+                self.assertEqual(headers["connection"], "close")
+                self.assertTrue(json.loads(body)["error"]["message"])
+                self.assertTrue(c.closed())
+                return got
+        self.assertEqual(status(b"GET /api/v1/about HTTP/2.0\r\nHost: x\r\n\r\n"), 505)
+        self.assertEqual(status(b"GET /api/v1/about HTTP/1.1\r\nHost: x\r\nCookie: a=" + b"x" * 20000 + b"\r\n\r\n"), 431)
+        self.assertEqual(status(b"GET /api/v1/about?fields=" + b"x" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431)
+        self.assertEqual(status(b"GET /api/v1/" + b"x" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431)
+        self.assertEqual(self.api.raw("GET", "/about", headers={"X-Long": "x" * 9000}).status, 200)
+
     def test_repeated_lengths(self):
         for lines in (("Content-Length: 2", "Content-Length: 2"), ("Content-Length: 2, 2",), ("Content-Length: +2",),
                       ("Content-Length: 0x2",), ("Content-Length: 2 2",)):

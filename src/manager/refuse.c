@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests that are refused before they become one: their head is not well-formed, too long, or of another protocol. */
+#include "manager/conn.h"
+
+#include "base/mem.h"
+
+#include <stdio.h>
+
+static const struct {
+    int status;
+    const char *reason, *code, *message;
+} refusals[] = {
+    [HEAD_MALFORMED] = {400, "Bad Request", "invalid", "the request line is not well-formed"},
+    [HEAD_TOO_LONG] = {431, "Request Header Fields Too Large", "too-large", "the request's head is longer than 16 KiB"},
+    [HEAD_VERSION] = {505, "HTTP Version Not Supported", "invalid", "this is HTTP/1.1"},
+};
+
+int conn_refuse_head(struct lws *wsi, enum head_problem problem) {
+    char text[LWS_PRE + 512], body[256];
+    int len = snprintf(body, sizeof body, "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}", refusals[problem].code,
+                       refusals[problem].message);
+    int n = snprintf(
+        text + LWS_PRE, 512,
+        "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+        refusals[problem].status, refusals[problem].reason, len, body);
+    lws_write(wsi, (unsigned char *)text + LWS_PRE, (size_t)n, LWS_WRITE_HTTP);
+    return -1;
+}
+
+/*
+ * Takes the place of the library's own function of this name, which it calls when it refuses a request line itself (bad
+ * percent-encoding, an unknown method): the answer is an error as all others are, instead of a page of HTML.
+ */
+int lws_return_http_status(struct lws *wsi, unsigned int code, const char *html_body) {
+    return conn_refuse_head(wsi, HEAD_MALFORMED) < 0;
+}
+
+bool conn_head_problem(struct lws *wsi, enum head_problem *ret) {
+    char version[16] = "";
+    size_t sum = 0;
+    for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
+        int n = lws_hdr_total_length(wsi, (enum lws_token_indexes)i);
+        sum += n > 0 ? (size_t)n : 0;
+    }
+    *ret = HEAD_TOO_LONG;
+    if (sum > HTTP_HEAD_MAX)
+        return true;
+    *ret = HEAD_VERSION;
+    return lws_hdr_copy(wsi, version, sizeof version, WSI_TOKEN_HTTP) < 0 ||
+           (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0);
+}
