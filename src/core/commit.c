@@ -257,6 +257,8 @@ void core_remove(struct core *c, enum api_kind kind, const char *id) {
     alarms_forget(c, o->id);
 }
 
+void core_remove_stored(struct core *c, const char *key) { batch_delete(txn_batch(c), key); }
+
 void core_reply(struct core *c, uint64_t request, int status, char *text, int64_t revision, uint64_t after) {
     struct core_effect *e = effect_new(CORE_REPLY);
     e->request = request;

@@ -99,6 +99,9 @@ void core_note_object(struct core *c, enum api_severity severity, const char *ac
 void core_condition(struct core *c, enum api_severity severity, enum api_kind kind, const char *id, const char *code,
                     const char *message);
 
+/* History that is old enough: keys of events, and of jobs, of which those that have not ended stay. */
+void core_forget(struct core *c, const char *const *keys, size_t n);
+
 void core_tick(struct core *c);
 /* When core_tick() is next needed, in mono_ms; INT64_MAX for never. */
 int64_t core_next_deadline(const struct core *c);

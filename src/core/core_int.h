@@ -173,6 +173,7 @@ void core_put_volatile(struct core *c, enum api_kind kind, void *data);
 /* Adds an object in memory only, outside a transaction: for the time when the store takes nothing. */
 void core_show(struct core *c, enum api_kind kind, void *data);
 void core_remove(struct core *c, enum api_kind kind, const char *id);
+void core_remove_stored(struct core *c, const char *key); /* what is in the store alone */
 void core_new_id(struct core *c, char ret[static UUID_LEN + 1]);
 const char *core_now(const struct core *c, char buf[static TIME_TEXT_MAX]);
 

@@ -74,3 +74,22 @@ void core_trim_history(struct core *c) {
     trim(c, API_KIND_EVENT, NULL);
     trim(c, API_KIND_JOB, job_ended);
 }
+
+void core_forget(struct core *c, const char *const *keys, size_t n) {
+    if (core_read_only(c))
+        return;
+    core_begin(c);
+    for (size_t i = 0; i < n; i++) {
+        const char *id = strchr(keys[i], '/');
+        _cleanup_free_ char *name = id ? xstrndup(keys[i], (size_t)(id - keys[i])) : xstrdup("");
+        int kind = api_kind_from_text(name);
+        const struct object *o = kind >= 0 ? core_find(c, (enum api_kind)kind, id + 1) : NULL;
+        if (kind != API_KIND_EVENT && kind != API_KIND_JOB)
+            continue;
+        if (!o)
+            core_remove_stored(c, keys[i]);
+        else if (kind == API_KIND_EVENT || job_ended(o))
+            core_remove(c, (enum api_kind)kind, o->id);
+    }
+    core_end(c);
+}

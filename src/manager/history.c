@@ -103,3 +103,43 @@ void history_answer(struct manager *m, const struct core_effect *e) {
     else
         answer_page(m, x, e);
 }
+
+/* ---- what is too old ---- */
+
+#define DAY_MS      (24 * 3600 * 1000LL)
+#define OLD_LOOK    (10 * 60 * 1000) /* ms from one look to the next when there was nothing left */
+#define OLD_AT_ONCE 50
+
+struct old {
+    char *keys[2 * OLD_AT_ONCE];
+    size_t n;
+};
+
+static int old_add(void *ctx, const char *key, const char *value, size_t len, int64_t revision) {
+    struct old *o = ctx;
+    o->keys[o->n++] = xstrdup(key);
+    return 0;
+}
+
+/* Ids begin with the time at which they were made: what is older lies below one of that time. */
+void history_tick(struct manager *m) {
+    static const char *const kinds[] = {"event/", "job/"};
+    int64_t now = manager_now(m), limit = manager_wall() - m->options->history_days * DAY_MS;
+    if (now < m->history_at || !m->options->history_days || limit <= 0)
+        return;
+    struct old old = {.n = 0};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        _cleanup_free_ char *before =
+            xasprintf("%s%08llx-%04llx", kinds[i], (unsigned long long)limit >> 16, (unsigned long long)limit & 0xffff);
+        store_load_before(m->store, kinds[i], before, OLD_AT_ONCE, old_add, &old, NULL);
+    }
+    /* A job that has not ended in all that time stays, and is met again each time. */
+    m->history_at = now + (old.n >= OLD_AT_ONCE ? 0 : OLD_LOOK);
+    if (old.n) {
+        shell_time(m);
+        core_forget(m->core, (const char *const *)old.keys, old.n);
+        shell_pump(m);
+    }
+    for (size_t i = 0; i < old.n; i++)
+        free(old.keys[i]);
+}

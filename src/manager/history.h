@@ -6,3 +6,6 @@
 
 /* Carries out a HISTORY effect: answers its request. */
 void history_answer(struct manager *m, const struct core_effect *e);
+
+/* Each second: removes a few of what is older than options.history_days. */
+void history_tick(struct manager *m);

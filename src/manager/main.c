@@ -4,6 +4,7 @@
 #include "manager/ask.h"
 #include "manager/ca.h"
 #include "manager/channel.h"
+#include "manager/history.h"
 #include "manager/http.h"
 #include "manager/limit.h"
 #include "manager/listen.h"
@@ -79,6 +80,7 @@ static void on_tick(uv_timer_t *t) {
     channel_tick(m);
     ask_tick(m);
     stream_tick(m);
+    history_tick(m);
     memory_tick(now, m->commits_done);
     if (now >= p->renew_at) {
         p->renew_at = now + RENEW_CHECK_MS;

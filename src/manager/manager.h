@@ -60,6 +60,7 @@ struct options {
     bool console_must; /* it has been asked for */
     bool metrics_public, metrics_vms;
     bool check;
+    int64_t history_days; /* events and jobs are kept; 0: for ever */
     int64_t rate, burst; /* requests a second for each client that is not on loopback */
 };
 
@@ -91,7 +92,8 @@ struct manager {
     uint64_t next_exchange;
 
     /* shell.c */
-    uv_timer_t timer; /* core_tick */
+    uv_timer_t timer;       /* core_tick */
+    int64_t history_at;     /* when old history is looked for next; history.c */
     bool pumping, stopping;
     bool store_failed;    /* reported to the core; the next COMMIT resets the store */
     uint64_t commits_out; /* handed to the store, not yet reported */

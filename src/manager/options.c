@@ -8,9 +8,10 @@
 #include <getopt.h>
 #include <stdio.h>
 
-#define LISTEN_DEFAULT ":8443"
-#define RATE_DEFAULT   200
-#define BURST_DEFAULT  400
+#define LISTEN_DEFAULT  ":8443"
+#define RATE_DEFAULT    200
+#define HISTORY_DEFAULT 90
+#define BURST_DEFAULT   400
 
 enum {
     OPT_LISTEN = 256,
@@ -20,6 +21,7 @@ enum {
     OPT_CONSOLE,
     OPT_METRICS_PUBLIC,
     OPT_METRICS_VMS,
+    OPT_HISTORY,
     OPT_RATE,
     OPT_LOG,
     OPT_CHECK
@@ -33,6 +35,7 @@ static const struct option longs[] = {
     {"console-dir", required_argument, NULL, OPT_CONSOLE},
     {"metrics-public", no_argument, NULL, OPT_METRICS_PUBLIC},
     {"metrics-vms", no_argument, NULL, OPT_METRICS_VMS},
+    {"history-days", required_argument, NULL, OPT_HISTORY},
     {"rate", required_argument, NULL, OPT_RATE},
     {"log-level", required_argument, NULL, OPT_LOG},
     {"check", no_argument, NULL, OPT_CHECK},
@@ -55,12 +58,13 @@ static void usage(void) {
            "                              if it is there; \"\" for none)\n"
            "  --metrics-public            /metrics without sign-in\n"
            "  --metrics-vms               /metrics shows every virtual machine\n"
+           "  --history-days N            events and ended jobs are kept for N days (default %d; 0: for ever)\n"
            "  --rate N                    requests a second for each client not on this machine (default %d, bursts of "
            "twice that)\n"
            "  --log-level LEVEL           error, warning, info (default) or debug\n"
            "  --check                     opens the state directory, says whether it is good, and ends\n"
            "  --help, --version\n",
-           RATE_DEFAULT);
+           HISTORY_DEFAULT, RATE_DEFAULT);
 }
 
 static char *state_default(void) {
@@ -120,6 +124,10 @@ static int take(struct options *o, int option, char *arg) {
     case OPT_METRICS_VMS:
         o->metrics_vms = true;
         return 0;
+    case OPT_HISTORY:
+        if (decimal_parse(arg, &o->history_days) < 0 || o->history_days > 36500)
+            return mistake("--history-days %s is not a number from 0 to 36500", arg);
+        return 0;
     case OPT_RATE:
         if (decimal_parse(arg, &o->rate) < 0 || o->rate < 1 || o->rate > 1000000)
             return mistake("--rate %s is not a number from 1 to 1000000", arg);
@@ -153,7 +161,7 @@ static int finish(struct options *o) {
 
 int options_parse(int argc, char **argv, struct options *o) {
     int option, r;
-    *o = (struct options){.rate = RATE_DEFAULT, .burst = BURST_DEFAULT};
+    *o = (struct options){.rate = RATE_DEFAULT, .burst = BURST_DEFAULT, .history_days = HISTORY_DEFAULT};
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":hV", longs, NULL)) != -1) {
         if (option == 'h' || option == 'V') {
