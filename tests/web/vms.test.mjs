@@ -89,6 +89,28 @@ export const tests = {
     await row(page, 'appliance-1-1').getByText('24 MiB').waitFor()
   },
 
+  async 'a CD of this computer is sent, put into a drive, and changed while the guest runs'(world) {
+    const file = await world.call('iso', { name: 'installer.iso' })
+    const page = await open(world, '/vms/create')
+    await page.locator('#source-iso').click()
+    await page.locator('#iso-own').click()
+    await page.locator('input[type=file]').setInputFiles(file)
+    await page.getByText('Sent').waitFor()
+    for (let step = 0; step < 3; step++) await page.getByRole('button', { name: 'Next', exact: true }).click()
+    await page.locator('#create-now').click()
+    await page.waitForURL(/\/vms\/[0-9a-f]{8}-/)
+    await state(world, 'installer-1', 'running')
+    await page.getByRole('tab', { name: 'Disks' }).click()
+    const drive = page.locator('tr', { hasText: 'CD drive' })
+    await drive.getByRole('link', { name: 'installer' }).waitFor()
+    await drive.getByRole('button').last().click()
+    await page.getByRole('menuitem', { name: 'Change the CD' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Clear' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Insert' }).click()
+    await drive.getByText('Empty').waitFor()
+    await world.call('job', { path: '/vms/installer-1/kill' })
+  },
+
   async 'settings are edited where they stand; what cannot change now says why'(world) {
     await world.call('vm', { name: 'edited' })
     const page = await open(world, '/vms/edited/settings')

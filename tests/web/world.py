@@ -10,6 +10,7 @@ It ends, with all that it has started, when its standard input does.
 import json
 import os
 import signal
+import subprocess
 import sys
 import traceback
 
@@ -87,6 +88,15 @@ class World:
             f.truncate(size)
             f.seek(510)
             f.write(b"\x55\xaa")
+        return path
+
+    def iso(self, name):
+        """A small CD."""
+        folder, path = os.path.join(self.cluster.dir, "cd"), os.path.join(self.cluster.dir, name)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "readme.txt"), "w", encoding="ascii") as f:
+            f.write("a file\n")
+        subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-V", "SMALL", "-o", path, folder], check=True, stdout=sys.stderr)
         return path
 
     def images(self):

@@ -4,7 +4,7 @@ import { t } from '@/i18n'
 import { eq } from '@/live/match'
 import { Field } from '@/ui/Field'
 import { OperationDialog } from '@/ui/OperationDialog'
-import { isCd } from './Disks'
+import { isCd } from './model'
 
 /** What is in a CD drive, changed while it runs or not. */
 export default function ChangeCd({ vm, index, onClose }: { vm: Vm; index: number; onClose: () => void }) {

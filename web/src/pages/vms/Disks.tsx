@@ -12,6 +12,7 @@ import { eq } from '@/live/match'
 import { Empty } from '@/ui/Empty'
 import { Section } from '@/ui/Properties'
 import { RefLink, Size, StateLabel, Yes } from '@/ui/text'
+import { isCd } from './model'
 import { lockReason } from './Settings'
 
 const AddDisk = lazy(() => import('./AddDisk'))
@@ -20,7 +21,6 @@ const EditDisk = lazy(() => import('./EditDisk'))
 const RemoveDisk = lazy(() => import('./RemoveDisk'))
 const ChangeCd = lazy(() => import('./ChangeCd'))
 
-export const isCd = (disk: VmDisk) => !!disk.cdrom || !!disk.iso
 export interface DiskDialog {
   kind: 'add' | 'attach' | 'drive' | 'edit' | 'remove' | 'cd'
   /** Of the disk that it is about. */

@@ -11,6 +11,7 @@ import { Properties, Section } from '@/ui/Properties'
 import { StateIcon } from '@/ui/StateIcon'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { Dash, RefLink, Size, Tags, Time } from '@/ui/text'
+import { isCd } from './model'
 
 const ALIVE = new Set(['running', 'suspended', 'stopping', 'migrating'])
 const TROUBLE: Record<string, 'danger' | 'warning'> = { crashed: 'danger', unknown: 'warning' }
@@ -35,6 +36,9 @@ function Placed({ vm }: { vm: Vm }) {
   )
 }
 
+/** CD drives are none. */
+const disksOf = (vm: Vm) => (vm.disks ?? []).filter((disk) => !isCd(disk)).length
+
 export function Overview({ vm }: { vm: Vm }) {
   const label = (name: string) => fieldLabel('Vm', name)
   const trouble = TROUBLE[vm.state]
@@ -52,7 +56,7 @@ export function Overview({ vm }: { vm: Vm }) {
             [label('template'), vm.template ? <RefLink key="t" kind="template" id={vm.template} /> : undefined],
             [label('cpus'), vm.sockets && vm.sockets > 1 ? t('vms.cpus_in_sockets', { cpus: vm.cpus ?? 1, sockets: vm.sockets }) : vm.cpus],
             [label('memory'), <Size key="m" value={vm.memory} />],
-            [label('disks'), vm.disks?.length || t('vms.none_at_all')],
+            [label('disks'), disksOf(vm) || t('vms.none_at_all')],
             [label('nics'), vm.nics?.length || t('vms.none_at_all')],
             [label('machine'), `${enumLabel('Machine', vm.machine)}, ${enumLabel('Firmware', vm.firmware)}`],
             [label('repository'), <RefLink key="r" kind="repository" id={vm.repository} />],
@@ -73,5 +77,5 @@ export function Overview({ vm }: { vm: Vm }) {
 
 /** One line that says the most. */
 export function summary(vm: Vm) {
-  return [t('vms.cpus_count', { count: vm.cpus ?? 1 }), size(vm.memory), vm.disks?.length ? t('vms.disks_count', { count: vm.disks.length }) : t('vms.no_disks_short')].join(' · ')
+  return [t('vms.cpus_count', { count: vm.cpus ?? 1 }), size(vm.memory), disksOf(vm) ? t('vms.disks_count', { count: disksOf(vm) }) : t('vms.no_disks_short')].join(' · ')
 }

@@ -41,6 +41,8 @@ export function settingGroups(vm: Vm): { id: string; fields: string[] }[] {
   return grouped.filter((group) => group.fields.length).map((group) => ({ id: group.id, fields: group.fields.flatMap(leaves) }))
 }
 
+export const isCd = (disk: VmDisk) => !!disk.cdrom || !!disk.iso
+
 /** As it may be sent back: without what is taken at creation only. */
 export function plainDisks(vm: Vm): VmDisk[] {
   const inner = schemas.VmDisk.fields
