@@ -369,10 +369,9 @@ static int unsend(struct job_ctx *x, struct error *e) {
 /* It goes on at the source, which says how it is. */
 static int unsent(struct job_ctx *x, const json_t *result, struct error *e) {
     enum api_vm_state state;
-    if (vm_of(x) && api_vm_state_from_text(json_str(result, "state"), &state) == 0 && state != API_VM_STATE_MIGRATING)
-        core_set_vm_state(x->c, x->job->object.id, state, json_str(result, "reason"));
-    core_drop_held_report(x->c, x->job->object.id, json_int(result, "sequence", 0));
-    return 0;
+    bool told = api_vm_state_from_text(json_str(result, "state"), &state) == 0 && state != API_VM_STATE_MIGRATING;
+    /* All of it: whether its agent is about to restart it decides where else it may start. */
+    return vm_of(x) && told ? vm_take_report(x, result, e) : 0;
 }
 
 static int make_disk(struct job_ctx *x, struct error *e) {
