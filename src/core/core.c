@@ -306,6 +306,7 @@ const struct api_token *core_token_by_hash(const struct core *c, const char *sha
 
 const struct api_user *core_user(const struct core *c, const char *id) { return core_data(c, API_KIND_USER, id); }
 const struct api_server *core_server(const struct core *c, const char *id) { return core_data(c, API_KIND_SERVER, id); }
+const struct api_pool *core_pool(const struct core *c, const char *id) { return core_data(c, API_KIND_POOL, id); }
 const struct api_vm *core_vm(const struct core *c, const char *id) { return core_data(c, API_KIND_VM, id); }
 const struct api_upload *core_upload(const struct core *c, const char *id) { return core_data(c, API_KIND_UPLOAD, id); }
 

@@ -115,6 +115,7 @@ struct core {
     struct map undoable; /* struct object * of the job that could be undone, by its object */
     const char *undoing; /* while a job is being undone: its id, and of the job that does so */
     char undone_by[UUID_LEN + 1];
+    struct map pool_sums; /* summary.c: struct pool_sum * by pool */
     struct map alarms; /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
 
@@ -216,6 +217,7 @@ bool path_visit(const struct path *p, size_t depth, const void *object,
 
 /* Adds (by 1) or takes away (by -1) an object in core.counts. */
 void count_state(struct core *c, const struct object *o, int by);
+void counts_done(struct core *c);
 
 /* ---- search.c ---- */
 

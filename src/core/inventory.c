@@ -197,6 +197,7 @@ void core_inventory_done(struct core *c) {
     map_done(&c->macs);
     map_done(&c->alarms);
     map_done(&c->undoable);
+    counts_done(c);
     for (int kind = 0; kind < API_KIND_COUNT; kind++) {
         struct table *t = &c->tables[kind];
         size_t pos = 0;

@@ -23,58 +23,112 @@ static const struct api_field *state_field(enum api_kind kind) {
     return NULL;
 }
 
+struct pool_sum {
+    size_t servers[CORE_STATES], vms[CORE_STATES];
+    int64_t vm_cpus, vm_memory;
+};
+
+void counts_done(struct core *c) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->pool_sums, &pos, NULL, &value))
+        free(value);
+    map_done(&c->pool_sums);
+}
+
+static const char *pool_of(enum api_kind kind, const void *data) {
+    return kind == API_KIND_VM       ? ((const struct api_vm *)data)->pool
+           : kind == API_KIND_SERVER ? ((const struct api_server *)data)->pool
+                                     : "";
+}
+
+static void count_in_pool(struct core *c, const struct object *o, int state, int by) {
+    const char *pool = pool_of(o->kind, o->v->data);
+    if (str_empty(pool))
+        return;
+    struct pool_sum *s = map_get(&c->pool_sums, pool);
+    if (!s) {
+        s = xcalloc(1, sizeof *s);
+        map_put(&c->pool_sums, pool, s);
+    }
+    (o->kind == API_KIND_VM ? s->vms : s->servers)[state] += (size_t)by;
+    const struct api_vm *vm = o->v->data;
+    if (o->kind == API_KIND_VM && vm_may_run(vm->state)) {
+        s->vm_cpus += by * vm->cpus;
+        s->vm_memory += by * vm->memory;
+    }
+}
+
 void count_state(struct core *c, const struct object *o, int by) {
     const struct api_field *f = state_field(o->kind);
-    if (!f)
+    int state = f ? *(const int *)((const char *)o->v->data + f->offset) : -1;
+    if (state < 0 || state >= CORE_STATES)
         return;
-    int state = *(const int *)((const char *)o->v->data + f->offset);
-    if (state >= 0 && state < CORE_STATES)
-        c->counts.by_state[o->kind][state] += (size_t)by;
-    if (o->kind != API_KIND_VM)
-        return;
+    c->counts.by_state[o->kind][state] += (size_t)by;
+    count_in_pool(c, o, state, by);
     const struct api_vm *vm = o->v->data;
-    if (vm_may_run(vm->state)) {
+    if (o->kind == API_KIND_VM && vm_may_run(vm->state)) {
         c->counts.vm_cpus += by * vm->cpus;
         c->counts.vm_memory += by * vm->memory;
     }
 }
 
-static void add_states(const struct core *c, enum api_kind kind, size_t end, struct api_state_count **ret, size_t *n) {
+static void add_count(const char *state, size_t count, struct api_state_count **ret, size_t *n) {
+    if (!count)
+        return;
+    *ret = xreallocarray(*ret, *n + 1, sizeof **ret);
+    struct api_state_count *s = &(*ret)[(*n)++];
+    api_state_count_init(s);
+    str_set(&s->state, state);
+    s->count = (int64_t)count;
+}
+
+static void add_states(enum api_kind kind, const size_t counts[static CORE_STATES], size_t end,
+                       struct api_state_count **ret, size_t *n) {
     const struct api_choices *names = state_field(kind)->choices;
-    for (size_t i = 0; i < end && i < names->n && i < CORE_STATES; i++) {
-        if (!c->counts.by_state[kind][i])
-            continue;
-        *ret = xreallocarray(*ret, *n + 1, sizeof **ret);
-        struct api_state_count *s = &(*ret)[(*n)++];
-        api_state_count_init(s);
-        str_set(&s->state, names->texts[i]);
-        s->count = (int64_t)c->counts.by_state[kind][i];
+    for (size_t i = 0; i < end && i < names->n && i < CORE_STATES; i++)
+        add_count(names->texts[i], counts[i], ret, n);
+}
+
+/* Whether what a job or an alarm is about belongs to the pool. */
+static bool ref_in_pool(const struct core *c, const struct api_object_ref *r, const char *pool) {
+    int kind = api_kind_from_text(r->kind);
+    const void *data = kind >= 0 ? core_data(c, (enum api_kind)kind, r->id) : NULL;
+    if (!data)
+        return false;
+    if (kind == API_KIND_REPOSITORY)
+        return str_eq(repository_pool(c, data), pool);
+    return str_eq(r->id, pool) || str_eq(pool_of((enum api_kind)kind, data), pool);
+}
+
+static void count_pool_jobs(const struct core *c, const char *pool, size_t counts[static CORE_STATES]) {
+    const struct job_run *run;
+    list_for_each(run, &c->jobs, link) {
+        const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+        if (j && j->state < CORE_STATES && ref_in_pool(c, &j->object, pool))
+            counts[j->state]++;
     }
 }
 
-void core_summary(const struct core *c, struct api_summary *ret) {
-    add_states(c, API_KIND_SERVER, SIZE_MAX, &ret->servers, &ret->n_servers);
-    add_states(c, API_KIND_VM, SIZE_MAX, &ret->vms, &ret->n_vms);
-    add_states(c, API_KIND_REPOSITORY, SIZE_MAX, &ret->repositories, &ret->n_repositories);
-    /* Most of those that have ended are in the store only. */
-    add_states(c, API_KIND_JOB, API_JOB_STATE_DONE, &ret->jobs, &ret->n_jobs);
-    for (int i = 0; i < API_SEVERITY_COUNT; i++) {
-        if (!c->counts.alarms[i])
-            continue;
-        ret->alarms = xreallocarray(ret->alarms, ret->n_alarms + 1, sizeof *ret->alarms);
-        struct api_state_count *s = &ret->alarms[ret->n_alarms++];
-        api_state_count_init(s);
-        str_set(&s->state, api_severity_text((enum api_severity)i));
-        s->count = (int64_t)c->counts.alarms[i];
+static void count_pool_alarms(const struct core *c, const char *pool, size_t counts[static API_SEVERITY_COUNT]) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->alarms, &pos, NULL, &value)) {
+        const struct api_alarm *a = ((const struct object *)value)->v->data;
+        if (ref_in_pool(c, &a->object, pool))
+            counts[a->severity]++;
     }
+}
+
+/* Servers and repositories are few: what they have is added up each time. */
+static void add_capacity(const struct core *c, const char *pool, struct api_summary *ret) {
     struct api_capacity *sum = &ret->capacity;
+    size_t repositories[CORE_STATES] = {0};
     ret->has_capacity = true;
-    sum->cpus_allocated = c->counts.vm_cpus;
-    sum->memory_allocated = c->counts.vm_memory;
     const struct table *t = &c->tables[API_KIND_SERVER];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
-        if (s->state != API_SERVER_STATE_ONLINE)
+        if (s->state != API_SERVER_STATE_ONLINE || (pool && !str_eq(s->pool, pool)))
             continue;
         sum->cpus += s->hardware.cpus;
         sum->memory += s->hardware.memory;
@@ -82,7 +136,37 @@ void core_summary(const struct core *c, struct api_summary *ret) {
     t = &c->tables[API_KIND_REPOSITORY];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_repository *r = t->sorted[i]->v->data;
+        if (pool && !str_eq(repository_pool(c, r), pool))
+            continue;
         sum->storage += r->capacity;
         sum->storage_free += r->free;
+        if (r->state < CORE_STATES)
+            repositories[r->state]++;
     }
+    add_states(API_KIND_REPOSITORY, repositories, SIZE_MAX, &ret->repositories, &ret->n_repositories);
+}
+
+void core_summary(const struct core *c, const char *pool, struct api_summary *ret) {
+    static const struct pool_sum nothing;
+    const struct pool_sum *s = pool ? map_get(&c->pool_sums, pool) : NULL;
+    size_t jobs[CORE_STATES] = {0}, alarms[API_SEVERITY_COUNT] = {0};
+    if (!s)
+        s = &nothing;
+    if (pool) {
+        count_pool_jobs(c, pool, jobs);
+        count_pool_alarms(c, pool, alarms);
+    } else {
+        memcpy(jobs, c->counts.by_state[API_KIND_JOB], sizeof jobs);
+        memcpy(alarms, c->counts.alarms, sizeof alarms);
+    }
+    add_states(API_KIND_SERVER, pool ? s->servers : c->counts.by_state[API_KIND_SERVER], SIZE_MAX, &ret->servers,
+               &ret->n_servers);
+    add_states(API_KIND_VM, pool ? s->vms : c->counts.by_state[API_KIND_VM], SIZE_MAX, &ret->vms, &ret->n_vms);
+    /* Most of those that have ended are in the store only. */
+    add_states(API_KIND_JOB, jobs, API_JOB_STATE_DONE, &ret->jobs, &ret->n_jobs);
+    for (int i = 0; i < API_SEVERITY_COUNT; i++)
+        add_count(api_severity_text((enum api_severity)i), alarms[i], &ret->alarms, &ret->n_alarms);
+    add_capacity(c, pool, ret);
+    ret->capacity.cpus_allocated = pool ? s->vm_cpus : c->counts.vm_cpus;
+    ret->capacity.memory_allocated = pool ? s->vm_memory : c->counts.vm_memory;
 }

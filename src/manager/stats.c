@@ -144,27 +144,48 @@ void stats_sample(struct manager *m, const char *server, const struct api_stats_
 
 /* ---- totals ---- */
 
-void stats_totals(struct manager *m, double *ret_cpu, int64_t *ret_memory) {
+static bool in_pool(const struct manager *m, const char *server, const char *pool) {
+    const struct api_server *s = pool ? core_server(m->core, server) : NULL;
+    return !pool || (s && str_eq(s->pool, pool));
+}
+
+void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory) {
     size_t pos = 0;
+    const char *id;
     void *value;
     *ret_cpu = 0;
     *ret_memory = 0;
-    while (map_next(&m->stats->servers, &pos, NULL, &value)) {
+    while (map_next(&m->stats->servers, &pos, &id, &value)) {
         const struct server_entry *entry = value;
+        if (!in_pool(m, id, pool))
+            continue;
         *ret_cpu += entry->last.cpu;
         *ret_memory += entry->last.memory_used;
     }
 }
 
-static void top_add(struct stats *s, enum stats_metric metric, const char *vm, double value) {
-    struct stats_top *top = s->top[metric];
-    size_t *n = &s->n_top[metric];
-    if (!(value > 0) || (*n == STATS_TOP_MAX && value <= top[*n - 1].value))
+static double metric_of(const struct vm_entry *v, enum stats_metric metric) {
+    switch (metric) {
+    case STATS_CPU:
+        return v->cpu;
+    case STATS_MEMORY:
+        return (double)v->memory;
+    case STATS_DISK:
+        return v->disk_read + v->disk_write;
+    default:
+        return v->net_receive + v->net_send;
+    }
+}
+
+/* Puts one among the greatest so far. */
+static void top_add(struct stats_top *top, size_t *n, size_t max, const struct vm_entry *v, enum stats_metric metric) {
+    double value = metric_of(v, metric);
+    if (!(value > 0) || (*n == max && value <= top[*n - 1].value))
         return;
-    size_t at = *n < STATS_TOP_MAX ? (*n)++ : *n - 1;
+    size_t at = *n < max ? (*n)++ : *n - 1;
     for (; at > 0 && top[at - 1].value < value; at--)
         top[at] = top[at - 1];
-    snprintf(top[at].vm, sizeof top[at].vm, "%s", vm);
+    snprintf(top[at].vm, sizeof top[at].vm, "%s", v->id);
     top[at].value = value;
 }
 
@@ -176,17 +197,30 @@ static void top_make(struct stats *s, int64_t now) {
     memset(s->n_top, 0, sizeof s->n_top);
     size_t pos = 0;
     void *value;
-    while (map_next(&s->vms, &pos, NULL, &value)) {
-        const struct vm_entry *v = value;
-        top_add(s, STATS_CPU, v->id, v->cpu);
-        top_add(s, STATS_MEMORY, v->id, (double)v->memory);
-        top_add(s, STATS_DISK, v->id, v->disk_read + v->disk_write);
-        top_add(s, STATS_NETWORK, v->id, v->net_receive + v->net_send);
-    }
+    while (map_next(&s->vms, &pos, NULL, &value))
+        for (int metric = 0; metric < STATS_METRICS; metric++)
+            top_add(s->top[metric], &s->n_top[metric], STATS_TOP_MAX, value, (enum stats_metric)metric);
 }
 
-size_t stats_top(struct manager *m, enum stats_metric metric, struct stats_top *ret, size_t max) {
+static size_t top_of_pool(struct manager *m, const char *pool, enum stats_metric metric, struct stats_top *ret,
+                          size_t max) {
+    size_t pos = 0, n = 0;
+    const char *id;
+    void *value;
+    while (map_next(&m->stats->servers, &pos, &id, &value)) {
+        const struct vm_entry *v;
+        const struct server_entry *entry = value;
+        if (!in_pool(m, id, pool))
+            continue;
+        list_for_each(v, &entry->vms, link) top_add(ret, &n, max, v, metric);
+    }
+    return n;
+}
+
+size_t stats_top(struct manager *m, const char *pool, enum stats_metric metric, struct stats_top *ret, size_t max) {
     struct stats *s = m->stats;
+    if (pool)
+        return top_of_pool(m, pool, metric, ret, max);
     top_make(s, manager_now(m));
     size_t n = s->n_top[metric] < max ? s->n_top[metric] : max;
     memcpy(ret, s->top[metric], n * sizeof *ret);

@@ -13,8 +13,8 @@ void stats_sample(struct manager *m, const char *server, const struct api_stats_
 void stats_forget(struct manager *m, const char *server);
 void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct buf *out);
 
-/* What all servers together use now. */
-void stats_totals(struct manager *m, double *ret_cpu, int64_t *ret_memory);
+/* What all servers, or those of a pool (NULL for all), use together now. */
+void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory);
 
 enum stats_metric { STATS_CPU, STATS_MEMORY, STATS_DISK, STATS_NETWORK, STATS_METRICS };
 #define STATS_TOP_MAX 20
@@ -22,8 +22,9 @@ struct stats_top {
     char vm[UUID_LEN + 1];
     double value;
 };
-/* Those that use most, the greatest first; none that uses nothing. At most a second old. max: up to STATS_TOP_MAX. */
-size_t stats_top(struct manager *m, enum stats_metric metric, struct stats_top *ret, size_t max);
+/* Those that use most, the greatest first; none that uses nothing. At most a second old, if of all. max: up to
+   STATS_TOP_MAX. */
+size_t stats_top(struct manager *m, const char *pool, enum stats_metric metric, struct stats_top *ret, size_t max);
 
 /* Handlers. */
 void summary_get(struct exchange *x); /* summary.c */

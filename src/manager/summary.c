@@ -4,9 +4,10 @@
 
 #define TOP 5
 
-static void add_consumers(struct exchange *x, enum stats_metric metric, struct api_consumer **ret, size_t *n) {
+static void add_consumers(struct exchange *x, const char *pool, enum stats_metric metric, struct api_consumer **ret,
+                          size_t *n) {
     struct stats_top top[TOP];
-    size_t found = stats_top(x->m, metric, top, TOP);
+    size_t found = stats_top(x->m, pool, metric, top, TOP);
     *ret = xcalloc(found + 1, sizeof **ret);
     for (size_t i = 0; i < found; i++) {
         const struct api_vm *vm = core_vm(x->m->core, top[i].vm);
@@ -21,17 +22,33 @@ static void add_consumers(struct exchange *x, enum stats_metric metric, struct a
     }
 }
 
-void summary_get(struct exchange *x) {
+static void summary_reply(struct exchange *x, const char *pool) {
     struct api_summary s;
     api_summary_init(&s);
-    core_summary(x->m->core, &s);
-    stats_totals(x->m, &s.capacity.cpus_used, &s.capacity.memory_used);
-    add_consumers(x, STATS_CPU, &s.top_cpu, &s.n_top_cpu);
-    add_consumers(x, STATS_MEMORY, &s.top_memory, &s.n_top_memory);
-    add_consumers(x, STATS_DISK, &s.top_disk, &s.n_top_disk);
-    add_consumers(x, STATS_NETWORK, &s.top_network, &s.n_top_network);
+    core_summary(x->m->core, pool, &s);
+    stats_totals(x->m, pool, &s.capacity.cpus_used, &s.capacity.memory_used);
+    add_consumers(x, pool, STATS_CPU, &s.top_cpu, &s.n_top_cpu);
+    add_consumers(x, pool, STATS_MEMORY, &s.top_memory, &s.n_top_memory);
+    add_consumers(x, pool, STATS_DISK, &s.top_disk, &s.n_top_disk);
+    add_consumers(x, pool, STATS_NETWORK, &s.top_network, &s.n_top_network);
     struct buf out = {0};
     api_summary_write(&s, API_PUBLIC, &out);
     api_summary_done(&s);
     exchange_reply(x, 200, 0, buf_take(&out));
+}
+
+void summary_get(struct exchange *x) {
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct api_summary_query q;
+    if (api_summary_query_parse(x->args, API_CREATE, &q, &e) < 0) {
+        exchange_reply_error(x, &e);
+        return;
+    }
+    const struct api_pool *pool = core_pool(x->m->core, q.pool);
+    bool named = !str_empty(q.pool);
+    api_summary_query_done(&q);
+    if (named && !pool)
+        exchange_fail(x, ERR_NOT_FOUND, "there is no such server pool");
+    else
+        summary_reply(x, pool ? pool->id : NULL);
 }

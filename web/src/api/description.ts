@@ -140,7 +140,7 @@ export const description: Record<string, Operation> = {
   alarm_list: { method: 'GET', path: '/alarms', permission: 'alarm.read', roles: ['administrator', 'operator', 'viewer'], result: 'list:Alarm', cli: { object: 'alarm', verb: 'list', args: [] } },
   alarm_show: { method: 'GET', path: '/alarms/{alarm}', permission: 'alarm.read', roles: ['administrator', 'operator', 'viewer'], result: 'Alarm', cli: { object: 'alarm', verb: 'show', args: ['alarm'] } },
   alarm_acknowledge: { method: 'POST', path: '/alarms/{alarm}/acknowledge', permission: 'alarm.acknowledge', roles: ['administrator', 'operator'], result: 'Alarm', cli: { object: 'alarm', verb: 'ack', args: ['alarm'] } },
-  summary: { method: 'GET', path: '/summary', permission: 'summary.read', roles: ['administrator', 'operator', 'viewer'], result: 'Summary', cli: { object: 'summary', args: [] } },
+  summary: { method: 'GET', path: '/summary', permission: 'summary.read', roles: ['administrator', 'operator', 'viewer'], query: 'SummaryQuery', result: 'Summary', cli: { object: 'summary', args: [] } },
   search: { method: 'GET', path: '/search', permission: 'search.read', roles: ['administrator', 'operator', 'viewer'], query: 'SearchQuery', result: 'SearchResult', cli: { object: 'search', args: ['q'] } },
   stream: { method: 'GET', path: '/stream', permission: 'stream.watch', roles: ['administrator', 'operator', 'viewer'] },
 }
@@ -681,6 +681,9 @@ export const schemas: Record<string, Schema> = {
     message: { type: 'string' },
     job: { type: 'string' },
     address: { type: 'string' },
+  } },
+  SummaryQuery: { fields: {
+    pool: { type: 'string', ref: 'pool', flag: 'pool', create: true, change: true },
   } },
   StateCount: { fields: {
     state: { type: 'string', flag: 'state', create: true, change: true },
