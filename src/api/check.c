@@ -65,9 +65,24 @@ int api_choice(const struct api_choices *choices, const char *text) {
     return -1;
 }
 
+/* Sizes in the units in which people think; who forgot the unit is asked whether it was meant. */
+static int wrong_size(const struct api_field *f, int index, int64_t value, struct error *e) {
+    char low[SIZE_TEXT_MAX], high[SIZE_TEXT_MAX], given[SIZE_TEXT_MAX], hint[48] = "";
+    size_format(f->min == INT64_MIN ? 0 : f->min, low);
+    if (value > 0 && value < 1 << 20 && value << 20 >= f->min && value << 20 <= f->max)
+        snprintf(hint, sizeof hint, "; did you mean %" PRId64 "MiB?", value);
+    size_format(value, given);
+    if (f->max == INT64_MAX)
+        return api_field_error(f, index, e, "must be at least %s, not %s%s", low, given, hint);
+    return api_field_error(f, index, e, "must be between %s and %s, not %s%s", low, size_format(f->max, high), given,
+                           hint);
+}
+
 int api_check_integer(const struct api_field *f, int index, int64_t value, struct error *e) {
     if (value >= f->min && value <= f->max)
         return 0;
+    if (f->flags & API_F_BYTES)
+        return wrong_size(f, index, value, e);
     if (f->min != INT64_MIN && f->max != INT64_MAX)
         return api_field_error(f, index, e, "must be between %" PRId64 " and %" PRId64 ", not %" PRId64, f->min, f->max,
                                value);

@@ -33,7 +33,8 @@ struct cli {
     size_t width; /* of the terminal; 0: not one */
     struct profile profile;
     struct url url;
-    struct http *http; /* after cli_connect */
+    struct http *http;       /* after cli_connect */
+    char *ids[API_CLI_ARGS]; /* engine_resolve's */
 };
 
 /* A command with code of its own. run returns an exit code, or a negative errno with the error set. */
@@ -67,6 +68,8 @@ void cli_flush(void);
 void cli_print_request(const struct cli *cli, const char *method, const char *path, const json_t *body);
 
 /* engine.c */
+/* Where a name that is to stand in the path is the beginning of an id (four characters or more) and no name, the id. */
+int engine_resolve(struct cli *cli, struct error *e);
 int engine_run(struct cli *cli, struct error *e);
 /* The operation's path with the command's arguments in it; malloc'd. */
 char *engine_path(const struct cli *cli);

@@ -220,6 +220,10 @@ static void console_ended(struct console *c, int code, const char *reason) {
         finish(c, 0);
         return;
     }
+    if (cli_refused(c->cli, c->path, code, &c->error)) {
+        finish(c, -EACCES);
+        return;
+    }
     if (code == CLOSE_REFUSED && !c->was_open) {
         finish(c,
                error_set(&c->error, ERR_CONFLICT, "the console is refused: %s", str_or(reason, "no reason was given")));

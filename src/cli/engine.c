@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands that are one request: a row of the table says everything that is needed. */
+#include "api/api.h"
+#include "base/id.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/job.h"
@@ -20,6 +22,75 @@ char *engine_path(const struct cli *cli) {
             values[n++] = cli->args.values[i];
     return url_path(row->path, values, n);
 }
+
+/* ---- ids by their beginning ---- */
+
+#define ID_PREFIX_MIN 4
+
+static bool is_id_prefix(const char *s) {
+    size_t n = strlen(s);
+    return n >= ID_PREFIX_MIN && n < UUID_LEN && strspn(s, "0123456789abcdef-") == n;
+}
+
+/* The one id of the kind that begins so, malloc'd; NULL where there is none. */
+static int id_find(struct cli *cli, const char *kind, const char *prefix, char **ret, struct error *e) {
+    struct buf path = {0};
+    _cleanup_json_ json_t *found = NULL;
+    _cleanup_free_ char *id = NULL;
+    buf_adds(&path, "/search");
+    url_query(&path, "q", prefix);
+    url_query(&path, "limit", "100");
+    int r = http_get(cli->http, path.data, &found, e);
+    buf_done(&path);
+    size_t i, n = 0;
+    json_t *item;
+    json_array_foreach(json_object_get(found, "items"), i, item) {
+        if (!str_eq(json_str(item, "kind"), kind) || strncmp(json_str(item, "id"), prefix, strlen(prefix)) != 0)
+            continue;
+        n++;
+        str_set(&id, json_str(item, "id"));
+    }
+    if (r >= 0 && n > 1)
+        return error_set(e, ERR_INVALID, "%zu ids of the kind %s begin with %s: give more of it", n, kind, prefix);
+    if (r >= 0 && n == 1)
+        *ret = TAKE_PTR(id);
+    return r < 0 ? r : 0;
+}
+
+static int resolve_one(struct cli *cli, int i, const char *kind, struct error *e) {
+    const char *text = cli->args.values[i];
+    int k = api_kind_from_text(kind);
+    if (k < 0 || !is_id_prefix(text))
+        return 0;
+    struct buf path = {0};
+    _cleanup_json_ json_t *object = NULL;
+    _cleanup_error_ struct error absent = ERROR_INIT;
+    buf_addf(&path, "/%s/", api_kinds[k].plural);
+    url_encode(&path, text);
+    int r = http_get(cli->http, path.data, &object, &absent);
+    buf_done(&path);
+    if (r >= 0 || absent.code != ERR_NOT_FOUND)
+        return 0; /* a name, or what the request itself will meet */
+    r = id_find(cli, kind, text, &cli->ids[i], e);
+    if (r >= 0 && cli->ids[i])
+        cli->args.values[i] = cli->ids[i];
+    return r;
+}
+
+int engine_resolve(struct cli *cli, struct error *e) {
+    const struct command *c = cli->args.command;
+    for (int i = 0; i < API_CLI_ARGS && i < cli->args.n_values; i++) {
+        const char *kind = c->row && c->row->args[i] && command_arg_in_path(c->row, i) ? c->row->args[i]
+                           : !c->row && i == 0                                         ? c->object
+                                                                                       : NULL;
+        int r = kind ? resolve_one(cli, i, kind, e) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* ---- requests ---- */
 
 /* The same with what the arguments gave as query parameters. */
 static char *query_path(const struct cli *cli) {

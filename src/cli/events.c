@@ -7,6 +7,7 @@
 #include "cli/stream.h"
 #include "cli/text.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -70,6 +71,11 @@ static void on_close(void *ctx, int code, const char *reason) {
     json_decref(session);
     if (r < 0 && !http_broke(t->cli->http)) {
         t->result = r;
+        uv_stop(uv_default_loop());
+        return;
+    }
+    if (cli_refused(t->cli, "/api/v1/stream", code, &t->error)) {
+        t->result = -EACCES;
         uv_stop(uv_default_loop());
         return;
     }

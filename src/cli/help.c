@@ -192,13 +192,16 @@ static void flag_describe(const struct api_cli_flag *f, struct buf *out, bool ke
     buf_done(&facts);
 }
 
-static void flag_entry(const struct api_cli_flag *f, struct buf *out, size_t width) {
+static void flag_entry(const struct api_cli_flag *f, bool change, struct buf *out, size_t width) {
     struct buf left = {0}, right = {0};
     if (f->type == API_CLI_BOOLEAN && !f->array)
         buf_addf(&left, "--[no-]%s", f->name);
     else
         buf_addf(&left, "--%s %s", f->name, flag_metavar(f));
     flag_describe(f, &right, false);
+    if (f->array && change)
+        buf_addf(&right, "%sreplaces the whole list: give all that is to be in it (--no-%s: nothing)",
+                 right.len ? "; " : "", f->name);
     if (f->members)
         buf_addf(&right, "%s%s:", right.len ? "; " : "", f->array ? "may be repeated; keys" : "keys");
     entry(out, left.data, right.data ? right.data : "", LEFT_MAX, width);
@@ -235,7 +238,7 @@ void help_command(const struct command *c, struct buf *out, size_t width) {
     if (command_has_flags(c) && c->row->flags->name) {
         buf_adds(out, c->row->change ? "What to change:\n" : "Options:\n");
         for (const struct api_cli_flag *f = c->row->flags; f->name; f++)
-            flag_entry(f, out, width);
+            flag_entry(f, c->row->change, out, width);
         buf_addc(out, '\n');
     }
     const struct option *own[] = {c->options, c->row && c->row->list && !c->options ? options_list : NULL,

@@ -107,9 +107,35 @@ static int import_follow(struct cli *cli, json_t *job, bool *ret_undone, struct 
     return job_print_ended(cli, ended, e);
 }
 
+/* Before anything is sent: a file of many GiB in vain is a bad way to learn that a name is taken. */
+static int name_check(struct cli *cli, const char *path, struct error *e) {
+    const char *name = json_str(cli->args.body, "name");
+    const char *problem = name_problem(name);
+    if (problem)
+        return error_set_field(e, ERR_INVALID, "name", "%s", problem);
+    if (cli->dry_run)
+        return 0;
+    struct buf one = {0};
+    _cleanup_json_ json_t *found = NULL;
+    _cleanup_error_ struct error absent = ERROR_INIT;
+    buf_addf(&one, "%s/", path);
+    url_encode(&one, name);
+    int r = http_get(cli->http, one.data, &found, &absent);
+    buf_done(&one);
+    if (r >= 0)
+        return error_set_field(e, ERR_EXISTS, "name", "there is a %.*s with the name \"%s\" already",
+                               (int)strlen(path) - 2, path + 1, name);
+    if (absent.code == ERR_NOT_FOUND)
+        return 0;
+    error_move(e, &absent);
+    return r;
+}
+
 /* Uploads, asks, follows the job. */
 static int import_sources(struct cli *cli, struct source *sources, size_t n, const char *path, struct error *e) {
-    int r = 0;
+    int r = name_check(cli, path, e);
+    if (r < 0)
+        return r;
     upload_catch_interrupts(true);
     for (size_t i = 0; i < n && r >= 0; i++)
         if (sources[i].path)

@@ -106,7 +106,7 @@ static int run(struct cli *cli, const struct command *c, int argc, char **argv, 
     const struct special *special = special_find(c->object, c->verb);
     if (special && !special->connect)
         return special->run(cli, e);
-    if ((r = cli_connect(cli, e)) < 0)
+    if ((r = cli_connect(cli, e)) < 0 || (!cli->dry_run && (r = engine_resolve(cli, e)) < 0))
         return r;
     return special ? special->run(cli, e) : engine_run(cli, e);
 }
@@ -218,6 +218,8 @@ int main(int argc, char **argv) {
     cli_ws_free();
     http_free(cli.http);
     args_done(&cli.args);
+    for (int i = 0; i < API_CLI_ARGS; i++)
+        free(cli.ids[i]);
     profile_done(&cli.profile);
     url_done(&cli.url);
     return r;

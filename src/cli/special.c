@@ -254,7 +254,13 @@ bool command_at(size_t i, struct command *ret) {
     return false;
 }
 
+/* What people's fingers know. */
+static const char *verb_of(const char *verb) {
+    return str_eq(verb, "ls") ? "list" : str_eq(verb, "rm") ? "delete" : verb;
+}
+
 bool command_find(const char *object, const char *verb, struct command *ret) {
+    verb = verb_of(verb);
     const struct special *special = special_find(object, verb);
     const struct api_cli_command *row = row_find(object, special && special->command.as ? special->command.as : verb);
     /* A row that needs code which nobody wrote is no command. */

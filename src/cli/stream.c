@@ -29,6 +29,20 @@ void cli_ws_free(void) {
     uv_run(uv_default_loop(), UV_RUN_NOWAIT);
 }
 
+bool cli_refused(struct cli *cli, const char *path, int code, struct error *e) {
+    _cleanup_error_ struct error why = ERROR_INIT;
+    json_t *unused = NULL;
+    if (code < 400 || code >= 500 || code == 429)
+        return false;
+    int r = http_get(cli->http, path + strlen("/api/v1"), &unused, &why);
+    json_decref(unused);
+    bool final = r < 0 && !http_broke(cli->http) &&
+                 (why.code == ERR_UNAUTHENTICATED || why.code == ERR_FORBIDDEN || why.code == ERR_NOT_FOUND);
+    if (final)
+        error_move(e, &why);
+    return final;
+}
+
 struct stream {
     struct ws_client *ws;
     struct stream_config config;

@@ -21,6 +21,9 @@ struct stream_config {
 /* One context for all WebSockets of the program; on the default loop. */
 struct ws_context;
 struct ws_context *cli_ws(void);
+/* Whether a WebSocket that ended with this code was refused for good: the manager, asked again without one, says why.
+   path: with /api/v1. */
+bool cli_refused(struct cli *cli, const char *path, int code, struct error *e);
 void cli_ws_free(void);
 
 int stream_open(struct cli *cli, const struct stream_config *config, struct stream **ret, struct error *e);

@@ -189,6 +189,14 @@ static int check_if_match(struct exchange *x) {
     return 0;
 }
 
+/* A WebSocket can only be refused with a status; who asks again without one is told why in words. */
+static void explain_websocket(struct exchange *x) {
+    if (check_caller(x, x->op->public, x->op->roles, x->op->permission) < 0 || check_query(x) < 0 ||
+        (x->op->id == API_OP_VM_CONSOLE && !console_check(x)))
+        return;
+    exchange_fail(x, ERR_INVALID, "this path is a WebSocket; send Upgrade: websocket");
+}
+
 /* Finds the operation. -1: it has been answered. */
 static int find_operation(struct exchange *x, bool websocket) {
     size_t prefix = strlen(API_PREFIX);
@@ -203,9 +211,10 @@ static int find_operation(struct exchange *x, bool websocket) {
         refuse_method(x, x->route.allow);
     else if (!x->op)
         exchange_fail(x, ERR_NOT_FOUND, "there is nothing at this path; see " API_PREFIX "/openapi.json");
-    else if (websocket != x->op->websocket)
-        exchange_fail(x, ERR_INVALID,
-                      websocket ? "this path is no WebSocket" : "this path is a WebSocket; send Upgrade: websocket");
+    else if (!websocket && x->op->websocket)
+        explain_websocket(x);
+    else if (websocket && !x->op->websocket)
+        exchange_fail(x, ERR_INVALID, "this path is no WebSocket");
     else
         return 0;
     return -1;

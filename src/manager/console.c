@@ -152,9 +152,7 @@ static void note_opening(struct exchange *x, const struct api_vm *vm, bool vnc) 
     shell_pump(m);
 }
 
-bool console_upgrade(struct exchange *x) {
-    static const struct ws_ops ops = {
-        .open = on_open, .binary = from_client, .writable = client_writable, .closed = on_closed};
+bool console_check(struct exchange *x) {
     struct manager *m = x->m;
     const struct api_vm *vm = core_vm(m->core, x->route.params[0]);
     _cleanup_free_ char *type = conn_query(x->conn, "type");
@@ -169,6 +167,18 @@ bool console_upgrade(struct exchange *x) {
         exchange_fail(x, code, "the virtual machine %s has no console: %s", x->route.params[0], why);
         return false;
     }
+    return true;
+}
+
+bool console_upgrade(struct exchange *x) {
+    static const struct ws_ops ops = {
+        .open = on_open, .binary = from_client, .writable = client_writable, .closed = on_closed};
+    if (!console_check(x))
+        return false;
+    struct manager *m = x->m;
+    const struct api_vm *vm = core_vm(m->core, x->route.params[0]);
+    _cleanup_free_ char *type = conn_query(x->conn, "type");
+    bool vnc = str_eq(type, "vnc");
     struct console *c = xcalloc(1, sizeof *c);
     c->m = m;
     c->vnc = vnc;

@@ -4,4 +4,6 @@
 
 #include "manager/http.h"
 
+/* Whether the VM of the path has the console that the query names; if not, it has been answered. */
+bool console_check(struct exchange *x);
 bool console_upgrade(struct exchange *x);

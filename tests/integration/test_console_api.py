@@ -183,3 +183,55 @@ class Metrics(cluster.ClusterCase):
         self.refused(400, "invalid", "GET", "/vms/charted/metrics?range=7d")
         self.refused(404, "not-found", "GET", "/vms/nobody/metrics")
         self.refused(404, "not-found", "GET", "/servers/nobody/metrics")
+
+
+class CommandLine(cluster.ClusterCase):
+    AGENTS, REPOSITORY, TEMPLATE = 0, False, False
+
+    def test_ids_by_their_beginning(self):
+        cli = self.cluster.cli
+        for name in ("prefix-one", "prefix-two", "cafe"):
+            self.api.post("/users", {"name": name, "password": "longenough"})
+        one, two = (self.api.get("/users/" + name)["id"] for name in ("prefix-one", "prefix-two"))
+        same = next(n for n in range(36) if one[n] != two[n])
+        self.assertEqual(cli("user", "show", one[:max(same + 1, 4)], "-o", "name").stdout, "prefix-one\n")
+        self.assertEqual(cli("user", "show", "cafe", "-o", "name").stdout, "cafe\n", "a name goes first")
+        many = cli("user", "rm", one[:4])
+        self.assertEqual(many.returncode, 2, many)
+        self.assertIn("give more of it", many.stderr)
+        self.assertEqual(cli("user", "show", "0000beef").returncode, 3)
+        self.assertEqual(cli("user", "rm", one[:max(same + 1, 4)]).returncode, 0)
+        self.assertNotIn("prefix-one", cli("users", "ls", "-o", "name").stdout)
+
+    def test_what_is_refused_is_said_in_words(self):
+        self.api.post("/users", {"name": "mere", "password": "longenough", "role": "viewer"})
+        token = self.cluster.manager.client().sign_in("mere", "longenough").token
+        self.api.post("/pools", {"name": "p"})
+        for args in (("vm", "console", "none"), ("event", "list", "--follow"), ("stream",)):
+            done = self.cluster.cli(*args, token="nonsense", timeout=30)
+            self.assertEqual(done.returncode, 4, (args, done.stderr))
+        done = self.cluster.cli("vm", "console", "none", token=token, timeout=30)
+        self.assertEqual((done.returncode, "none" in done.stderr), (3, True), done.stderr)
+        size = self.cluster.cli("vm", "create", "small", "--memory", "128")
+        self.assertEqual(size.returncode, 2)
+        self.assertIn("16 MiB", size.stderr)
+        self.assertIn("did you mean 128MiB?", size.stderr)
+        self.assertIn("replaces the whole list", " ".join(self.cluster.cli("vm", "set", "--help").stdout.split()))
+
+
+class ConsoleRefused(cluster.ClusterCase):
+    def test_a_viewer_is_told(self):
+        self.cluster.vm("watched")
+        self.api.post("/users", {"name": "viewer", "password": "longenough", "role": "viewer"})
+        token = self.cluster.manager.client().sign_in("viewer", "longenough").token
+        done = self.cluster.cli("vm", "console", "watched", token=token, timeout=30)
+        self.assertEqual(done.returncode, 4, done.stderr)
+        self.assertIn("vm.use", done.stderr)
+
+    def test_a_taken_name_is_said_before_anything_is_sent(self):
+        uploads = len(self.api.list("/uploads"))
+        done = self.cluster.cli("template", "import", "tiny", "--disk", cluster.CLI)
+        self.assertEqual(done.returncode, 5, done.stderr)
+        self.assertIn("already", done.stderr)
+        self.assertEqual(self.cluster.cli("template", "import", "-x-", "--disk", cluster.CLI).returncode, 2)
+        self.assertEqual(len(self.api.list("/uploads")), uploads)
