@@ -369,12 +369,14 @@ class Offline(unittest.TestCase):
                 return (200, {"id": "u1", "received": state["received"]})
             if method == "GET" and "uploads" in path:
                 return (200, {"id": "u1", "name": "image.qcow2", "size": len(data), "received": state["received"]})
+            if method == "GET" and path.endswith("/templates/t"):
+                return (404, {"code": "not-found", "message": "there is no template t"})
             return (202, dict(self.JOB, state="done"))
         self.fake.handler = answers
         done = self.tarn("template", "import", "t", "--disk", image, "--format", "qcow2", status=0)
         self.assertIn("trying again", done.stderr)
         self.assertEqual(bytes(got), data)
-        body = json.loads(next(r[3] for r in self.fake.requests if r[1].endswith("/templates")))
+        body = json.loads(next(r[3] for r in self.fake.requests if r[1].endswith("/templates") and r[0] == "POST"))
         self.assertEqual(body, {"name": "t", "image": {"upload": "u1", "format": "qcow2"}})
         offsets = [r[1] for r in self.fake.requests if r[0] == "PUT"]
         self.assertTrue(offsets[1].endswith("offset=1048576"), offsets)
