@@ -7,7 +7,7 @@ import AngleRightIcon from '@patternfly/react-icons/dist/esm/icons/angle-right-i
 import ColumnsIcon from '@patternfly/react-icons/dist/esm/icons/columns-icon'
 import SearchIcon from '@patternfly/react-icons/dist/esm/icons/search-icon'
 import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table'
-import { useEffect, useMemo, useRef, useState, type ReactNode } from 'react'
+import { useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from 'react'
 import { useSearchParams } from 'react-router-dom'
 import { actionsFor, isEnabled, nameOf } from '@/actions'
 import { useRunAction } from '@/actions/ActionHost'
@@ -147,6 +147,13 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
   const hasRows = actions && actionsFor(kind).length > 0
   const [menu, setMenu] = useState(false)
   const [opened, setOpened] = useState<ReadonlySet<string>>(new Set())
+  // One that is wider than the page is scrolled with the keyboard too.
+  const scroll = useRef<HTMLDivElement>(null)
+  const [wide, setWide] = useState(false)
+  useLayoutEffect(() => {
+    const box = scroll.current
+    if (box && box.scrollWidth > box.clientWidth !== wide) setWide(!wide)
+  }, [page.items, wide])
   const lastClicked = useRef<number | undefined>(undefined)
   const searching = text !== '' || chosen.length > 0 || !!narrow?.active
 
@@ -241,7 +248,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
         </ToolbarContent>
       </Toolbar>
       <ErrorAlert error={page.error} />
-      <div className="tarn-table__scroll">
+      <div className="tarn-table__scroll" ref={scroll} {...(wide ? { tabIndex: 0, role: 'group', 'aria-label': label ?? kindLabel(kind, true) } : {})}>
         <Table aria-label={label ?? kindLabel(kind, true)} variant="compact" isStickyHeader>
           <Thead>
             <Tr>
