@@ -409,6 +409,9 @@ void failover_disconnected(struct core *c, const char *server) {
     if (s->has_cluster)
         cluster_show_pool(c, s->cluster.pool);
     s = CORE_GET(c, server, SERVER, server);
+    if (s->has_cluster && s->cluster.gone)
+        jobs_server_gone(c, server, s->name); /* what it was asked meanwhile is not answered any more */
+    s = CORE_GET(c, server, SERVER, server);
     review_pool(c, pool_of(s));
 }
 

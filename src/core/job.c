@@ -205,9 +205,10 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
         return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
     }
     bool past = x->undo || step_def(j, (size_t)j->current)->forward;
-    if (past && api_agent_ops[op].name[0] == 'g' && server_is_gone(x->c, s->id)) {
+    /* Its guests are dead, and what is left of others ends with its next report. While it is connected it is told. */
+    if (past && api_agent_ops[op].name[0] == 'g' && server_is_gone(x->c, s->id) && !core_agent_ready(x->c, s->id)) {
         json_decref(args);
-        return STEP_DONE; /* its guests are dead */
+        return STEP_DONE;
     }
     char attempt[24] = "";
     if (step->attempts)

@@ -364,7 +364,9 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
     } else if ((result = check_empty(c, s, e)) == 0) {
         core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL,
                    "%s removed server %s", r->actor, s->name);
-        core_remove(c, API_KIND_SERVER, s->id);
+        _cleanup_free_ char *id = xstrdup(s->id), *name = xstrdup(s->name);
+        core_remove(c, API_KIND_SERVER, id);
+        jobs_server_forgotten(c, id, name); /* it may have been asked for something about another, as a power switch */
     }
     api_server_removal_done(&q);
     if (result < 0)

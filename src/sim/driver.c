@@ -138,6 +138,16 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
     return g;
 }
 
+/* No guarded guest comes to life but under its lease; false: it does not. */
+static bool watched(struct sim *s, struct sim_server *v, const struct sim_guest *g, const json_t *start,
+                    struct refusal *no) {
+    if (!json_bool(start, "guarded", false) ||
+        ring_watch(s, (int)(v - s->servers), g->vm, g->life, json_int(start, "incarnation", 0)))
+        return true;
+    *no = (struct refusal){"this server has lost its pool", ERR_UNAVAILABLE};
+    return false;
+}
+
 static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args, struct refusal *no) {
     const char *vm = vm_of(args);
     struct sim_guest *g = driver_guest(v, vm);
@@ -149,6 +159,10 @@ static json_t *do_start(struct sim *s, struct sim_server *v, const json_t *args,
         sim_broken(s, "a guest that is being moved is not started", "%s", vm);
     if (!g && !(g = make_guest(s, v, args, &no->why)))
         return NULL;
+    if (!watched(s, v, g, args, no)) {
+        guest_free(g);
+        return NULL;
+    }
     if (!g->version)
         guest_boots(s, g);
     g->running = true;
@@ -167,6 +181,10 @@ static json_t *do_receive(struct sim *s, struct sim_server *v, const json_t *arg
     g = make_guest(s, v, json_object_get(args, "start"), &no->why);
     if (!g)
         return NULL;
+    if (!watched(s, v, g, json_object_get(args, "start"), no)) {
+        guest_free(g);
+        return NULL;
+    }
     g->incoming = true;
     snprintf(g->move, sizeof g->move, "%s", json_str(args, "move"));
     return json_pack("{s:s, s:s, s:i}", "vm", vm, "address", v->name, "port", 1);
@@ -422,8 +440,9 @@ static json_t *do_open(struct sim *s, struct sim_server *v, const json_t *args, 
                      (json_int_t)1 << 39);
 }
 
-static json_t *do_cluster(struct sim_server *v, int op, const json_t *args) {
+static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
     size_t i;
+    int self = (int)(v - s->servers);
     json_t *node;
     json_t *result = json_pack("{s:s, s:I}", "pool", json_str(args, "pool"), "version",
                                (json_int_t)json_int(args, "version", 0));
@@ -431,20 +450,30 @@ static json_t *do_cluster(struct sim_server *v, int op, const json_t *args) {
     case API_AGENT_OP_CLUSTER_CONFIGURE:
         v->clustered = true;
         v->n_nodes = 0;
-        json_array_foreach(json_object_get(args, "nodes"), i, node) if (i < ARRAY_LEN(v->nodes))
+        json_array_foreach(json_object_get(args, "nodes"), i, node) if (i < ARRAY_LEN(v->nodes)) {
+            snprintf(v->node_server[i], sizeof v->node_server[i], "%s", json_str(node, "server"));
             v->nodes[v->n_nodes++] = (uint32_t)json_int(node, "node", 0);
+        }
         json_set_str(result, "secret", "5ec2e7");
+        ring_configure(s, self);
+        if (json_bool(args, "armed", false))
+            v->ring.armed = true; /* after a start of the agent: as it was */
         break;
     case API_AGENT_OP_CLUSTER_ARM:
-        v->armed = json_bool(args, "armed", false);
+        if (ring_arm(s, self, json_bool(args, "armed", false)) < 0) {
+            json_decref(result);
+            *why = "it does not see its pool";
+            return NULL;
+        }
         break;
     case API_AGENT_OP_CLUSTER_LEAVE:
-        v->clustered = v->armed = false;
+        ring_leave(s, self);
+        v->clustered = false;
         break;
     default: /* a power switch that says nothing */
         json_set_str(result, "power", "unknown");
     }
-    server_cluster_facts(v);
+    ring_tell(s, self);
     return result;
 }
 
@@ -452,7 +481,7 @@ static json_t *do_storage(struct sim *s, struct sim_server *v, int op, const jso
     struct sim_file *f;
     const char *in = json_str(args, "repository");
     if (op >= API_AGENT_OP_CLUSTER_CONFIGURE && op <= API_AGENT_OP_FENCE_RUN)
-        return do_cluster(v, op, args);
+        return do_cluster(s, v, op, args, why);
     bool about = op == API_AGENT_OP_REPOSITORY_OPEN || op == API_AGENT_OP_REPOSITORY_CLOSE;
     if (!about && !map_get(&v->opened, in)) {
         *why = "the repository is not open here";
@@ -647,6 +676,8 @@ void driver_cancel(struct sim *s, int i, uint64_t call) {
     }
 }
 
+static void drop_vm(struct sim_event *e) { free(e->p); }
+
 static void guest_tells(struct sim *s, int i, const char *vm, enum guest_event event, const char *reason) {
     struct sim_server *v = &s->servers[i];
     sim_trace(s, "%s: guest %s: %s", v->name, vm, reason);
@@ -655,6 +686,35 @@ static void guest_tells(struct sim *s, int i, const char *vm, enum guest_event e
     server_enter(s, i);
     host_guest_event(v->h, vm, event, reason);
     server_drain(s, i);
+}
+
+static void kill_is_seen(struct sim *s, struct sim_event *e) {
+    struct sim_server *v = &s->servers[e->server];
+    if (!v->p.up || v->p.epoch != e->epoch || sim_deferred(s, &v->p, e))
+        return;
+    _cleanup_free_ char *vm = e->p;
+    ring_tell(s, e->server);
+    guest_tells(s, e->server, vm, GUEST_DIED, "killed: this server has lost its pool");
+}
+
+void driver_kill(struct sim *s, int i, const char *vm, uint64_t life) {
+    struct sim_server *v = &s->servers[i];
+    struct sim_guest *g = driver_guest(v, vm);
+    if (!g || g->life != life)
+        return;
+    sim_trace(s, "%s: guest %s is killed by the deadman", v->name, vm);
+    cover_hit(s->cover, "cluster", "the deadman kills");
+    guest_free(g);
+    struct sim_event *e = sim_at(s, s->now + sim_between(s, 100, 5000), kill_is_seen);
+    e->server = i;
+    e->epoch = v->p.epoch;
+    e->p = xstrdup(vm);
+    e->drop = drop_vm;
+}
+
+void driver_power_off(struct sim *s, int i) {
+    struct sim_guest *g, *next;
+    list_for_each_safe(g, next, &s->servers[i].guests, link) guest_free(g);
 }
 
 void driver_life(struct sim *s, int i) {

@@ -80,7 +80,8 @@ void manager_crash(struct sim *s) {
     client_forget_all(s);
     for (int i = 0; i < s->config.servers; i++)
         server_cut(s, i, "the manager has crashed");
-    struct sim_event *e = sim_at(s, s->now + sim_between(s, RESTART_MIN_MS, RESTART_MAX_MS) * US_PER_MS, up);
+    int64_t away = sim_fault(s, FAULT_MANAGER_AWAY) ? 60000 : RESTART_MAX_MS;
+    struct sim_event *e = sim_at(s, s->now + sim_between(s, RESTART_MIN_MS, away) * US_PER_MS, up);
     e->epoch = m->p.epoch;
 }
 

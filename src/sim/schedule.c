@@ -5,7 +5,35 @@
 #include <stdio.h>
 
 #define REST_LIMIT_US (3600LL * 1000 * 1000)
+#define PATIENCE_US   (600LL * 1000 * 1000)
 #define REST_HOLD_US  (65LL * 1000 * 1000) /* longer than the restart policy waits */
+
+/* A schedule in three is of a clustered pool. Drawn apart, so that the others are what they were. */
+static void draw_pool(struct sim_config *c, uint64_t seed) {
+    struct idgen g;
+    const uint64_t s[4] = {~seed, seed * 0x9e3779b97f4a7c15ULL, 0x2545f4914f6cdd1dULL, seed ^ 0x5851f42d4c957f2dULL};
+    static const unsigned rates[] = {0, 3000, 10000, 30000, 80000};
+    idgen_init(&g, s);
+    for (int i = 0; i < 8; i++)
+        idgen_next(&g);
+    c->pool = idgen_next(&g) % 3 == 0;
+    for (int i = FAULT_PARTITION; i < FAULT_COUNT; i++)
+        c->fault[i] = c->pool && idgen_next(&g) % 2 ? rates[idgen_next(&g) % ARRAY_LEN(rates)] : 0;
+    if (!c->pool)
+        return;
+    c->servers = 3 + (int)(idgen_next(&g) % (SIM_SERVERS_MAX - 2));
+    c->clients = 1;
+    c->requests = 10 + (int)(idgen_next(&g) % 30);
+    /* For each server and half second. */
+    static const enum sim_fault each[] = {FAULT_POWER, FAULT_UNREACHABLE, FAULT_COROSYNC_DIES, FAULT_COROSYNC_STUCK,
+                                          FAULT_DEADMAN_DIES};
+    for (size_t i = 0; i < ARRAY_LEN(each); i++)
+        c->fault[each[i]] /= 4;
+    /* Most of what else can go wrong has schedules of its own. */
+    for (int i = 0; i < FAULT_PARTITION; i++)
+        if (idgen_next(&g) % 3)
+            c->fault[i] = 0;
+}
 
 /* Most schedules have few kinds of faults, some many: both find what the other hides. */
 void schedule_draw(struct sim_config *c, uint64_t seed) {
@@ -32,11 +60,13 @@ void schedule_draw(struct sim_config *c, uint64_t seed) {
                                             FAULT_GUEST_OFF,  FAULT_GUEST_DIES, FAULT_GUEST_RESETS};
     for (size_t i = 0; i < ARRAY_LEN(seldom); i++)
         c->fault[seldom[i]] *= 4;
+    draw_pool(c, seed);
 }
 
 static void everyday(struct sim *s, struct sim_event *e) {
     for (int i = 0; i < s->config.servers; i++)
         driver_life(s, i);
+    ring_everyday(s);
     if (s->faults_on) {
         int who = (int)sim_random(s, (uint64_t)s->config.servers + 1) - 1;
         struct process *p = who < 0 ? &s->m.p : &s->servers[who].p;
@@ -113,6 +143,27 @@ static void in_peace(struct sim *s, int64_t ms) {
     }
 }
 
+/* A clustered pool of all servers, a repository that all of them have, and guests that are to live. */
+static void make_cluster(struct sim *s) {
+    uint64_t id = 300;
+    ask(s, id++, API_OP_POOL_CREATE, NULL, json_pack("{s:s, s:b, s:i}", "name", "pool", "clustered", 1, "memory_reserve", 0));
+    for (int i = 0; i < s->config.servers; i++) {
+        ask(s, id++, API_OP_POOL_ADD, "pool", json_pack("{s:s}", "server", s->servers[i].id));
+        in_peace(s, 1000);
+    }
+    ask(s, id++, API_OP_REPOSITORY_CREATE, NULL, json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
+    in_peace(s, 60000);
+    int vms = 2 + (int)sim_random(s, 5);
+    for (int i = 0; i < vms; i++) {
+        json_t *disks = sim_random(s, 2) ? json_pack("[{s:i}]", "size", 1 << 20) : json_array();
+        ask(s, id++, API_OP_VM_CREATE, NULL,
+            json_pack("{s:o, s:s, s:s, s:i, s:b, s:o, s:{s:b, s:i}}", "name", json_sprintf("ha-%d", i), "pool", "pool",
+                      "repository", "shared", "memory", 64 << 20, "start", 1, "disks", disks, "ha", "enabled",
+                      sim_random(s, 5) != 0, "priority", (int)sim_random(s, 100)));
+    }
+    in_peace(s, 10000);
+}
+
 /* Something is under way: a message, a commit, a driver's call, a process that is stopped. */
 static bool busy(const struct sim *s) {
     for (size_t i = 0; i < s->n; i++)
@@ -141,13 +192,36 @@ static bool at_rest(struct sim *s) {
     return !busy(s);
 }
 
+/* A guest for which there is no room waits as long as it takes; somebody gives up in the end. */
+static void give_up_waiting(struct sim *s) {
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    char *jobs[64];
+    size_t n = 0;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value))
+        if (n < ARRAY_LEN(jobs) && strncmp(key, "job/", 4) == 0 && strstr(value, "\"kind\":\"vm.recover\"") &&
+            strstr(value, "\"state\":\"running\""))
+            jobs[n++] = xstrdup(key + 4);
+    for (size_t i = 0; i < n; i++) {
+        if (s->m.p.up)
+            ask(s, 900 + i, API_OP_JOB_ABORT, jobs[i], NULL);
+        free(jobs[i]);
+    }
+}
+
 /* Hung processes go on, broken things are mended: what is left must come to its end by itself. */
 static void rest(struct sim *s) {
-    int64_t limit = s->now + REST_LIMIT_US, since = -1;
+    int64_t limit = s->now + REST_LIMIT_US, since = -1, patience = s->now + PATIENCE_US;
     s->faults_on = false;
+    ring_rest(s);
     s->requests_left = 0;
     sim_trace(s, "the faults stop");
     while (!s->broken && s->now < limit && sim_step(s)) {
+        if (s->config.pool && s->now > patience) {
+            give_up_waiting(s);
+            patience = s->now + PATIENCE_US;
+        }
         if (!at_rest(s))
             since = -1;
         else if (since < 0)
@@ -166,6 +240,18 @@ static void rest(struct sim *s) {
     check_rest(s);
 }
 
+/* What the store holds of what people see, for those who look at a trace. */
+static void show_store(struct sim *s) {
+    static const char *const kinds[] = {"pool/", "server/", "vm/", "job/"};
+    size_t pos = 0;
+    const char *key;
+    void *value;
+    while (map_next(&s->m.p.disk.live, &pos, &key, &value))
+        for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+            if (strncmp(key, kinds[i], strlen(kinds[i])) == 0 && !strstr(value, "\"ended\":\"2"))
+                sim_trace(s, "store: %s %s", key, (const char *)value);
+}
+
 bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all,
                   bool trace_keep) {
     *s = (struct sim){.config = *config, .cover = cover, .trace_all = trace_all, .trace_keep = trace_keep};
@@ -177,6 +263,7 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
     s->request = 1000;
     s->m.p.name = "manager";
     disk_init(&s->m.p.disk);
+    ring_init(s);
     for (int i = 0; i < config->servers; i++)
         server_init(s, i);
     manager_start(s);
@@ -187,7 +274,10 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
     in_peace(s, 10000); /* they connect */
     make_repositories(s);
     in_peace(s, 1000);
-    make_pool(s);
+    if (config->pool)
+        make_cluster(s);
+    else
+        make_pool(s);
     in_peace(s, 2000);
     s->faults_on = true;
     client_start(s);
@@ -196,6 +286,8 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
     }
     if (!s->broken)
         rest(s);
+    if (s->broken && s->trace_all)
+        show_store(s);
     return !s->broken;
 }
 

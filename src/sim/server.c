@@ -72,7 +72,7 @@ void server_start(struct sim *s, int i) {
     while (map_next(&v->p.disk.live, &pos, &key, &value))
         if (host_load(v->h, key, value, strlen(value), &why) < 0)
             sim_broken(s, "an agent can read what it has stored", "%s: %s", key, why.message);
-    server_cluster_facts(v);
+    ring_tell(s, i);
     host_start(v->h);
     server_drain(s, i);
     if (v->p.up)
@@ -97,16 +97,14 @@ void server_crash(struct sim *s, int i) {
     e->epoch = v->p.epoch;
 }
 
-void server_cluster_facts(struct sim_server *v) {
-    struct host_cluster_facts f = {0};
-    if (v->clustered)
-        f = (struct host_cluster_facts){.armed = v->armed,
-                                        .incarnation = 1,
-                                        .proof = 1,
-                                        .ring_at = 1,
-                                        .members = v->nodes,
-                                        .n_members = v->n_nodes};
-    host_cluster_facts(v->h, &f);
+/* All that runs on it ends at once; it comes back after a while. */
+void server_power_off(struct sim *s, int i) {
+    struct sim_server *v = &s->servers[i];
+    sim_trace(s, "%s: power off", v->name);
+    driver_power_off(s, i);
+    ring_power_off(s, i);
+    if (v->p.up)
+        server_crash(s, i);
 }
 
 void server_stored(struct sim *s, int i, uint64_t seq, int result) {
@@ -172,7 +170,7 @@ static void connect(struct sim *s, struct sim_event *e) {
     if (v->connected || !v->p.up || e->a != v->p.epoch || sim_deferred(s, &v->p, e))
         return;
     /* One that has been removed is refused: its certificate is unknown. */
-    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until || !core_server(s->m.c, v->id)) {
+    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until || s->now < v->unreachable_until || !core_server(s->m.c, v->id)) {
         server_connect_later(s, e->server);
         return;
     }
@@ -240,6 +238,7 @@ static void agent_gets(struct sim *s, struct sim_event *e) {
     sim_trace(s, "%s <- %s", v->name, text);
     if (json_parse(text, strlen(text), &j, NULL) < 0)
         sim_broken(s, "the manager speaks JSON", "%.200s", text);
+    ring_tell(s, e->server);
     server_enter(s, e->server);
     host_message(v->h, j);
     server_drain(s, e->server);
@@ -328,8 +327,10 @@ void server_drain(struct sim *s, int i) {
         carry_out(s, i, e);
         host_effect_free(e);
     }
-    if (v->p.up && v->p.epoch == epoch)
+    if (v->p.up && v->p.epoch == epoch) {
+        ring_watch_all(s, i);
         server_timer(s, i);
+    }
 }
 
 void server_done(struct sim *s, int i) {

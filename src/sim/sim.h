@@ -9,6 +9,7 @@
  *     disk.c      a process's durable store: latency, failures, what a crash leaves
  *     manager.c   the core as a process
  *     server.c    a host brain as a process, with its connection
+ *     ring.c      the servers of a pool among themselves: partitions, corosync, deadmen
  *     driver.c    what really is on a server: guests, files; calls take time, fail, hang, and outlive the agent
  *     client.c    requests drawn from the description
  *     check.c     the invariants
@@ -26,9 +27,10 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "core/core.h"
+#include "guest/deadman.h"
 #include "guest/host.h"
 
-#define SIM_SERVERS_MAX 4
+#define SIM_SERVERS_MAX 7
 #define US_PER_MS 1000
 #define TRACE_LINES 150
 
@@ -53,7 +55,14 @@ struct sim;
     X(GUEST_RESETS, "guest resets")                                                     \
     X(REPOSITORY_LOST, "repository unusable")                                           \
     X(CLOCK_JUMP, "wall clock jumps")                                                   \
-    X(ABORT, "operator aborts")
+    X(ABORT, "operator aborts")                                                        \
+    X(PARTITION, "heartbeat network partitioned")                                       \
+    X(POWER, "server loses its power")                                                  \
+    X(UNREACHABLE, "server's network to the manager is down")                           \
+    X(COROSYNC_DIES, "corosync dies")                                                   \
+    X(COROSYNC_STUCK, "corosync hangs for a while")                                     \
+    X(DEADMAN_DIES, "deadman dies")                                                     \
+    X(MANAGER_AWAY, "manager away for a minute")
 
 enum sim_fault {
 #define X(name, text) FAULT_##name,
@@ -66,6 +75,7 @@ extern const char *const sim_fault_texts[FAULT_COUNT];
 struct sim_config {
     uint64_t seed;
     int servers, clients, requests;
+    bool pool; /* the servers are a clustered pool with highly available guests */
     unsigned fault[FAULT_COUNT];
     /* For the shrinker: the n-th fault or request that the seed would give is left out. */
     const bool *drop_fault, *drop_request;
@@ -133,6 +143,26 @@ struct sim_file {
     bool sealed;
     char base[UUID_LEN + 1]; /* a linked clone's template */
 };
+struct sim_watched {
+    char vm[UUID_LEN + 1];
+    uint64_t life;
+};
+/* corosync and tarn-deadman of a server; see ring.c */
+struct sim_ring {
+    bool corosync, deadman;
+    uint64_t corosync_life, life;
+    int64_t stuck_until; /* us: corosync hangs */
+    uint64_t id;         /* of its ring; 0: none */
+    int64_t at;          /* when it was installed, on its clock */
+    uint32_t members[SIM_SERVERS_MAX];
+    size_t n_members;
+    struct deadman_peers peers;
+    struct deadman lease;
+    bool armed;
+    int expecting; /* events that will look at the lease's end */
+    struct sim_watched watched[64];
+    size_t n_watched;
+};
 struct sim_server {
     struct process p;
     struct host *h;
@@ -145,13 +175,13 @@ struct sim_server {
     struct map opened; /* repositories: every server sees in one what every other sees */
     bool repositories_lost;
     struct map done;  /* op id -> (void *)1: its answer is durable there */
-    /* A cluster that nothing ever happens to: every server sees all, always. */
-    bool clustered, armed;
-    uint32_t nodes[32];
+    bool clustered;
+    uint32_t nodes[DEADMAN_NODES];
+    char node_server[DEADMAN_NODES][UUID_LEN + 1];
     size_t n_nodes;
+    struct sim_ring ring;
+    int64_t unreachable_until; /* us: no way to the manager */
 };
-
-void server_cluster_facts(struct sim_server *v);
 
 struct sim_manager {
     struct process p;
@@ -171,6 +201,9 @@ struct sim {
     uint64_t order, events;
     bool faults_on;
     uint64_t lives; /* guests' processes until now */
+    bool link[SIM_SERVERS_MAX][SIM_SERVERS_MAX]; /* of the heartbeat network, from, to */
+    uint64_t rings, partitions;
+    int visiting;
     uint64_t faults[FAULT_COUNT];
     size_t fault_n, request_n;
 
@@ -232,6 +265,7 @@ void manager_enter(struct sim *s); /* before any call into the core */
 void server_init(struct sim *s, int i);
 void server_start(struct sim *s, int i);
 void server_crash(struct sim *s, int i);
+void server_power_off(struct sim *s, int i);
 void server_stored(struct sim *s, int i, uint64_t seq, int result);
 void server_drain(struct sim *s, int i);
 void server_timer(struct sim *s, int i);
@@ -241,7 +275,22 @@ void server_connect_later(struct sim *s, int i);
 void server_to_agent(struct sim *s, int i, const char *text);
 void server_done(struct sim *s, int i);
 
+/* ---- ring.c ---- */
+void ring_init(struct sim *s);
+void ring_tell(struct sim *s, int i); /* host_cluster_facts() */
+bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t incarnation);
+void ring_watch_all(struct sim *s, int i);
+void ring_configure(struct sim *s, int i);
+int ring_arm(struct sim *s, int i, bool armed);
+void ring_leave(struct sim *s, int i);
+void ring_power_off(struct sim *s, int i);
+void ring_disturbed(struct sim *s);
+void ring_everyday(struct sim *s);
+void ring_rest(struct sim *s);
+
 /* ---- driver.c ---- */
+void driver_kill(struct sim *s, int i, const char *vm, uint64_t life); /* by the deadman */
+void driver_power_off(struct sim *s, int i);
 void driver_call(struct sim *s, int i, const struct host_effect *e);
 void driver_crash(struct sim *s, int i); /* before the epoch of its agent ends */
 void driver_cancel(struct sim *s, int i, uint64_t call);
