@@ -135,9 +135,8 @@ int op_user_change(struct core *c, const struct core_request *r, struct error *e
         end_sessions(c, u->id, NULL, false);
     }
     _cleanup_free_ char *role =
-        u->role == old->role
-            ? NULL
-            : xasprintf(" (role: %s, was %s)", api_role_text(u->role), api_role_text(old->role));
+        u->role == old->role ? NULL
+                             : xasprintf(" (role: %s, was %s)", api_role_text(u->role), api_role_text(old->role));
     core_event(c, API_SEVERITY_INFO, r->actor, "user.changed", API_KIND_USER, u->id, u->name, NULL,
                "%s changed user %s%s%s", r->actor, u->name, str_empty(r->password_hash) ? "" : " (password)",
                str_or(role, ""));

@@ -112,7 +112,8 @@ void check_answer(struct sim *s, int server, const char *text) {
     _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
     const char *id = json_str(m, "id");
     if (*id && json_is_true(json_object_get(m, "ok")) && strncmp(id, "forget/", 7) && strncmp(id, "cancel/", 7) &&
-        strncmp(id, "check/", 6) && strncmp(id, "stale/", 6)) { /* stale ones may be forgotten together, and are then told again */
+        strncmp(id, "check/", 6) &&
+        strncmp(id, "stale/", 6)) { /* stale ones may be forgotten together, and are then told again */
         _cleanup_json_ json_t *o = stored(&v->p.disk.live, "op", id);
         /* One that was told before may have been forgotten since, and one of a job that has ended without it. */
         if (!o && !map_get(&v->done, id) && !job_has_ended(s, id))
@@ -312,7 +313,8 @@ static void nothing_is_left_over(struct sim *s) {
         }
         pos = 0;
         while (map_next(&v->p.disk.live, &pos, &key, &value)) {
-            if (strncmp(key, "op/", 3) == 0 && strncmp(key, "op/stale/", 9)) /* those are forgotten with the next report */
+            if (strncmp(key, "op/", 3) == 0 &&
+                strncmp(key, "op/stale/", 9)) /* those are forgotten with the next report */
                 sim_broken(s, "agents do not keep the answers of ended jobs", "%s on %s", key, v->name);
             bool guest = strncmp(key, "guest/", 6) == 0;
             _cleanup_json_ json_t *j = guest ? stored(&s->m.p.disk.live, "vm", key + 6) : NULL;

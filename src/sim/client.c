@@ -290,7 +290,8 @@ static void next_request(struct sim *s, struct sim_event *e) {
         else
             ask_at_random(s);
     }
-    struct sim_event *next = sim_at(s, s->now + sim_between(s, 1, s->config.pool ? 4000 : 400) * US_PER_MS, next_request);
+    struct sim_event *next =
+        sim_at(s, s->now + sim_between(s, 1, s->config.pool ? 4000 : 400) * US_PER_MS, next_request);
     next->server = client;
 }
 

@@ -121,8 +121,7 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
         struct sim_file *f = file_find(s, in, "disk", json_str(d, "disk"));
         const char *base = json_str(d, "template");
         struct sim_file *t = *base ? file_find(s, in, "template", base) : NULL;
-        if (!f || !f->whole || (*base && (!t || !t->sealed)) ||
-            !map_get(&v->opened, in)) {
+        if (!f || !f->whole || (*base && (!t || !t->sealed)) || !map_get(&v->opened, in)) {
             *why = "a disk is not there";
             sim_broken(s, "a guest that is started has its disks", "%s: disk %s", vm, json_str(d, "disk"));
             free(g);
@@ -444,8 +443,8 @@ static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const jso
     size_t i;
     int self = (int)(v - s->servers);
     json_t *node;
-    json_t *result = json_pack("{s:s, s:I}", "pool", json_str(args, "pool"), "version",
-                               (json_int_t)json_int(args, "version", 0));
+    json_t *result =
+        json_pack("{s:s, s:I}", "pool", json_str(args, "pool"), "version", (json_int_t)json_int(args, "version", 0));
     switch (op) {
     case API_AGENT_OP_CLUSTER_CONFIGURE:
         v->clustered = true;

@@ -412,8 +412,10 @@ static void partition(struct sim *s) {
         side[a] = shape == 0 ? a == one : shape == 1 ? (unsigned)(a >= n / 2) : (unsigned)sim_random(s, 3);
     for (int a = 0; a < n; a++) {
         for (int b = 0; b < n; b++) {
-            bool cut = shape <= 2 ? side[a] != side[b] : shape == 3 ? a == one && b == (one + 1) % n
-                       : shape == 4 ? sim_random(s, 3) == 0 : true;
+            bool cut = shape <= 2   ? side[a] != side[b]
+                       : shape == 3 ? a == one && b == (one + 1) % n
+                       : shape == 4 ? sim_random(s, 3) == 0
+                                    : true;
             if (a != b && cut)
                 s->link[a][b] = false;
         }

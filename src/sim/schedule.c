@@ -146,12 +146,14 @@ static void in_peace(struct sim *s, int64_t ms) {
 /* A clustered pool of all servers, a repository that all of them have, and guests that are to live. */
 static void make_cluster(struct sim *s) {
     uint64_t id = 300;
-    ask(s, id++, API_OP_POOL_CREATE, NULL, json_pack("{s:s, s:b, s:i}", "name", "pool", "clustered", 1, "memory_reserve", 0));
+    ask(s, id++, API_OP_POOL_CREATE, NULL,
+        json_pack("{s:s, s:b, s:i}", "name", "pool", "clustered", 1, "memory_reserve", 0));
     for (int i = 0; i < s->config.servers; i++) {
         ask(s, id++, API_OP_POOL_ADD, "pool", json_pack("{s:s}", "server", s->servers[i].id));
         in_peace(s, 1000);
     }
-    ask(s, id++, API_OP_REPOSITORY_CREATE, NULL, json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
+    ask(s, id++, API_OP_REPOSITORY_CREATE, NULL,
+        json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
     in_peace(s, 60000);
     int vms = 2 + (int)sim_random(s, 5);
     for (int i = 0; i < vms; i++) {

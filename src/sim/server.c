@@ -170,7 +170,8 @@ static void connect(struct sim *s, struct sim_event *e) {
     if (v->connected || !v->p.up || e->a != v->p.epoch || sim_deferred(s, &v->p, e))
         return;
     /* One that has been removed is refused: its certificate is unknown. */
-    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until || s->now < v->unreachable_until || !core_server(s->m.c, v->id)) {
+    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until || s->now < v->unreachable_until ||
+        !core_server(s->m.c, v->id)) {
         server_connect_later(s, e->server);
         return;
     }
