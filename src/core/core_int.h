@@ -86,7 +86,7 @@ struct agent {
     char *witness;        /* whom it was put to */
     int64_t silent_until; /* it has not answered one */
     uint64_t probe;       /* the question to itself whether it is there: others do not see it */
-    int64_t probe_sent;
+    int64_t probe_sent, probed_at;
     bool mute; /* it has not answered that, whatever its connection looks like */
 };
 

@@ -239,6 +239,10 @@ static void ask(struct core *c, struct agent *a, struct agent *witness) {
 static void probe(struct core *c, struct agent *a, const struct api_server *s) {
     if (!a->reported || (!s->cluster.fenced && !witness_find(c, s)))
         return;
+    if (!a->probe && a->probed_at && c->mono_ms < a->probed_at + ASK_AGAIN_MS) {
+        a->check_at = a->probed_at + ASK_AGAIN_MS; /* it has just answered, and they contradict each other still */
+        return;
+    }
     if (!a->probe) {
         a->probe = ++c->next_check;
         a->probe_sent = c->mono_ms;
@@ -255,6 +259,7 @@ static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const
     if (a->probe != serial)
         return;
     a->probe = 0;
+    a->probed_at = c->mono_ms;
     not_fenced(c, a->server, true);
     failover_state(c, a->server, state);
     if (!a->check_at)

@@ -165,7 +165,9 @@ static void recover_ended(struct job_ctx *x) {
     if (!vm)
         return;
     core_alarm_clear(x->c, vm->id, "vm.recovery-waits");
-    if (j->state == API_JOB_STATE_DONE || vm->state == API_VM_STATE_RUNNING) {
+    /* While it waited somebody else has started, stopped or moved it: there is nothing to recover. */
+    bool not_needed = vm->state != API_VM_STATE_CRASHED && (!j->n_steps || str_empty(j->steps[0].started));
+    if (j->state == API_JOB_STATE_DONE || vm->state == API_VM_STATE_RUNNING || not_needed) {
         core_apply_held_report(x->c, vm->id);
         return;
     }

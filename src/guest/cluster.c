@@ -76,6 +76,7 @@ static void tell(struct host *h) {
     if (str_eq(text, h->cluster.told))
         return;
     str_set(&h->cluster.told, text);
+    host_renew_report(h); /* one that waits for the disk holds what was true before, and would come after this */
     if (h->connected && !h->report_wanted)
         host_send(h, host_event_frame(API_AGENT_EVENT_CLUSTER_STATE, host_cluster_state(h, true)), false);
 }

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define SAY_MS      1000 /* seldom, which is the harder case; DEADMAN_SAY_MS would only cost events */
 #define SETTLE_MIN  500  /* corosync's token and consensus */
@@ -271,6 +272,8 @@ static void form(struct sim *s, const int *group, size_t n) {
     }
 }
 
+static int by_number(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }
+
 static void settle(struct sim *s, struct sim_event *e) {
     (void)e;
     bool taken[SIM_SERVERS_MAX] = {false};
@@ -290,6 +293,7 @@ static void settle(struct sim *s, struct sim_event *e) {
             taken[other] = true;
             group[n++] = other;
         }
+        qsort(group, n, sizeof *group, by_number); /* as corosync does, whose numbers grow with ours */
         form(s, group, n);
     }
 }
