@@ -689,9 +689,11 @@ static void guest_tells(struct sim *s, int i, const char *vm, enum guest_event e
 
 static void kill_is_seen(struct sim *s, struct sim_event *e) {
     struct sim_server *v = &s->servers[e->server];
-    if (!v->p.up || v->p.epoch != e->epoch || sim_deferred(s, &v->p, e))
+    if (v->p.up && v->p.epoch == e->epoch && sim_deferred(s, &v->p, e))
         return;
     _cleanup_free_ char *vm = e->p;
+    if (!v->p.up || v->p.epoch != e->epoch)
+        return;
     ring_tell(s, e->server);
     guest_tells(s, e->server, vm, GUEST_DIED, "killed: this server has lost its pool");
 }

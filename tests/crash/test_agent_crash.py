@@ -26,7 +26,12 @@ def add(kind, what, abort):
     setattr(AgentCrash, f"test_{kind.replace('.', '_')}_{what.lower()}{'_abort' if abort else ''}", test)
 
 
+# What the manager does alone here, or has another server do than the one that is killed (and that one's part is in core_test).
+ELSEWHERE = ("pool.add", "pool.remove", "server.fence", "server.maintenance")
+
 for name in scenarios.SCENARIOS:
+    if name in ELSEWHERE:
+        continue
     add(name, "COMMITS", False)
     if name == "vm.policy":  # the agent only records it: there is no effect to crash after
         continue

@@ -313,14 +313,15 @@ static void test_life_q35(void **state) {
     close(other);
 
     struct api_vm_stats stats;
-    for (int i = 0; i < 2; i++) {
+    bool seen = false; /* what it writes shows in the second sample at the earliest, and later on a busy machine */
+    for (int64_t until = now_ms() + 10000; !seen && now_ms() < until;) {
         assert_int_equal(hypervisor_qemu.sample(w.h, VM1, &stats), 0);
-        assert_true(stats.cpu > 0.1 && stats.memory > 16 * 1024 * 1024);
-        assert_true(i == 0 || stats.disk_write >= 2 * 1024 * 1024);
+        seen = stats.cpu > 0.1 && stats.memory > 16 * 1024 * 1024 && stats.disk_write >= 2 * 1024 * 1024;
         api_vm_stats_done(&stats);
         for (int k = 0; k < 10; k++)
             turn();
     }
+    assert_true(seen);
 
     must(op(suspend, VM1), 5000);
     must(op(suspend, VM1), 5000);
