@@ -338,9 +338,8 @@ static void a_stopped_guest_stays_stopped(struct sim *s) {
         const char *vm = json_str(json_object_get(j, "object"), "id");
         json_t *old = map_get(&last, vm);
         bool order = strncmp(json_str(j, "kind"), "vm.", 3) == 0 && !str_eq(json_str(j, "kind"), "vm.policy");
-        /* Not by revision: a job that can no longer be taken back is told anew. */
-        int later = old ? strcmp(json_str(j, "ended"), json_str(old, "ended")) : 1;
-        if (order && (later > 0 || (later == 0 && strcmp(json_str(j, "id"), json_str(old, "id")) > 0))) {
+        uintptr_t at = (uintptr_t)map_get(&s->ends, json_str(j, "id"));
+        if (order && (!old || at > (uintptr_t)map_get(&s->ends, json_str(old, "id")))) {
             json_decref(map_put(&last, vm, json_incref(j)));
         }
         json_decref(j);

@@ -308,5 +308,6 @@ void schedule_done(struct sim *s) {
     while (map_next(&s->versions, &pos, NULL, &value))
         free(value);
     map_done(&s->versions);
+    map_done(&s->ends);
     sim_world_done(s);
 }

@@ -216,6 +216,7 @@ struct sim {
     int requests_left;
     uint64_t asked_now; /* the request that is being handed to the core; 0: none */
     int64_t asked_before, asked_after; /* its inventory's revisions */
+    struct map ends;      /* job: (uintptr_t), in which order they were told to have ended */
     struct map versions; /* vm: the newest version of its memory, uint64_t * */
     struct map waiting; /* request id as text: struct asked * */
     struct model *model;

@@ -109,6 +109,15 @@ static void two_running_jobs_never_hold_one_object(struct sim *s, const json_t *
     }
 }
 
+/* Neither a revision nor a time tells which of two jobs ended first: one that cannot be taken back any more is told
+   anew, and clocks jump. */
+static void an_end_is_noted(struct sim *s, const json_t *job) {
+    const char *state = json_str(job, "state"), *id = json_str(job, "id");
+    bool ended = str_eq(state, "done") || str_eq(state, "failed") || str_eq(state, "aborted");
+    if (ended && !map_get(&s->ends, id))
+        map_put(&s->ends, id, (void *)(uintptr_t)(map_count(&s->ends) + 1));
+}
+
 /* ---- the stream ---- */
 
 static void revisions_never_go_back(struct sim *s, const char *key, int64_t revision) {
@@ -137,6 +146,7 @@ void watch_publish(struct sim *s, const struct core_effect *e) {
     if (str_eq(e->object_kind, "job")) {
         _cleanup_json_ json_t *job = json_loads(text, 0, NULL);
         two_running_jobs_never_hold_one_object(s, job);
+        an_end_is_noted(s, job);
     }
 }
 
@@ -155,6 +165,7 @@ void watch_load(struct sim *s) {
             if (kind == API_KIND_JOB) {
                 _cleanup_json_ json_t *job = json_loads(t->sorted[i]->v->text, 0, NULL);
                 two_running_jobs_never_hold_one_object(s, job);
+                an_end_is_noted(s, job);
             }
         }
     }
