@@ -27,6 +27,7 @@ export const tests = {
   },
 
   async 'a pool is made, gets the server, a rule, and loses them again'(world) {
+    await world.call('kill_guests')
     const page = await open(world, '/pools')
     await page.getByRole('button', { name: 'Create a pool' }).first().click()
     await page.fill('#field-name', 'production')

@@ -68,6 +68,12 @@ class World:
     def vm(self, name, **more):
         return self.cluster.vm(name, **more)
 
+    def kill_guests(self):
+        """What earlier tests have left running."""
+        for vm in self.cluster.api.list("/vms"):
+            if vm["state"] not in ("stopped", "crashed"):
+                self.cluster.api.do(f"/vms/{vm['id']}/kill", {})
+
     def kill_manager(self):
         self.cluster.manager.kill()
 
