@@ -219,7 +219,9 @@ static void stalled_look(uv_timer_t *t) {
             conn_pause(c, true);
             continue;
         }
-        list_remove(&c->stalled);
+        /* What libwebsockets has kept of a piece goes first, without a word to us: then the socket may be full again. */
+        if (!lws_partial_buffered(c->wsi))
+            list_remove(&c->stalled);
         conn_pause(c, false);
         lws_callback_on_writable(c->wsi);
     }
