@@ -219,7 +219,7 @@ static void stalled_look(uv_timer_t *t) {
             conn_pause(c, true);
             continue;
         }
-        /* What libwebsockets has kept of a piece goes first, without a word to us: then the socket may be full again. */
+        /* What libwebsockets has kept of a piece goes first, without a word to us; then the socket may be full again */
         if (!lws_partial_buffered(c->wsi))
             list_remove(&c->stalled);
         conn_pause(c, false);
