@@ -598,6 +598,15 @@ int core_image_source(struct core *c, const struct core_request *r, const struct
                       const char *repository, json_t **ret, struct error *e);
 /* Where its upload is; NULL. */
 const char *core_image_repository(struct core *c, const struct api_image_source *s);
+/* A change of an object that needs no job: merged, its name free, checked (NULL: nothing more is to be), put and
+   told as an event. *ret is the object, for core_reply_object(). */
+typedef int core_change_check(struct core *c, const struct core_request *r, const struct object *o, const void *next,
+                              struct error *e);
+int core_change(struct core *c, const struct core_request *r, enum api_kind kind, core_change_check *check,
+                struct object **ret, struct error *e);
+/* The same with its reply, for kinds of which nothing else depends on a change. */
+int core_change_and_reply(struct core *c, const struct core_request *r, enum api_kind kind, core_change_check *check,
+                          struct error *e);
 /* A deletion by job: one lock, the steps of the kind in their order. */
 int core_submit_delete(struct core *c, const struct core_request *r, const struct job_kind *kind, struct object *o,
                        struct error *e);

@@ -287,28 +287,19 @@ void core_server_join(struct core *c, uint64_t request, const char *token_hash, 
     core_end(c);
 }
 
+static bool has_addresses(const struct core_request *r) { return json_object_get(r->body, "addresses") != NULL; }
+
+static int check_server(struct core *c, const struct core_request *r, const struct object *o, const void *next,
+                        struct error *e) {
+    return has_addresses(r) ? server_check_addresses(c, o->v->data, next, e) : 0;
+}
+
 int op_server_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_SERVER, e);
-    struct api_server next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_server_merge(o->v->data, r->body, &next, e);
+    struct object *o;
+    int result = core_change(c, r, API_KIND_SERVER, check_server, &o, e);
     if (result < 0)
         return result;
-    bool addresses = json_object_get(r->body, "addresses");
-    result = core_check_name_free(c, API_KIND_SERVER, next.name, o->id, e);
-    if (result == 0 && addresses)
-        result = server_check_addresses(c, o->v->data, &next, e);
-    if (result < 0) {
-        api_server_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "server.changed", API_KIND_SERVER, o->id, next.name, NULL,
-               "%s changed server %s", r->actor, next.name);
-    core_put(c, API_KIND_SERVER, xmemdup(&next, sizeof next));
-    if (addresses)
+    if (has_addresses(r))
         server_tell_addresses(c, o->v->data);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;

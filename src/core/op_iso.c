@@ -100,25 +100,7 @@ int op_iso_create(struct core *c, const struct core_request *r, struct error *e)
 }
 
 int op_iso_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_ISO, e);
-    struct api_iso next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_iso_merge(o->v->data, r->body, &next, e);
-    if (result < 0)
-        return result;
-    result = core_check_name_free(c, API_KIND_ISO, next.name, o->id, e);
-    if (result < 0) {
-        api_iso_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "iso.changed", API_KIND_ISO, o->id, next.name, NULL,
-               "%s changed ISO image %s", r->actor, next.name);
-    core_put(c, API_KIND_ISO, xmemdup(&next, sizeof next));
-    core_reply_object(c, r->id, 200, o, NULL);
-    return 0;
+    return core_change_and_reply(c, r, API_KIND_ISO, NULL, e);
 }
 
 int op_iso_delete(struct core *c, const struct core_request *r, struct error *e) {

@@ -98,28 +98,18 @@ int op_pool_create(struct core *c, const struct core_request *r, struct error *e
     return 0;
 }
 
+static int check_change(struct core *c, const struct core_request *r, const struct object *o, const void *next,
+                        struct error *e) {
+    const struct api_pool *p = next, *was = o->v->data;
+    int result = check_baseline(c, p, e);
+    return result == 0 && p->clustered && !was->clustered ? pool_check_all_heartbeats(c, o->id, e) : result;
+}
+
 int op_pool_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_POOL, e);
-    struct api_pool next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_pool_merge(o->v->data, r->body, &next, e);
+    struct object *o;
+    int result = core_change(c, r, API_KIND_POOL, check_change, &o, e);
     if (result < 0)
         return result;
-    result = core_check_name_free(c, API_KIND_POOL, next.name, o->id, e);
-    if (result == 0)
-        result = check_baseline(c, &next, e);
-    if (result == 0 && next.clustered && !((const struct api_pool *)o->v->data)->clustered)
-        result = pool_check_all_heartbeats(c, o->id, e);
-    if (result < 0) {
-        api_pool_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "pool.changed", API_KIND_POOL, o->id, next.name, NULL,
-               "%s changed server pool %s", r->actor, next.name);
-    core_put(c, API_KIND_POOL, xmemdup(&next, sizeof next));
     pool_refresh(c, o->id);
     cluster_sync(c, o->id);
     pool_check_room(c, o->v->data);

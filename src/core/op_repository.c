@@ -128,25 +128,7 @@ int op_repository_create(struct core *c, const struct core_request *r, struct er
 /* ---- change, delete ---- */
 
 int op_repository_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_REPOSITORY, e);
-    struct api_repository next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_repository_merge(o->v->data, r->body, &next, e);
-    if (result < 0)
-        return result;
-    result = core_check_name_free(c, API_KIND_REPOSITORY, next.name, o->id, e);
-    if (result < 0) {
-        api_repository_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "repository.changed", API_KIND_REPOSITORY, o->id, next.name, NULL,
-               "%s changed storage repository %s", r->actor, next.name);
-    core_put(c, API_KIND_REPOSITORY, xmemdup(&next, sizeof next));
-    core_reply_object(c, r->id, 200, o, NULL);
-    return 0;
+    return core_change_and_reply(c, r, API_KIND_REPOSITORY, NULL, e);
 }
 
 static struct api_job *draft(struct core *c, const struct job_request *q, const struct api_repository *n) {

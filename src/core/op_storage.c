@@ -18,6 +18,43 @@ static void discard(enum api_kind kind, void *data) {
     free(data);
 }
 
+int core_change(struct core *c, const struct core_request *r, enum api_kind kind, core_change_check *check,
+                struct object **ret, struct error *e) {
+    struct object *o = core_param(c, r, 0, kind, e);
+    const struct api_kind_info *k = &api_kinds[kind];
+    if (!o)
+        return -ENOENT;
+    _cleanup_free_ void *next = xcalloc(1, k->size);
+    int result = core_check_if_match(r, o, e);
+    if (result == 0)
+        result = k->merge(o->v->data, r->body, next, e);
+    if (result < 0)
+        return result;
+    const char *name = *api_kind_name(kind, next);
+    result = core_check_name_free(c, kind, name, o->id, e);
+    if (result == 0 && check)
+        result = check(c, r, o, next, e);
+    if (result < 0) {
+        discard(kind, TAKE_PTR(next));
+        return result;
+    }
+    _cleanup_free_ char *code = xasprintf("%s.changed", k->name);
+    core_event(c, API_SEVERITY_INFO, r->actor, code, kind, o->id, name, NULL, "%s changed %s %s", r->actor,
+               kind_word(kind), name);
+    core_put(c, kind, TAKE_PTR(next));
+    *ret = o;
+    return 0;
+}
+
+int core_change_and_reply(struct core *c, const struct core_request *r, enum api_kind kind, core_change_check *check,
+                          struct error *e) {
+    struct object *o;
+    int result = core_change(c, r, kind, check, &o, e);
+    if (result == 0)
+        core_reply_object(c, r->id, 200, o, NULL);
+    return result;
+}
+
 int core_submit_delete(struct core *c, const struct core_request *r, const struct job_kind *kind, struct object *o,
                        struct error *e) {
     int result = core_check_if_match(r, o, e);
@@ -162,25 +199,7 @@ int op_disk_create(struct core *c, const struct core_request *r, struct error *e
 }
 
 int op_disk_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_DISK, e);
-    struct api_disk next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_disk_merge(o->v->data, r->body, &next, e);
-    if (result < 0)
-        return result;
-    result = core_check_name_free(c, API_KIND_DISK, next.name, o->id, e);
-    if (result < 0) {
-        api_disk_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "disk.changed", API_KIND_DISK, o->id, next.name, NULL,
-               "%s changed virtual disk %s", r->actor, next.name);
-    core_put(c, API_KIND_DISK, xmemdup(&next, sizeof next));
-    core_reply_object(c, r->id, 200, o, NULL);
-    return 0;
+    return core_change_and_reply(c, r, API_KIND_DISK, NULL, e);
 }
 
 int op_disk_delete(struct core *c, const struct core_request *r, struct error *e) {
@@ -340,28 +359,14 @@ int op_template_create(struct core *c, const struct core_request *r, struct erro
     return job_submit(c, &q, j, e);
 }
 
+static int check_template(struct core *c, const struct core_request *r, const struct object *o, const void *next,
+                          struct error *e) {
+    const struct api_template *t = next;
+    return check_machine(t->machine, t->firmware, e);
+}
+
 int op_template_change(struct core *c, const struct core_request *r, struct error *e) {
-    struct object *o = core_param(c, r, 0, API_KIND_TEMPLATE, e);
-    struct api_template next;
-    if (!o)
-        return -ENOENT;
-    int result = core_check_if_match(r, o, e);
-    if (result == 0)
-        result = api_template_merge(o->v->data, r->body, &next, e);
-    if (result < 0)
-        return result;
-    result = core_check_name_free(c, API_KIND_TEMPLATE, next.name, o->id, e);
-    if (result == 0)
-        result = check_machine(next.machine, next.firmware, e);
-    if (result < 0) {
-        api_template_done(&next);
-        return result;
-    }
-    core_event(c, API_SEVERITY_INFO, r->actor, "template.changed", API_KIND_TEMPLATE, o->id, next.name, NULL,
-               "%s changed template %s", r->actor, next.name);
-    core_put(c, API_KIND_TEMPLATE, xmemdup(&next, sizeof next));
-    core_reply_object(c, r->id, 200, o, NULL);
-    return 0;
+    return core_change_and_reply(c, r, API_KIND_TEMPLATE, check_template, e);
 }
 
 int op_template_delete(struct core *c, const struct core_request *r, struct error *e) {
