@@ -529,7 +529,7 @@ static int request_head(struct conn *c) {
     enum head_problem problem;
     c->body_left = 0;
     c->close_after = c->lingering = false;
-    if (conn_head_problem(c->wsi, &problem))
+    if (conn_head_problem(c->wsi, conn_bytes_read(c) - c->read_mark, &problem))
         return conn_refuse_head(c->wsi, problem);
     struct exchange *x = exchange_new(c);
     if (!x)

@@ -5,6 +5,10 @@
 #include "base/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+/* Of a handshake with a client's certificates, and of the records' own heads. */
+#define TLS_ALLOWANCE 8192
 
 static const struct {
     int status;
@@ -35,15 +39,24 @@ int lws_return_http_status(struct lws *wsi, unsigned int code, const char *html_
     return conn_refuse_head(wsi, HEAD_MALFORMED) < 0;
 }
 
-bool conn_head_problem(struct lws *wsi, enum head_problem *ret) {
-    char version[16] = "";
+/* The library counts only the fields it knows; what came in with them tells of the others. A body may have come too. */
+static bool is_too_long(struct lws *wsi, uint64_t brought) {
+    char text[32] = "";
     size_t sum = 0;
     for (int i = 0; i < WSI_TOKEN_COUNT; i++) {
         int n = lws_hdr_total_length(wsi, (enum lws_token_indexes)i);
         sum += n > 0 ? (size_t)n : 0;
     }
+    uint64_t body = 0, most = HTTP_HEAD_MAX + TLS_ALLOWANCE;
+    if (lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
+        body = strtoull(text, NULL, 10);
+    return sum > HTTP_HEAD_MAX || (brought > most && brought - most > body);
+}
+
+bool conn_head_problem(struct lws *wsi, uint64_t brought, enum head_problem *ret) {
+    char version[16] = "";
     *ret = HEAD_TOO_LONG;
-    if (sum > HTTP_HEAD_MAX)
+    if (is_too_long(wsi, brought))
         return true;
     *ret = HEAD_VERSION;
     return lws_hdr_copy(wsi, version, sizeof version, WSI_TOKEN_HTTP) < 0 ||
