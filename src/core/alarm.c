@@ -120,6 +120,8 @@ static void observe_vm(struct core *c, const struct api_vm *vm) {
                          vm->state_reason);
     else if (vm->state != API_VM_STATE_UNKNOWN)
         core_alarm_clear(c, vm->id, "vm.crashed");
+    if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_STOPPED)
+        core_alarm_clear(c, vm->id, "vm.not-recovered");
 }
 
 /* In percent; what has been raised ends a little later than it began, so that it does not flicker. */

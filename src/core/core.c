@@ -273,6 +273,7 @@ void core_tick(struct core *c) {
     core_agents_tick(c);
     failover_tick(c);
     jobs_tick(c);
+    recover_tick(c);
     if (c->mono_ms >= c->next_sweep)
         sweep(c);
     core_end(c);
@@ -289,6 +290,8 @@ int64_t core_next_deadline(const struct core *c) {
     if (other < next)
         next = other;
     other = jobs_deadline(c);
+    if (c->recover_at && c->recover_at < other)
+        other = c->recover_at;
     return other < next ? other : next;
 }
 

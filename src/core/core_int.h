@@ -10,7 +10,7 @@
  *     event_log.c   the log of events
  *     alarm.c       conditions that need somebody
  *     agents.c      connections, reports, messages
- *     job.c, lock.c the job engine; undo.c takes back what is done
+ *     job.c, lock.c the job engine (job_draft.c: records); undo.c takes back what is done
  *     job_*.c       the kinds of jobs: tables of steps
  *     cluster.c     the cluster of a pool
  *     failover.c    servers that are lost
@@ -97,6 +97,7 @@ struct job_run {
     uint64_t request; /* answered when it ends; 0: none */
     int64_t retry_at; /* mono_ms; 0: none */
     int percent;      /* of the step under way */
+    bool aside;       /* queued, and in no object's queue: its kind lets it begin */
 };
 
 typedef int core_handler(struct core *c, const struct core_request *r, struct error *e);
@@ -130,6 +131,9 @@ struct core {
 
     struct map agents;   /* struct agent * by server id */
     struct list jobs;    /* struct job_run: queued, running and undoing */
+    size_t n_aside;      /* of them */
+    int64_t recover_at;  /* job_recover.c: mono_ms of the next look at those that wait; 0: none */
+    int64_t recovered_at; /* of the last one */
     struct map runs;     /* struct job_run * by job id */
     struct map locks;    /* struct lock * by object id */
     struct map held;     /* struct api_guest_report * by VM id */
@@ -314,6 +318,8 @@ struct job_kind {
     int (*check)(struct job_ctx *x, struct error *e);
     /* After its last step or its last undo, in the same transaction. NULL: nothing. */
     void (*ended)(struct job_ctx *x);
+    /* Its jobs wait outside of their objects' queues, in nobody's way, until job_admit() or job_call_off(). */
+    bool aside;
 };
 
 struct job_request {
@@ -358,6 +364,10 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
 void jobs_done(struct core *c);
 /* It waits for another try: now. */
 void job_soon(struct core *c, const char *id);
+/* One that stands aside begins; its objects are free. With vars.KEY = value first. */
+void job_admit(struct core *c, const char *id, const char *key, const char *value);
+/* One that stands aside ends as aborted, because it is not wanted any more. */
+void job_call_off(struct core *c, const char *id, const char *why);
 
 /* ---- undo.c ---- */
 
@@ -381,6 +391,8 @@ int vm_disks_ready(struct core *c, const struct api_vm *vm, struct error *e);
 int vm_step_start(struct job_ctx *x, struct error *e);
 int vm_step_kill(struct job_ctx *x, struct error *e);
 
+/* It has the CPU that its pool gives its guests now. */
+void vm_take_cpu_model(struct core *c, const char *vm);
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
@@ -476,8 +488,15 @@ int64_t failover_deadline(const struct core *c);
 /* ---- job_recover.c ---- */
 
 void recover_submit(struct core *c, const char *vm, int64_t tries);
-/* The server for it, or NULL and why not (the caller's); job, or NULL: where the choice is noted. */
-const struct api_server *recover_place(struct core *c, const struct api_vm *vm, struct api_job *job, char **ret_why);
+/* A recovery of this virtual machine waits. */
+bool recover_waits(const struct core *c, const char *vm);
+/* Somebody has decided otherwise: the recovery that waits, if there is one, ends. */
+void recover_call_off(struct core *c, const char *vm, const char *why);
+/* Something has changed that those that wait may have waited for. */
+void recover_soon(struct core *c);
+void recover_observe(struct core *c, const struct object *o); /* the same, after every change of an object */
+void recover_tick(struct core *c);
+bool pool_restarts(const struct core *c, const struct api_vm *vm);
 
 /* ---- load.c ---- */
 

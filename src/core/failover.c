@@ -52,7 +52,7 @@ bool server_is_gone(const struct core *c, const char *server) {
 
 /* ---- virtual machines that are to be started elsewhere ---- */
 
-static bool pool_restarts(const struct core *c, const struct api_vm *vm) {
+bool pool_restarts(const struct core *c, const struct api_vm *vm) {
     const struct api_pool *p = CORE_GET(c, pool, POOL, vm->pool);
     return p && p->failover == API_FAILOVER_POLICY_RESTART;
 }

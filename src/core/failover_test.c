@@ -379,6 +379,207 @@ static void important_ones_first_and_the_rest_waits(void **state) {
     world_down(&w);
 }
 
+/* Two servers that are full and one that is lost: its guest "a" waits. */
+static void prepare_waiting(struct world *w) {
+    prepare(w, 3);
+    for (int i = 0; i < 3; i++) {
+        w->agents[i].memory = i ? 512 << 20 : 1 << 30;
+        world_disconnect(w, &w->agents[i]);
+        world_connect(w, &w->agents[i]);
+    }
+    walk(w, 1000);
+    make_vm(w, "a", "s1", HA);
+    for (int i = 0; i < 4; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "f%d", i);
+        make_vm(w, name, i % 2 ? "s2" : "s3", "{}");
+    }
+    dies(w, 0);
+    walk(w, 12000);
+    assert_int_equal(vm_of(w, "a")->state, API_VM_STATE_CRASHED);
+    assert_non_null(strstr(vm_of(w, "a")->state_reason, "of memory left"));
+    assert_int_equal(last_job(w, "vm.recover")->state, API_JOB_STATE_QUEUED);
+    assert_non_null(strstr(last_job(w, "vm.recover")->message, "of memory left"));
+}
+
+static bool has_alarm(const struct world *w, const char *code) {
+    const struct table *t = &w->c->tables[API_KIND_ALARM];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_alarm *a = t->sorted[i]->v->data;
+        if (str_eq(a->code, code) && a->active)
+            return true;
+    }
+    return false;
+}
+
+static bool has_event(const struct world *w, const char *code, const char *words) {
+    const struct table *t = &w->c->tables[API_KIND_EVENT];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_event *e = t->sorted[i]->v->data;
+        if (str_eq(e->kind, code) && strstr(e->message, words))
+            return true;
+    }
+    return false;
+}
+
+/* While nothing changes, nothing is written, for as long as it may be. */
+static void waiting_is_quiet(void **state) {
+    struct world w;
+    prepare_waiting(&w);
+    assert_true(has_alarm(&w, "vm.recovery-waits"));
+    walk(&w, 5000);
+    size_t commits = w.commits;
+    walk(&w, 59000);
+    assert_in_range(w.commits, commits, commits + 1); /* the minute's sweep may have something to say */
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f1", NULL), 202);
+    assert_in_range(until_runs(&w, "a", 20000), 0, 1000);
+    assert_false(has_alarm(&w, "vm.recovery-waits"));
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_DONE);
+    world_down(&w);
+}
+
+/* Whatever makes room, or forbids it, is noticed at once. */
+static void waiting_ends_when_something_changes(void **state) {
+    struct world w;
+    prepare_waiting(&w);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"memory_overcommit\":150}"), 200);
+    assert_in_range(until_runs(&w, "a", 20000), 0, 1000);
+    world_down(&w);
+
+    prepare_waiting(&w); /* needs less */
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"memory\":16777216}"), 200);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f0", NULL), 202);
+    assert_in_range(until_runs(&w, "a", 20000), 0, 1000);
+    world_down(&w);
+
+    prepare_waiting(&w); /* the server is back */
+    comes_back(&w, 0);
+    assert_in_range(until_runs(&w, "a", 20000), 0, 1000);
+    assert_string_equal(where(&w, "a"), "s1");
+    world_down(&w);
+
+    prepare_waiting(&w);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\"}"), 200);
+    walk(&w, 1000);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_ABORTED);
+    assert_true(has_event(&w, "vm.recovery-off", "its pool does not restart"));
+    world_down(&w);
+}
+
+/* Nobody waits for a recovery that waits. */
+static void word_of_the_user_comes_first(void **state) {
+    static const struct {
+        enum api_op_id op;
+        const char *body;
+        int status, then; /* the state; -1: it is gone */
+        const char *said;
+    } cases[] = {
+        {API_OP_VM_STOP, "{}", 202, API_VM_STATE_STOPPED, "stopped by admin"},
+        {API_OP_VM_KILL, NULL, 202, API_VM_STATE_STOPPED, "stopped by admin"},
+        {API_OP_VM_DELETE, NULL, 202, -1, "it is deleted"},
+        {API_OP_VM_CHANGE, "{\"ha\":{\"enabled\":false}}", 200, API_VM_STATE_CRASHED, "not highly available any more"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct world w;
+        prepare_waiting(&w);
+        assert_int_equal(ask(&w, cases[i].op, "a", cases[i].body), cases[i].status);
+        pump(&w);
+        const struct api_vm *vm = core_vm(w.c, "a");
+        assert_int_equal(vm ? (int)vm->state : -1, cases[i].then);
+        if (vm)
+            assert_non_null(strstr(vm->state_reason, cases[i].said));
+        assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_ABORTED);
+        assert_true(has_event(&w, "vm.recovery-off", cases[i].said));
+        assert_false(has_alarm(&w, "vm.recovery-waits"));
+        assert_false(has_alarm(&w, "vm.not-recovered"));
+        assert_int_equal(ask(&w, API_OP_VM_KILL, "f1", NULL), 202); /* room, and nobody who wants it */
+        walk(&w, 40000);
+        assert_int_equal(core_vm(w.c, "a") ? (int)core_vm(w.c, "a")->state : -1, cases[i].then);
+        world_down(&w);
+    }
+}
+
+/* A start by hand that is refused, or fails, leaves the recovery as it was; one that succeeds ends it. */
+static void started_by_hand_while_it_waits(void **state) {
+    struct world w;
+    prepare_waiting(&w);
+    assert_int_equal(ask(&w, API_OP_VM_START, "a", NULL), 507);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_QUEUED);
+    assert_int_equal(ask(&w, API_OP_RULE_CREATE, NULL,
+                         "{\"name\":\"n\",\"pool\":\"p\",\"type\":\"not-on-servers\",\"must\":true,\"vms\":[\"a\"],"
+                         "\"servers\":[\"s2\",\"s3\"]}"),
+                     201);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f1", NULL), 202);
+    walk(&w, 3000);
+    assert_non_null(strstr(last_job(&w, "vm.recover")->message, "rule"));
+    w.fail_op = "guest.start"; /* both fail: by hand, then the recovery's */
+    assert_int_equal(ask(&w, API_OP_RULE_DELETE, "n", NULL), 204);
+    assert_int_equal(ask(&w, API_OP_VM_START, "a", NULL), 202);
+    pump(&w);
+    assert_int_equal(last_job(&w, "vm.start")->state, API_JOB_STATE_FAILED);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_QUEUED);
+    w.fail_op = NULL;
+    assert_in_range(until_runs(&w, "a", 20000), 0, 4000);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_DONE);
+    world_down(&w);
+
+    prepare_waiting(&w);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f1", NULL), 202);
+    assert_int_equal(ask(&w, API_OP_VM_START, "a", NULL), 202);
+    pump(&w);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    walk(&w, 1000);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_ABORTED);
+    assert_true(has_event(&w, "vm.recovery-off", "by hand"));
+    assert_string_equal(vm_of(&w, "a")->state_reason, "");
+    walk(&w, 40000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+/* The manager is killed while one waits, and while somebody works on its virtual machine. */
+static void manager_restarts_while_one_waits(void **state) {
+    struct world w;
+    for (int stopped = 0; stopped < 2; stopped++) {
+        prepare_waiting(&w);
+        if (stopped)
+            assert_int_equal(ask(&w, API_OP_VM_STOP, "a", "{}"), 202);
+        world_crash(&w);
+        for (int i = 1; i < 3; i++)
+            world_connect(&w, &w.agents[i]);
+        walk(&w, 3000);
+        assert_int_equal(ask(&w, API_OP_VM_KILL, "f1", NULL), 202);
+        walk(&w, 3000);
+        assert_int_equal(vm_of(&w, "a")->state, stopped ? API_VM_STATE_STOPPED : API_VM_STATE_RUNNING);
+        assert_int_equal(last_job(&w, "vm.recover")->state, stopped ? API_JOB_STATE_ABORTED : API_JOB_STATE_DONE);
+        world_down(&w);
+    }
+}
+
+static void aborted_while_it_waits(void **state) {
+    struct world w;
+    prepare_waiting(&w);
+    assert_int_equal(ask(&w, API_OP_JOB_ABORT, last_job(&w, "vm.recover")->id, NULL), 200);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_ABORTED);
+    assert_true(has_alarm(&w, "vm.not-recovered"));
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "a", NULL), 202);
+    pump(&w);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_STOPPED);
+    assert_false(has_alarm(&w, "vm.not-recovered"));
+    world_down(&w);
+}
+
+static void none_comes_after_itself(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "base", "s1", HA);
+    make_vm(&w, "app", "s1", "{\"enabled\":true,\"after\":[\"base\"]}");
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "base", "{\"ha\":{\"after\":[\"app\"]}}"), 409);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "base", "{\"ha\":{\"after\":[\"base\"]}}"), 409);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "base", "{\"ha\":{\"priority\":1}}"), 200);
+    world_down(&w);
+}
+
 static void after_another_and_its_delay(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -526,6 +727,13 @@ int main(void) {
         cmocka_unit_test(manager_alone),
         cmocka_unit_test(halves_without_majority),
         cmocka_unit_test(important_ones_first_and_the_rest_waits),
+        cmocka_unit_test(waiting_is_quiet),
+        cmocka_unit_test(waiting_ends_when_something_changes),
+        cmocka_unit_test(word_of_the_user_comes_first),
+        cmocka_unit_test(started_by_hand_while_it_waits),
+        cmocka_unit_test(manager_restarts_while_one_waits),
+        cmocka_unit_test(aborted_while_it_waits),
+        cmocka_unit_test(none_comes_after_itself),
         cmocka_unit_test(after_another_and_its_delay),
         cmocka_unit_test(tries_come_to_an_end),
         cmocka_unit_test(returns_with_its_guests),

@@ -181,6 +181,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
         }
     }
     search_update(c->search, o);
+    recover_observe(c, o);
     return old;
 }
 

@@ -74,7 +74,13 @@ static struct job_run *run_new(struct core *c, const char *job) {
     return run;
 }
 
+static void run_aside(struct core *c, struct job_run *run, bool aside) {
+    c->n_aside += (size_t)(aside - run->aside);
+    run->aside = aside;
+}
+
 static void run_free(struct core *c, struct job_run *run) {
+    run_aside(c, run, false);
     map_remove(&c->runs, run->id);
     list_remove(&run->link);
     free(run->id);
@@ -93,71 +99,6 @@ bool jobs_hold(const struct core *c, const char *object) {
     const char *job = locks_holder(c, object);
     const struct api_job *j = job ? CORE_GET(c, job, JOB, job) : NULL;
     return j && (j->state == API_JOB_STATE_RUNNING || j->state == API_JOB_STATE_UNDOING);
-}
-
-/* ---- drafts ---- */
-
-struct api_job *job_draft(struct core *c, const struct job_request *q) {
-    char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
-    struct api_job *j = xcalloc(1, sizeof *j);
-    api_job_init(j);
-    core_new_id(c, id);
-    str_set(&j->id, id);
-    str_set(&j->kind, q->kind->name);
-    str_take(&j->title, q->title);
-    str_set(&j->actor, q->actor);
-    str_set(&j->created, core_now(c, now));
-    j->state = API_JOB_STATE_QUEUED;
-    if (c->undoing) {
-        str_set(&j->undoes, c->undoing);
-        memcpy(c->undone_by, id, sizeof c->undone_by);
-    }
-    j->has_object = true;
-    str_set(&j->object.kind, api_kinds[q->object_kind].name);
-    str_set(&j->object.id, q->object_id);
-    str_set(&j->object.name, q->object_name);
-    j->args = q->args ? q->args : json_object();
-    j->vars = json_pack("{s:[]}", "plan");
-    return j;
-}
-
-void job_add_step(struct api_job *j, const struct job_kind *kind, const char *step, int64_t param) {
-    j->steps = xreallocarray(j->steps, j->n_steps + 1, sizeof *j->steps);
-    struct api_job_step *s = &j->steps[j->n_steps++];
-    memset(s, 0, sizeof *s);
-    api_job_step_init(s);
-    str_set(&s->name, step);
-    json_array_append_new(json_object_get(j->vars, "plan"), json_integer(param));
-}
-
-void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char *name, bool shared) {
-    struct api_object_ref **list = shared ? &j->shared_locks : &j->locks;
-    size_t *n = shared ? &j->n_shared_locks : &j->n_locks;
-    for (size_t i = 0; i < *n; i++)
-        if (str_eq((*list)[i].id, id))
-            return;
-    *list = xreallocarray(*list, *n + 1, sizeof **list);
-    struct api_object_ref *r = &(*list)[(*n)++];
-    memset(r, 0, sizeof *r);
-    api_object_ref_init(r);
-    str_set(&r->kind, api_kinds[kind].name);
-    str_set(&r->id, id);
-    str_set(&r->name, name);
-}
-
-void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
-                 const char *detail) {
-    struct api_job *j = x->job;
-    j->changes = xreallocarray(j->changes, j->n_changes + 1, sizeof *j->changes);
-    struct api_change *ch = &j->changes[j->n_changes++];
-    memset(ch, 0, sizeof *ch);
-    api_change_init(ch);
-    ch->has_object = true;
-    str_set(&ch->object.kind, api_kinds[kind].name);
-    str_set(&ch->object.id, id);
-    str_set(&ch->object.name, name);
-    str_set(&ch->action, action);
-    str_set(&ch->detail, str_or(detail, ""));
 }
 
 /* ---- running ---- */
@@ -346,6 +287,7 @@ static void job_end(struct job_ctx *x) {
     for (size_t i = 0; i < j->n_locks; i++)
         if (str_eq(j->locks[i].kind, "vm"))
             failover_vm_free(x, j->locks[i].id);
+    recover_soon(c);
     forget_calls(x);
     static const char *const words[] = {
         [API_JOB_STATE_DONE] = "done", [API_JOB_STATE_FAILED] = "failed", [API_JOB_STATE_ABORTED] = "aborted"};
@@ -462,7 +404,7 @@ static void wake_queue(struct core *c) {
         struct job_run *run;
         list_for_each(run, &c->jobs, link) {
             const struct api_job *old = CORE_GET(c, job, JOB, run->id);
-            if (!old || old->state != API_JOB_STATE_QUEUED || !locks_held(c, old, NULL, NULL))
+            if (!old || old->state != API_JOB_STATE_QUEUED || run->aside || !locks_held(c, old, NULL, NULL))
                 continue;
             struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
             again = job_begin(&x, false);
@@ -487,9 +429,11 @@ static int job_try_check(struct core *c, const struct job_request *q, struct job
 int job_submit(struct core *c, const struct job_request *q, struct api_job *j, struct error *e) {
     struct job_run *run = run_new(c, j->id);
     _cleanup_free_ char *id = xstrdup(j->id);
-    locks_add(c, j);
+    run_aside(c, run, q->kind->aside);
+    if (!run->aside)
+        locks_add(c, j);
     struct job_ctx x = ctx_of(c, j);
-    bool free_to_run = locks_held(c, j, NULL, NULL);
+    bool free_to_run = !run->aside && locks_held(c, j, NULL, NULL);
     if (free_to_run) {
         int r = job_try_check(c, q, &x, e);
         if (r < 0)
@@ -507,7 +451,7 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
                    id, "%s asked: %s", j->actor, j->title);
     if (free_to_run)
         ended = job_begin(&x, true);
-    else
+    else if (!run->aside)
         set_waiting(c, j);
     job_put(&x);
     if (q->request && !q->reply_at_end) {
@@ -516,6 +460,29 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
     if (ended)
         wake_queue(c);
     return 0;
+}
+
+/* ---- those that stand aside ---- */
+
+void job_admit(struct core *c, const char *id, const char *key, const char *value) {
+    struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, CORE_GET(c, job, JOB, id)));
+    run_aside(c, x.run, false);
+    locks_add(c, x.job);
+    json_set_str(x.job->vars, key, value);
+    bool ended = job_begin(&x, true);
+    job_put(&x);
+    if (ended)
+        wake_queue(c);
+}
+
+/* No lock is given back, so nobody is woken: this may be called from the step of another job. */
+void job_call_off(struct core *c, const char *id, const char *why) {
+    struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, CORE_GET(c, job, JOB, id)));
+    x.job->abort_requested = true;
+    str_set(&x.job->aborted_by, "tarn");
+    json_set_str(x.job->vars, "off", why);
+    job_end(&x);
+    job_put(&x);
 }
 
 /* ---- answers ---- */
@@ -755,10 +722,13 @@ void jobs_start(struct core *c) {
     struct table *t = &c->tables[API_KIND_JOB];
     for (size_t i = 0; i < t->n; i++) { /* sorted by id: in order of creation */
         const struct api_job *j = t->sorted[i]->v->data;
-        if (j->state < API_JOB_STATE_DONE) {
-            run_new(c, j->id);
+        if (j->state >= API_JOB_STATE_DONE)
+            continue;
+        const struct job_kind *k = job_kind_by_name(j->kind);
+        struct job_run *run = run_new(c, j->id);
+        run_aside(c, run, k && k->aside && j->state == API_JOB_STATE_QUEUED);
+        if (!run->aside)
             locks_add(c, j);
-        }
     }
     bool ended = true;
     while (ended) {
@@ -776,4 +746,5 @@ void jobs_start(struct core *c) {
         }
     }
     wake_queue(c);
+    recover_soon(c);
 }

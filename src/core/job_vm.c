@@ -24,6 +24,11 @@ void vm_ended(struct job_ctx *x) {
         core_set_vm_state(x->c, vm->id, prior, x->job->error);
     vm_unreserve(x->c, x->job->object.id);
     vm = vm_of(x);
+    /* It was lost, and a start by hand has failed: that is no word against its recovery. */
+    if (vm && vm->state == API_VM_STATE_STOPPED && x->job->state != API_JOB_STATE_DONE &&
+        str_eq(json_str(x->job->vars, "prior"), "crashed") && recover_waits(x->c, vm->id))
+        core_set_vm_state(x->c, vm->id, API_VM_STATE_CRASHED, x->job->error);
+    vm = vm_of(x);
     if (vm && vm_is_off(vm))
         maintenance_look(x->c, vm->server);
     core_apply_held_report(x->c, x->job->object.id);
@@ -160,6 +165,16 @@ static int running_check(struct job_ctx *x, struct error *e) {
     return vm->state == API_VM_STATE_RUNNING ? 0 : vm_wrong_state(vm, ", not running", e);
 }
 
+/* It was lost and waits to be restarted elsewhere: that it is to stop means that it is not. */
+static bool is_lost(const struct job_ctx *x, const struct api_vm *vm) {
+    return vm->state == API_VM_STATE_CRASHED && !vm->restarting && recover_waits(x->c, vm->id);
+}
+
+static int stop_check(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    return vm && is_lost(x, vm) ? 0 : running_check(x, e);
+}
+
 static int kill_check(struct job_ctx *x, struct error *e) {
     int r = check_exists(x, e);
     if (r < 0)
@@ -177,22 +192,38 @@ static int suspended_check(struct job_ctx *x, struct error *e) {
 
 /* ---- steps ---- */
 
-/* With the CPU that its pool gives its guests now. */
+void vm_take_cpu_model(struct core *c, const char *id) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    const struct api_pool *pool = CORE_GET(c, pool, POOL, vm->pool);
+    if (str_eq(vm->cpu_model, pool ? pool->cpu_model : ""))
+        return;
+    struct api_vm *put = CORE_COPY(vm, VM, vm);
+    str_set(&put->cpu_model, pool ? pool->cpu_model : "");
+    core_put(c, API_KIND_VM, put);
+}
+
 int vm_step_start(struct job_ctx *x, struct error *e) {
+    vm_take_cpu_model(x->c, x->job->object.id);
     const struct api_vm *vm = vm_of(x);
-    const struct api_pool *pool = CORE_GET(x->c, pool, POOL, vm->pool);
-    if (!str_eq(vm->cpu_model, pool ? pool->cpu_model : "")) {
-        struct api_vm *put = CORE_COPY(vm, VM, vm);
-        str_set(&put->cpu_model, pool ? pool->cpu_model : "");
-        core_put(x->c, API_KIND_VM, put);
-        vm = vm_of(x);
-    }
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
     if (r >= 0)
         vm_job_state(x, API_VM_STATE_STARTING);
     return r;
 }
+static int stop_lost(struct job_ctx *x) {
+    const struct api_vm *vm = vm_of(x);
+    _cleanup_free_ char *why = xasprintf("stopped by %s while it waited to be restarted", x->job->actor);
+    bool waited = recover_waits(x->c, vm->id);
+    core_set_vm_state(x->c, vm->id, API_VM_STATE_STOPPED, waited ? why : "");
+    job_changed(x, API_KIND_VM, vm->id, vm->name, "changed", "crashed -> stopped");
+    recover_call_off(x->c, vm->id, why);
+    return STEP_DONE;
+}
+
 int vm_step_kill(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (!x->undo && vm && vm->state == API_VM_STATE_CRASHED && (str_empty(vm->server) || is_lost(x, vm)))
+        return stop_lost(x);
     int r = guest_call(x, API_AGENT_OP_GUEST_KILL, e);
     if (r >= 0 && !x->undo)
         vm_job_state(x, API_VM_STATE_STOPPING);
@@ -200,6 +231,8 @@ int vm_step_kill(struct job_ctx *x, struct error *e) {
 }
 static int guest_stop(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
+    if (is_lost(x, vm))
+        return stop_lost(x);
     int64_t timeout = json_int(x->job->args, "timeout", 60);
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_STOP,
                      json_pack("{s:s, s:I, s:b}", "vm", vm->id, "timeout", (json_int_t)timeout, "force",
@@ -232,7 +265,7 @@ static int ended_with_server(struct job_ctx *x, struct error *e) {
 static const struct job_step_def stop_steps[] = {
     {"stop", 1, false, guest_stop, vm_take_report, NULL, NULL, false, 0, ended_with_server}};
 const struct job_kind job_vm_stop = {
-    .name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = running_check, .ended = vm_ended};
+    .name = "vm.stop", .steps = stop_steps, .n_steps = 1, .check = stop_check, .ended = vm_ended};
 
 static const struct job_step_def kill_steps[] = {
     {"kill", 1, true, vm_step_kill, vm_take_report, NULL, NULL, false, 0, ended_with_server}};
@@ -431,6 +464,7 @@ static int delete_check(struct job_ctx *x, struct error *e) {
 }
 static int delete_mark(struct job_ctx *x, struct error *e) {
     vm_job_state(x, API_VM_STATE_DELETING);
+    recover_call_off(x->c, x->job->object.id, "it is deleted");
     return STEP_DONE;
 }
 /* Its restart policy may be about to start it again, or have done so before the deletion reached its server. */

@@ -458,6 +458,30 @@ static int change_disks(struct core *c, const struct api_vm *old, const struct a
     return 0;
 }
 
+/* Those that wait for each other in a circle would never be restarted. */
+static bool comes_after_itself(const struct core *c, const struct api_vm *vm, struct map *seen, const char *self) {
+    for (size_t i = 0; i < vm->ha.n_after; i++) {
+        const struct api_vm *other = CORE_GET(c, vm, VM, vm->ha.after[i]);
+        if (str_eq(vm->ha.after[i], self))
+            return true;
+        if (!other || map_get(seen, other->id))
+            continue;
+        map_put(seen, other->id, seen);
+        if (comes_after_itself(c, other, seen, self))
+            return true;
+    }
+    return false;
+}
+
+static int check_after(const struct core *c, const struct api_vm *vm, struct error *e) {
+    struct map seen = {0};
+    bool circle = comes_after_itself(c, vm, &seen, vm->id);
+    map_done(&seen);
+    return circle ? error_set_field(e, ERR_CONFLICT, "ha.after",
+                                    "\"%s\" would come after itself: one of these comes after it already", vm->name)
+                  : 0;
+}
+
 static int check_change(struct core *c, const struct core_request *r, struct object *o, struct api_vm *next,
                         struct error *e) {
     const struct api_vm *old = o->v->data;
@@ -474,6 +498,8 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
     int result = core_check_name_free(c, API_KIND_VM, next->name, o->id, e);
     if (result == 0)
         result = core_resolve_refs(c, API_KIND_VM, next, e);
+    if (result == 0 && json_object_get(r->body, "ha"))
+        result = check_after(c, next, e);
     if (result == 0)
         result = core_shape_cdroms(next, e);
     if (result == 0)
@@ -534,7 +560,10 @@ int op_vm_change(struct core *c, const struct core_request *r, struct error *e) 
     give_macs(c, next);
     core_event(c, API_SEVERITY_INFO, r->actor, "vm.changed", API_KIND_VM, o->id, next->name, NULL,
                "%s changed virtual machine %s", r->actor, next->name);
+    bool ha = next->has_ha && next->ha.enabled;
     core_put(c, API_KIND_VM, next);
+    if (!ha)
+        recover_call_off(c, o->id, "it is not highly available any more");
     if (tell || limit)
         tell_policy(c, r, next, tell, limit);
     core_reply_object(c, r->id, 200, o, r->query.fields);

@@ -203,7 +203,7 @@ static void give_up_waiting(struct sim *s) {
     size_t n = 0;
     while (map_next(&s->m.p.disk.live, &pos, &key, &value))
         if (n < ARRAY_LEN(jobs) && strncmp(key, "job/", 4) == 0 && strstr(value, "\"kind\":\"vm.recover\"") &&
-            strstr(value, "\"state\":\"running\""))
+            (strstr(value, "\"state\":\"running\"") || strstr(value, "\"state\":\"queued\"")))
             jobs[n++] = xstrdup(key + 4);
     for (size_t i = 0; i < n; i++) {
         if (s->m.p.up)

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job's record before it is submitted: its steps, what it locks, and what it says it has changed. */
+#include "core/core_int.h"
+
+struct api_job *job_draft(struct core *c, const struct job_request *q) {
+    char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
+    struct api_job *j = xcalloc(1, sizeof *j);
+    api_job_init(j);
+    core_new_id(c, id);
+    str_set(&j->id, id);
+    str_set(&j->kind, q->kind->name);
+    str_take(&j->title, q->title);
+    str_set(&j->actor, q->actor);
+    str_set(&j->created, core_now(c, now));
+    j->state = API_JOB_STATE_QUEUED;
+    if (c->undoing) {
+        str_set(&j->undoes, c->undoing);
+        memcpy(c->undone_by, id, sizeof c->undone_by);
+    }
+    j->has_object = true;
+    str_set(&j->object.kind, api_kinds[q->object_kind].name);
+    str_set(&j->object.id, q->object_id);
+    str_set(&j->object.name, q->object_name);
+    j->args = q->args ? q->args : json_object();
+    j->vars = json_pack("{s:[]}", "plan");
+    return j;
+}
+
+void job_add_step(struct api_job *j, const struct job_kind *kind, const char *step, int64_t param) {
+    j->steps = xreallocarray(j->steps, j->n_steps + 1, sizeof *j->steps);
+    struct api_job_step *s = &j->steps[j->n_steps++];
+    memset(s, 0, sizeof *s);
+    api_job_step_init(s);
+    str_set(&s->name, step);
+    json_array_append_new(json_object_get(j->vars, "plan"), json_integer(param));
+}
+
+void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char *name, bool shared) {
+    struct api_object_ref **list = shared ? &j->shared_locks : &j->locks;
+    size_t *n = shared ? &j->n_shared_locks : &j->n_locks;
+    for (size_t i = 0; i < *n; i++)
+        if (str_eq((*list)[i].id, id))
+            return;
+    *list = xreallocarray(*list, *n + 1, sizeof **list);
+    struct api_object_ref *r = &(*list)[(*n)++];
+    memset(r, 0, sizeof *r);
+    api_object_ref_init(r);
+    str_set(&r->kind, api_kinds[kind].name);
+    str_set(&r->id, id);
+    str_set(&r->name, name);
+}
+
+void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
+                 const char *detail) {
+    struct api_job *j = x->job;
+    j->changes = xreallocarray(j->changes, j->n_changes + 1, sizeof *j->changes);
+    struct api_change *ch = &j->changes[j->n_changes++];
+    memset(ch, 0, sizeof *ch);
+    api_change_init(ch);
+    ch->has_object = true;
+    str_set(&ch->object.kind, api_kinds[kind].name);
+    str_set(&ch->object.id, id);
+    str_set(&ch->object.name, name);
+    str_set(&ch->action, action);
+    str_set(&ch->detail, str_or(detail, ""));
+}
