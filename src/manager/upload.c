@@ -13,6 +13,7 @@ struct transfer {
     struct exchange *x; /* NULL when it has been answered */
     struct channel *channel;
     char id[UUID_LEN + 1];
+    char *server; /* its agent writes */
     int64_t offset, size, received;
     struct buf early; /* what came before the agent did; reading is off, so this is one read's worth */
     bool up, ended;   /* ended: all has been sent */
@@ -21,25 +22,30 @@ struct transfer {
 
 static void transfer_free(struct transfer *t) {
     buf_done(&t->early);
+    free(t->server);
     free(t);
 }
 
-/* The Upload as it is, with what the agent says has arrived: its event may not have reached the core yet. */
-static void answer_done(struct transfer *t) {
-    struct exchange *x = TAKE_PTR(t->x);
-    const struct api_upload *stored = core_upload(x->m->core, t->id);
-    x->on_gone = NULL;
-    if (!stored) {
-        exchange_fail(x, ERR_NOT_FOUND, "the upload was deleted meanwhile");
+/* The agent's event may still be on its way, on another connection; who is answered goes on from there at once. */
+static void tell_core(const struct transfer *t) {
+    struct core *core = t->x->m->core;
+    const struct api_upload *u = core_upload(core, t->id);
+    if (!u || t->received <= u->received)
         return;
-    }
-    struct api_upload u;
-    api_upload_copy(&u, stored);
-    if (t->received > u.received)
-        u.received = t->received;
-    u.state = u.received >= u.size ? API_UPLOAD_STATE_COMPLETE : u.state;
-    exchange_reply_json(x, 200, 0, api_upload_print(&u, API_PUBLIC));
-    api_upload_done(&u);
+    _cleanup_json_ json_t *event = json_pack("{s:s, s:{s:s, s:I}}", "event", "upload.received", "args", "upload", t->id,
+                                             "received", (json_int_t)t->received);
+    core_agent_message(core, t->server, event);
+}
+
+static void answer_done(struct transfer *t) {
+    tell_core(t);
+    struct exchange *x = TAKE_PTR(t->x);
+    const struct api_upload *u = core_upload(x->m->core, t->id);
+    x->on_gone = NULL;
+    if (u)
+        exchange_reply_json(x, 200, 0, api_upload_print(u, API_PUBLIC));
+    else
+        exchange_fail(x, ERR_NOT_FOUND, "the upload was deleted meanwhile");
 }
 
 static void answer_failed(struct transfer *t, const struct error *e) {
@@ -177,6 +183,7 @@ static void transfer_start(struct exchange *x, const struct api_upload *u, const
     t->x = x;
     t->offset = t->received = offset;
     t->size = u->size;
+    t->server = xstrdup(server);
     snprintf(t->id, sizeof t->id, "%s", u->id);
     api_channel_open_init(&args);
     str_set(&args.type, "upload");

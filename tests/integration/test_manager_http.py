@@ -593,10 +593,10 @@ class Channels(cluster.ClusterCase):
 
     # ---- uploads ----
 
-    def begin_upload(self, size, sent, offset=0, key=None):
+    def begin_upload(self, size, sent, offset=0, key=None, length=None):
         key = key or self.api.post("/uploads", {"name": "file", "size": size})["id"]
         c = Raw(self)
-        c.send("PUT", f"/api/v1/uploads/{key}/data?offset={offset}", f"Content-Length: {size - offset}", body=sent)
+        c.send("PUT", f"/api/v1/uploads/{key}/data?offset={offset}", f"Content-Length: {length or size - offset}", body=sent)
         args = self.agent.channel()
         self.assertEqual((args["type"], args["upload"], args.get("offset", 0), args["size"]), ("upload", key, offset, size))
         return key, c, self.agent.dial("/agent/v1/channel/" + args["channel"])
@@ -619,6 +619,20 @@ class Channels(cluster.ClusterCase):
         with self.assertRaises(ws.Closed):
             agent.receive()
         c.close()
+
+    def test_upload_whose_answer_overtakes_the_event(self):
+        key, c, agent = self.begin_upload(2000, b"x" * 1000, length=1000)
+        self.receive_upload(agent, 1000)
+        agent.send(json.dumps({"received": 1000}))
+        status, _, body = c.read()
+        self.assertEqual((status, json.loads(body)["received"], json.loads(body)["state"]), (200, 1000, "open"))
+        self.assertEqual(self.api.get("/uploads/" + key)["received"], 1000)
+        _, c, agent = self.begin_upload(2000, b"y" * 1000, offset=1000, key=key)
+        self.receive_upload(agent, 1000)
+        agent.send(json.dumps({"received": 2000}))
+        status, _, body = c.read()
+        self.assertEqual((status, json.loads(body)["state"]), (200, "complete"))
+        self.assertEqual(self.api.get("/uploads/" + key)["state"], "complete")
 
     def test_upload_that_the_agent_refuses(self):
         _, c, agent = self.begin_upload(1 << 20, b"x" * 4096)
