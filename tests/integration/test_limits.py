@@ -52,6 +52,14 @@ class Limits(cluster.ClusterCase):
         time.sleep(seconds)
         return (cpu_of(pid) - before) / (time.monotonic() - at)
 
+    def throttled(self, vm):
+        """How often the kernel has held its group back."""
+        n = 0
+        for path in glob.glob(f"/sys/fs/cgroup/*/tarn/{vm}.*/cpu.stat") + glob.glob(f"/sys/fs/cgroup/tarn/{vm}.*/cpu.stat"):
+            with open(path) as f:
+                n += sum(int(line.split()[1]) for line in f if line.startswith("nr_throttled "))
+        return n
+
     def wait_policy(self):
         def settled():
             jobs = self.api.list("/jobs", filter="kind=vm.policy")
@@ -73,15 +81,19 @@ class Limits(cluster.ClusterCase):
         share = self.share(pid)
         self.assertLess(share, 0.65)
         self.assertGreater(share, 0.02)  # it runs; a loaded machine does not give it all
-        # While it runs: a tenth, and then none, of which a loaded machine gives what it can.
+        # While it runs: a tenth, and then none: the kernel holds it back no more.
         self.api.patch("/vms/capped", {"limits": {"cpu_cap": 10}})
         self.wait_policy()
         time.sleep(0.5)
-        tenth = self.share(pid)
-        self.assertLess(tenth, 0.15)
+        held_back = self.throttled(vm["id"])
+        self.assertLess(self.share(pid), 0.15)
+        self.assertGreater(self.throttled(vm["id"]), held_back)
         self.api.patch("/vms/capped", {"limits": {"cpu_cap": 0}})
         self.wait_policy()
-        self.assertGreater(self.share(pid), 2 * tenth)
+        time.sleep(0.5)
+        held_back = self.throttled(vm["id"])
+        self.assertGreater(self.share(pid), 0.02)
+        self.assertEqual(self.throttled(vm["id"]), held_back)
 
     def allowed(self, pid):
         """The CPUs that each of its threads may use."""
