@@ -221,6 +221,20 @@ void core_put(struct core *c, enum api_kind kind, void *data) {
     alarms_observe(c, o);
 }
 
+/*
+ * Where what is told of this object's version in memory goes: after the change of it that is not durable yet, which it
+ * tells as well and whose failure takes it back; else at once. With whatever else this transaction changes it would
+ * come after what a later one tells, and never if that fails.
+ */
+static struct list *effects_with(struct core *c, const struct object *o) {
+    for (size_t i = c->txn->n_undo; i-- > 0;)
+        if (c->txn->undo[i].o == o)
+            return &c->txn->effects;
+    struct txn *p;
+    list_for_each(p, &c->pending, link) if (o->dirty && p->seq == o->dirty) return &p->effects;
+    return &c->effects;
+}
+
 void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
     struct object *o = core_find(c, kind, kind_id(kind, data));
     if (!o) {
@@ -231,9 +245,7 @@ void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
     /* A version that a pending transaction would go back to is in its undo list, not here: replacing this one is safe.
      */
     version_free(kind, object_swap(c, o, version_new(kind, data), o->revision));
-    core_publish(c, "put", kind, o->id, o->v->text, o->revision);
-    /* What else this version tells may not be durable yet. */
-    list_entry(c->txn->effects.prev, struct core_effect, link)->seq = o->dirty > c->durable ? o->dirty : 0;
+    list_append(effects_with(c, o), &publication("put", kind, o->id, o->v->text, o->revision)->link);
     alarms_observe(c, o);
 }
 

@@ -359,6 +359,44 @@ static void test_what_is_not_stored_tells_of_nothing_not_durable(void **state) {
     world_down(&w);
 }
 
+static void change_in_memory(struct world *w, const char *reason) {
+    const struct api_server *s = core_server(w->c, "s1");
+    struct api_server *put = CORE_COPY(server, SERVER, s);
+    str_set(&put->state_reason, reason);
+    core_put_volatile(w->c, API_KIND_SERVER, put);
+}
+
+/* … and is told in the order in which it changed, whatever becomes of the rest of its transaction. */
+static void test_what_is_not_stored_is_told_in_order(void **state) {
+    struct world w;
+    world_up(&w);
+    core_begin(w.c);
+    core_put(w.c, API_KIND_REPOSITORY,
+             CORE_COPY(repository, REPOSITORY, CORE_GET(w.c, repository, REPOSITORY, "local")));
+    change_in_memory(&w, "one");
+    core_end(w.c);
+    core_begin(w.c);
+    change_in_memory(&w, "two");
+    core_end(w.c);
+    uint64_t seq = 0;
+    char *told[4] = {0};
+    size_t n = 0;
+    for (struct core_effect *e; (e = core_next_effect(w.c)); core_effect_free(e)) {
+        if (e->kind == CORE_COMMIT)
+            seq = e->seq;
+        else if (n < ARRAY_LEN(told))
+            told[n++] = xstrdup(e->text);
+    }
+    assert_int_equal(n, 2);
+    assert_non_null(strstr(told[0], "\"state_reason\":\"one\""));
+    assert_non_null(strstr(told[1], "\"state_reason\":\"two\""));
+    for (size_t i = 0; i < n; i++)
+        free(told[i]);
+    core_stored(w.c, seq, -EIO);
+    assert_string_equal(core_server(w.c, "s1")->state_reason, "two");
+    world_down(&w);
+}
+
 static void test_queue_and_kill_passes_stop(void **state) {
     struct world w;
     world_up(&w);
@@ -484,6 +522,7 @@ int main(void) {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_write_ahead),
         cmocka_unit_test(test_what_is_not_stored_tells_of_nothing_not_durable),
+        cmocka_unit_test(test_what_is_not_stored_is_told_in_order),
         cmocka_unit_test(test_failing_op_is_undone),
         cmocka_unit_test(test_crash_at_each_commit),
         cmocka_unit_test(test_crash_before_each_commit),

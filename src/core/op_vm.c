@@ -657,15 +657,18 @@ int op_vm_restart(struct core *c, const struct core_request *r, struct error *e)
 int op_vm_kill(struct core *c, const struct core_request *r, struct error *e) {
     const struct object *o = core_find(c, API_KIND_VM, r->params[0]);
     /* Who kills does not want to wait for a shutdown that may never end: a stop under way is called off. So is a move.
-     */
+     * But not by a request that is refused. */
     const char *holder = o ? locks_holder(c, o->id) : NULL;
     const struct api_job *j = holder ? CORE_GET(c, job, JOB, holder) : NULL;
-    if (j && (str_eq(j->kind, job_vm_stop.name) || str_eq(j->kind, job_vm_restart.name) ||
-              str_eq(j->kind, job_vm_migrate.name))) {
+    bool yields = j && (str_eq(j->kind, job_vm_stop.name) || str_eq(j->kind, job_vm_restart.name) ||
+                        str_eq(j->kind, job_vm_migrate.name));
+    _cleanup_free_ char *id = xstrdup(yields ? j->id : NULL);
+    int result = simple(c, r, &job_vm_kill, "Kill", NULL, e);
+    if (result >= 0 && yields) {
         _cleanup_error_ struct error ignored = ERROR_INIT;
-        job_abort(c, j->id, r->actor, &ignored);
+        job_abort(c, id, r->actor, &ignored);
     }
-    return simple(c, r, &job_vm_kill, "Kill", NULL, e);
+    return result;
 }
 
 int op_vm_placement(struct core *c, const struct core_request *r, struct error *e) {

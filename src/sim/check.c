@@ -162,6 +162,13 @@ void check_refused(struct sim *s, const char *operation, int64_t before, int64_t
     if (before != after)
         sim_broken(s, "a refused request changes nothing", "%s: revision %lld, then %lld", operation, (long long)before,
                    (long long)after);
+    struct core_counts n;
+    core_counts(s->m.c, &n);
+    const size_t *jobs = n.by_state[API_KIND_JOB];
+    size_t recorded = jobs[API_JOB_STATE_QUEUED] + jobs[API_JOB_STATE_RUNNING] + jobs[API_JOB_STATE_UNDOING],
+           run = n.jobs_active + n.jobs_queued;
+    if (recorded != run && !core_read_only(s->m.c)) /* those are begun anew when it can be written again */
+        sim_broken(s, "a refused request changes nothing", "%s: %zu jobs are to run, %zu do", operation, recorded, run);
 }
 
 /* Nothing that was acknowledged is forgotten: when a client is told, the store has it. */
