@@ -446,20 +446,36 @@ bool failover_stale(struct core *c, const char *server, const struct api_guest_r
     return vm && !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
 }
 
-void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g) {
+static void tell_stale(struct core *c, const char *server, const char *vm) {
+    static const char *const ops[] = {"guest.kill", "guest.forget"};
     char id[UUID_LEN + 1];
+    core_new_id(c, id);
+    for (int i = 0; i < 2; i++)
+        core_send(
+            c, server,
+            json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("stale/%s/%d", id, i), "op", ops[i], "args", "vm", vm));
+}
+
+void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
-    static const char *const ops[] = {"guest.kill", "guest.forget"};
     if (g->state != API_VM_STATE_CRASHED && g->state != API_VM_STATE_STOPPED)
         core_event(c, API_SEVERITY_WARNING, "tarn", "vm.stale-killed", API_KIND_VM, vm->id, vm->name, NULL,
                    "Server %s still ran virtual machine %s, which is not its any more: it is told to kill it", s->name,
                    vm->name);
-    core_new_id(c, id);
-    for (int i = 0; i < 2; i++)
-        core_send(c, server,
-                  json_pack("{s:o, s:s, s:{s:s}}", "id", json_sprintf("stale/%s/%d", id, i), "op", ops[i], "args", "vm",
-                            vm->id));
+    tell_stale(c, server, vm->id);
+}
+
+/* A server of which the job did not wait for what it had to do, and which has reported before the job ended. */
+void failover_vm_skipped(struct job_ctx *x, const char *id) {
+    const struct api_vm *vm = CORE_GET(x->c, vm, VM, id);
+    size_t i;
+    json_t *server;
+    json_array_foreach(json_object_get(x->job->vars, "skipped"), i, server) {
+        const char *name = json_string_value(server);
+        if (vm && core_agent_ready(x->c, name) && !str_eq(vm->server, name) && !str_eq(vm->target, name))
+            tell_stale(x->c, name, id);
+    }
 }
 
 /* ---- time ---- */

@@ -125,14 +125,15 @@ static void set_progress(struct api_job *j, int percent_of_step) {
     j->progress = total ? done * 100 / total : 0;
 }
 
-/* Every server that was asked for something: an undo or another try may have gone to another one. */
-static void remember_asked(struct api_job *j, const char *server) {
-    json_t *asked = json_object_get(j->vars, "asked"), *known;
+/* In vars: "asked", every server that was asked for something, as an undo or another try may have gone to another one;
+   "skipped", those that should have been and were not, because they were given up. */
+static void remember_server(struct api_job *j, const char *list, const char *server) {
+    json_t *servers = json_object_get(j->vars, list), *known;
     size_t i;
-    if (!asked)
-        json_object_set_new(j->vars, "asked", asked = json_array());
-    json_array_foreach(asked, i, known) if (str_eq(json_string_value(known), server)) return;
-    json_array_append_new(asked, json_string(server));
+    if (!servers)
+        json_object_set_new(j->vars, list, servers = json_array());
+    json_array_foreach(servers, i, known) if (str_eq(json_string_value(known), server)) return;
+    json_array_append_new(servers, json_string(server));
 }
 
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
@@ -146,9 +147,11 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
         return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
     }
     bool past = x->undo || step_def(j, (size_t)j->current)->forward;
-    /* Its guests are dead, and what is left of others ends with its next report. While it is connected it is told. */
+    /* Its guests are dead, and what is left of others ends with its next report, or with this job if that comes before.
+     * While it is connected it is told. */
     if (past && api_agent_ops[op].name[0] == 'g' && server_is_gone(x->c, s->id) && !core_agent_ready(x->c, s->id)) {
         json_decref(args);
+        remember_server(j, "skipped", s->id);
         return STEP_DONE;
     }
     char attempt[24] = "";
@@ -159,7 +162,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
                   json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt), "op",
                   api_agent_ops[op].name, "args", args);
     str_set(&step->server, s->id);
-    remember_asked(j, s->id);
+    remember_server(j, "asked", s->id);
     json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));
     x->run->percent = 0;
     if (core_agent_ready(x->c, s->id)) {
@@ -285,8 +288,10 @@ static void job_end(struct job_ctx *x) {
     if (k && k->ended)
         k->ended(x);
     for (size_t i = 0; i < j->n_locks; i++)
-        if (str_eq(j->locks[i].kind, "vm"))
+        if (str_eq(j->locks[i].kind, "vm")) {
             failover_vm_free(x, j->locks[i].id);
+            failover_vm_skipped(x, j->locks[i].id);
+        }
     recover_soon(c);
     forget_calls(x);
     static const char *const words[] = {
@@ -535,7 +540,7 @@ static int step_gone(struct job_ctx *x, const char *name, struct error *e) {
     return x->undo || d->forward ? STEP_DONE : error_set(e, ERR_UNAVAILABLE, "server \"%s\" was lost meanwhile", name);
 }
 
-static bool job_server_gone(struct core *c, const struct api_job *old, const char *name) {
+static bool job_server_gone(struct core *c, const struct api_job *old, const char *server, const char *name) {
     _cleanup_error_ struct error e = ERROR_INIT;
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
     struct api_job *j = x.job;
@@ -543,6 +548,7 @@ static bool job_server_gone(struct core *c, const struct api_job *old, const cha
     if (step_gone(&x, name, &e) < 0) {
         step_failed(&x, &e);
     } else {
+        remember_server(j, "skipped", server);
         step_ended(&x, x.undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);
         j->current += x.undo ? -1 : 1;
     }
@@ -564,7 +570,7 @@ static void settle(struct core *c, const char *server, const char *name, bool on
             bool ends = strncmp(op, "guest.", 6) == 0 || strncmp(op, "fence.", 6) == 0;
             if (!call || (only_guests && !ends) || !str_eq(json_str(call, "server"), server))
                 continue;
-            ended = job_server_gone(c, j, name);
+            ended = job_server_gone(c, j, server, name);
             any |= ended;
             if (ended)
                 break; /* the list has changed */
