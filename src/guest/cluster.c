@@ -83,11 +83,16 @@ static void tell(struct host *h) {
 
 void host_cluster_facts(struct host *h, const struct host_cluster_facts *f) {
     struct cluster *c = &h->cluster;
+    size_t n = f->n_members < DEADMAN_NODES ? f->n_members : DEADMAN_NODES;
+    /* The deadman says so several times a second, and hardly ever anything new. */
+    bool same = c->told && c->armed == f->armed && c->incarnation == (int64_t)f->incarnation &&
+                !c->ring_at == !f->ring_at && c->n_members == n &&
+                (!n || memcmp(c->members, f->members, n * sizeof *c->members) == 0);
     c->armed = f->armed;
     c->incarnation = (int64_t)f->incarnation;
     c->proof = f->proof;
     c->ring_at = f->ring_at;
-    c->n_members = f->n_members < DEADMAN_NODES ? f->n_members : DEADMAN_NODES;
+    c->n_members = n;
     if (c->n_members)
         memcpy(c->members, f->members, c->n_members * sizeof *c->members);
     if (c->incarnation && c->incarnation != c->seen) {
@@ -95,7 +100,8 @@ void host_cluster_facts(struct host *h, const struct host_cluster_facts *f) {
             host_drop(h);
         c->seen = c->incarnation;
     }
-    tell(h);
+    if (!same)
+        tell(h);
     host_settle(h);
 }
 

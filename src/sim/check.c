@@ -7,6 +7,8 @@
 
 struct model {
     struct map acknowledged; /* job ids that a client was told */
+    bool resting;            /* the manager's store does not change: what has been read of it is kept */
+    struct map records;      /* json_t * by key */
 };
 
 static struct model *model(struct sim *s) {
@@ -71,11 +73,36 @@ void check_event(struct sim *s) {
 
 /* ---- at the borders ---- */
 
-static json_t *stored(const struct map *live, const char *kind, const char *id) {
-    char key[400];
-    snprintf(key, sizeof key, "%s/%.300s", kind, id);
+/* A record of the manager's store, by its key, or an agent's. */
+static json_t *record(struct sim *s, const struct map *live, const char *key) {
+    struct model *m = model(s);
+    bool kept = m->resting && live == &s->m.p.disk.live;
+    json_t *j = kept ? map_get(&m->records, key) : NULL;
+    if (j)
+        return json_incref(j);
     const char *text = map_get(live, key);
-    return text ? json_loads(text, 0, NULL) : NULL;
+    j = text ? json_loads(text, 0, NULL) : NULL;
+    if (j && kept)
+        map_put(&m->records, key, json_incref(j));
+    return j;
+}
+
+static const char *key_of(char buf[400], const char *kind, const char *id) {
+    snprintf(buf, 400, "%s/%.300s", kind, id);
+    return buf;
+}
+
+static json_t *stored(struct sim *s, const struct map *live, const char *kind, const char *id) {
+    char key[400];
+    return record(s, live, key_of(key, kind, id));
+}
+
+static void records_forget(struct model *m) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&m->records, &pos, NULL, &value))
+        json_decref(value);
+    map_done(&m->records);
 }
 
 /* An effect leaves the manager only when the job's record, durable, has said that it is under way. */
@@ -84,15 +111,14 @@ static void an_effect_is_durable_before_it_leaves(struct sim *s, const char *id,
         sim_broken(s, "an effect is durable before it leaves the manager", "%s %s", op, id);
 }
 
-void check_send(struct sim *s, int server, const char *text) {
-    _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
+void check_send(struct sim *s, const json_t *m) {
     const char *op = json_str(m, "op"), *id = json_str(m, "id");
     /* Events, questions, and what is told again with each report until it is so, have no record. */
     bool unrecorded = !*op || str_eq(op, "cluster.check") || strncmp(id, "stale/", 6) == 0;
     if (!unrecorded && !str_eq(op, "op.forget") && !str_eq(op, "op.cancel"))
         an_effect_is_durable_before_it_leaves(s, id, op);
     if (str_eq(op, "op.forget")) {
-        _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", json_str(json_object_get(m, "args"), "job"));
+        _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "job", json_str(json_object_get(m, "args"), "job"));
         const char *state = json_str(j, "state");
         if (j && !str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
             sim_broken(s, "answers are forgotten only when the job has ended durably", "%s is %s", id, state);
@@ -101,20 +127,20 @@ void check_send(struct sim *s, int server, const char *text) {
 
 static bool job_has_ended(struct sim *s, const char *op) {
     _cleanup_free_ char *id = xstrndup(op, strcspn(op, "/"));
-    _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", id);
+    _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "job", id);
     const char *state = json_str(j, "state");
     return !j || str_eq(state, "done") || str_eq(state, "failed") || str_eq(state, "aborted");
 }
 
 /* What an agent tells is durable there. */
-void check_answer(struct sim *s, int server, const char *text) {
+void check_answer(struct sim *s, int server, const json_t *m) {
     struct sim_server *v = &s->servers[server];
-    _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
     const char *id = json_str(m, "id");
     if (*id && json_is_true(json_object_get(m, "ok")) && strncmp(id, "forget/", 7) && strncmp(id, "cancel/", 7) &&
         strncmp(id, "check/", 6) &&
         strncmp(id, "stale/", 6)) { /* stale ones may be forgotten together, and are then told again */
-        _cleanup_json_ json_t *o = stored(&v->p.disk.live, "op", id);
+        char key[400];
+        bool o = map_get(&v->p.disk.live, key_of(key, "op", id)) != NULL;
         /* One that was told before may have been forgotten since, and one of a job that has ended without it. */
         if (!o && !map_get(&v->done, id) && !job_has_ended(s, id))
             sim_broken(s, "an answer is durable before it is told", "%s %s", v->name, id);
@@ -122,7 +148,7 @@ void check_answer(struct sim *s, int server, const char *text) {
     }
     if (str_eq(json_str(m, "event"), "guest.state")) {
         const json_t *args = json_object_get(m, "args");
-        _cleanup_json_ json_t *g = stored(&v->p.disk.live, "guest", json_str(args, "vm"));
+        _cleanup_json_ json_t *g = stored(s, &v->p.disk.live, "guest", json_str(args, "vm"));
         if (json_int(g, "sequence", -1) < json_int(args, "sequence", 0))
             sim_broken(s, "a change of state is durable before it is told", "%s %s", v->name, json_str(args, "vm"));
     }
@@ -140,7 +166,7 @@ static void an_op_that_has_answered_is_not_done_again(struct sim *s, int server,
 static void a_restart_needs_a_guest_that_should_run(struct sim *s, int server, const struct host_effect *e) {
     const struct call *c;
     list_for_each(c, &s->servers[server].h->calls, link) if (c->id == e->call && c->purpose == CALL_RESTART) {
-        _cleanup_json_ json_t *g = stored(&s->servers[server].p.disk.live, "guest", c->guest->vm);
+        _cleanup_json_ json_t *g = stored(s, &s->servers[server].p.disk.live, "guest", c->guest->vm);
         if (!json_bool(g, "should_run", true))
             sim_broken(s, "a guest that was stopped on request is not restarted", "%s", c->guest->vm);
     }
@@ -152,8 +178,8 @@ void check_call(struct sim *s, int server, const struct host_effect *e) {
     if (e->op != API_AGENT_OP_GUEST_START)
         return;
     const char *vm = json_str(json_object_get(e->args, "vm"), "id");
-    _cleanup_json_ json_t *g = stored(&s->servers[server].p.disk.live, "guest", vm);
-    if (!g)
+    char key[400];
+    if (!map_get(&s->servers[server].p.disk.live, key_of(key, "guest", vm)))
         sim_broken(s, "a guest's record is durable before it is started", "%s %s", s->servers[server].name, vm);
 }
 
@@ -176,7 +202,7 @@ void check_reply(struct sim *s, const char *operation, const char *param, int st
     if (status == 204 && param) {
         const char *end = strstr(operation, "_delete");
         _cleanup_free_ char *of = xstrndup(operation, end ? (size_t)(end - operation) : 0);
-        _cleanup_json_ json_t *left = end ? stored(&s->m.p.disk.live, of, param) : NULL;
+        _cleanup_json_ json_t *left = end ? stored(s, &s->m.p.disk.live, of, param) : NULL;
         if (left)
             sim_broken(s, "nothing that was acknowledged is forgotten", "%s %s", operation, param);
         return;
@@ -192,7 +218,7 @@ void check_reply(struct sim *s, const char *operation, const char *param, int st
         if (strncmp(operation, api_kinds[k].name, n) == 0 && operation[n] == '_')
             kind = api_kinds[k].name;
     }
-    _cleanup_json_ json_t *o = kind ? stored(&s->m.p.disk.live, kind, id) : NULL;
+    _cleanup_json_ json_t *o = kind ? stored(s, &s->m.p.disk.live, kind, id) : NULL;
     bool gone = kind && !str_eq(kind, "job") && !o; /* deleted since, by another client */
     if (!gone && json_int(o, "revision", -1) < json_int(j, "revision", 0))
         sim_broken(s, "nothing that was acknowledged is forgotten", "%s %s", operation, id);
@@ -209,7 +235,7 @@ static void every_job_has_ended(struct sim *s) {
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
         if (strncmp(key, "job/", 4))
             continue;
-        _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
+        _cleanup_json_ json_t *j = record(s, &s->m.p.disk.live, key);
         const char *state = json_str(j, "state");
         if (!str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
             sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4, state,
@@ -217,7 +243,7 @@ static void every_job_has_ended(struct sim *s) {
     }
     pos = 0;
     while (map_next(&model(s)->acknowledged, &pos, &key, NULL)) {
-        _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "job", key);
+        _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "job", key);
         if (!j)
             sim_broken(s, "nothing that was acknowledged is forgotten", "job %s", key);
     }
@@ -268,14 +294,14 @@ static void the_inventory_equals_what_is(struct sim *s) {
     void *value;
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
         if (strncmp(key, "vm/", 3) == 0) {
-            _cleanup_json_ json_t *vm = json_loads(value, 0, NULL);
+            _cleanup_json_ json_t *vm = record(s, &s->m.p.disk.live, key);
             check_vm(s, vm);
         }
         for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
             size_t n = strlen(kinds[i]);
             if (strncmp(key, kinds[i], n) != 0 || key[n] != '/')
                 continue;
-            _cleanup_json_ json_t *o = json_loads(value, 0, NULL);
+            _cleanup_json_ json_t *o = record(s, &s->m.p.disk.live, key);
             if (str_eq(kinds[i], "repository"))
                 repositories_are_open_where_presented(s, key + n + 1, o);
             else if (!has_file(s, kinds[i], key + n + 1, o))
@@ -295,7 +321,7 @@ static void no_file_is_left_over(struct sim *s) {
         _cleanup_free_ char *kind = xstrndup(key, (size_t)(id - key) - 1), *just = xstrndup(id, (size_t)(in - id) - 1);
         if (str_eq(kind, "proof"))
             continue;
-        _cleanup_json_ json_t *o = stored(&s->m.p.disk.live, kind, just);
+        _cleanup_json_ json_t *o = stored(s, &s->m.p.disk.live, kind, just);
         if (!o)
             sim_broken(s, "no disk or template is left over", "%s", key);
         else if (!str_eq(json_str(o, "repository"), in))
@@ -314,7 +340,7 @@ static void nothing_is_left_over(struct sim *s) {
             continue; /* removed from the inventory, with nothing on it */
         struct sim_guest *g;
         list_for_each(g, &v->guests, link) {
-            _cleanup_json_ json_t *j = stored(&s->m.p.disk.live, "vm", g->vm);
+            _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "vm", g->vm);
             if (!j || !str_eq(json_str(j, "server"), v->id) || g->incoming || g->sent)
                 sim_broken(s, "no process is left over", "%s on %s", g->vm, v->name);
         }
@@ -324,7 +350,7 @@ static void nothing_is_left_over(struct sim *s) {
                 strncmp(key, "op/stale/", 9)) /* those are forgotten with the next report */
                 sim_broken(s, "agents do not keep the answers of ended jobs", "%s on %s", key, v->name);
             bool guest = strncmp(key, "guest/", 6) == 0;
-            _cleanup_json_ json_t *j = guest ? stored(&s->m.p.disk.live, "vm", key + 6) : NULL;
+            _cleanup_json_ json_t *j = guest ? stored(s, &s->m.p.disk.live, "vm", key + 6) : NULL;
             /* Where servers are given up, the record of a guest that is dead may stay until it comes back. */
             if (guest && !s->config.pool && !str_eq(json_str(j, "server"), v->id))
                 sim_broken(s, "agents forget deleted guests, and those that have left", "%s on %s", key, v->name);
@@ -341,7 +367,7 @@ static void a_stopped_guest_stays_stopped(struct sim *s) {
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
         if (strncmp(key, "job/", 4))
             continue;
-        json_t *j = json_loads(value, 0, NULL);
+        json_t *j = record(s, &s->m.p.disk.live, key);
         const char *vm = json_str(json_object_get(j, "object"), "id");
         json_t *old = map_get(&last, vm);
         bool order = strncmp(json_str(j, "kind"), "vm.", 3) == 0 && !str_eq(json_str(j, "kind"), "vm.policy");
@@ -354,7 +380,7 @@ static void a_stopped_guest_stays_stopped(struct sim *s) {
     pos = 0;
     while (map_next(&last, &pos, &key, &value)) {
         const char *kind = json_str(value, "kind");
-        _cleanup_json_ json_t *vm = stored(&s->m.p.disk.live, "vm", key);
+        _cleanup_json_ json_t *vm = stored(s, &s->m.p.disk.live, "vm", key);
         bool stopped = str_eq(kind, "vm.stop") || str_eq(kind, "vm.kill");
         if (vm && stopped && str_eq(json_str(value, "state"), "done") && !str_eq(json_str(vm, "state"), "stopped") &&
             !str_eq(json_str(vm, "state"), "crashed"))
@@ -372,10 +398,10 @@ static void jobs_have_done_all_or_nothing(struct sim *s) {
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
         if (strncmp(key, "job/", 4))
             continue;
-        _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
+        _cleanup_json_ json_t *j = record(s, &s->m.p.disk.live, key);
         const char *kind = json_str(j, "kind"), *dot = strchr(kind, '.');
         const json_t *object = json_object_get(j, "object");
-        _cleanup_json_ json_t *o = stored(&s->m.p.disk.live, json_str(object, "kind"), json_str(object, "id"));
+        _cleanup_json_ json_t *o = stored(s, &s->m.p.disk.live, json_str(object, "kind"), json_str(object, "id"));
         bool done = str_eq(json_str(j, "state"), "done");
         bool creation = dot && str_eq(dot, ".create"), deletion = dot && str_eq(dot, ".delete");
         if (o && ((creation && !done) || (deletion && done)))
@@ -407,7 +433,7 @@ static void memory_equals_the_store(struct sim *s) {
         if (strncmp(key, "vm/", 3))
             continue;
         const struct api_vm *vm = core_vm(s->m.c, key + 3);
-        _cleanup_json_ json_t *j = json_loads(value, 0, NULL);
+        _cleanup_json_ json_t *j = record(s, &s->m.p.disk.live, key);
         if (!vm || vm->revision != json_int(j, "revision", -1) ||
             !str_eq(api_vm_state_text(vm->state), json_str(j, "state")))
             sim_broken(s, "the manager's memory is what its store says", "%s", key);
@@ -415,6 +441,7 @@ static void memory_equals_the_store(struct sim *s) {
 }
 
 void check_rest(struct sim *s) {
+    model(s)->resting = true;
     every_job_has_ended(s);
     the_inventory_equals_what_is(s);
     nothing_is_left_over(s);
@@ -423,4 +450,6 @@ void check_rest(struct sim *s) {
     a_promised_restart_happens(s);
     a_watcher_has_seen_every_change(s);
     memory_equals_the_store(s);
+    model(s)->resting = false;
+    records_forget(model(s));
 }

@@ -34,35 +34,34 @@ static const char *text_after(const char *text, const char *mark, char *buf, siz
     return buf;
 }
 
-void cover_publish(struct sim *s, const char *text) {
-    char kind[40] = "", state[40] = "", what[128];
-    if (!text_after(text, "\"kind\":\"", kind, sizeof kind) || !strstr(text, "\"type\":\"put\""))
-        return;
-    if (str_eq(kind, "job")) {
-        _cleanup_json_ json_t *m = json_loads(text, 0, NULL);
-        const json_t *j = json_object_get(m, "object");
-        size_t i;
-        json_t *step;
-        snprintf(what, sizeof what, "%s %s", json_str(j, "kind"), json_str(j, "state"));
-        cover_hit(s->cover, "job", what);
-        json_array_foreach(json_object_get(j, "steps"), i, step) {
-            snprintf(what, sizeof what, "%s/%s %s", json_str(j, "kind"), json_str(step, "name"),
-                     json_str(step, "state"));
-            cover_hit(s->cover, "step", what);
-        }
-    } else if (str_eq(kind, "vm")) {
-        char id[UUID_LEN + 1];
-        const char *object = strstr(text, "\"object\":");
-        if (!object || !text_after(text, "\"id\":\"", id, sizeof id) ||
-            !text_after(object, "\"state\":\"", state, sizeof state))
-            return;
-        char *old = map_get(&s->cover->states, id);
-        if (!str_eq(old, state)) {
-            snprintf(what, sizeof what, "%s -> %s", old ? old : "(new)", state);
-            cover_hit(s->cover, "vm", what);
-            free(map_put(&s->cover->states, id, xstrdup(state)));
-        }
+static void cover_job(struct cover *c, const json_t *job) {
+    const char *kind = json_str(job, "kind");
+    char what[128];
+    size_t i;
+    json_t *step;
+    snprintf(what, sizeof what, "%s %s", kind, json_str(job, "state"));
+    cover_hit(c, "job", what);
+    json_array_foreach(json_object_get(job, "steps"), i, step) {
+        const char *state = json_str(step, "state");
+        if (str_eq(state, "pending"))
+            continue;
+        snprintf(what, sizeof what, "%s/%s %s", kind, json_str(step, "name"), state);
+        cover_hit(c, "step", what);
     }
+}
+
+void cover_publish(struct sim *s, const struct core_effect *e, const char *object, const json_t *job) {
+    char state[40] = "", what[128];
+    if (job)
+        cover_job(s->cover, job);
+    if (!object || !str_eq(e->object_kind, "vm") || !text_after(object, "\"state\":\"", state, sizeof state))
+        return;
+    char *old = map_get(&s->cover->states, e->object_id);
+    if (str_eq(old, state))
+        return;
+    snprintf(what, sizeof what, "%s -> %s", old ? old : "(new)", state);
+    cover_hit(s->cover, "vm", what);
+    free(map_put(&s->cover->states, e->object_id, xstrdup(state)));
 }
 
 void cover_record(struct sim *s, int server, const char *key, const char *value) {

@@ -56,7 +56,7 @@ static void report(struct sim *s, struct sim_event *e) {
 
 static void later(struct sim *s, int server, struct process *p, uint64_t seq, int result, int64_t at) {
     struct sim_event *e = sim_at(s, at, report);
-    e->work = true;
+    sim_is_work(s, e);
     e->server = server;
     e->epoch = p->epoch;
     e->a = seq;
@@ -109,7 +109,7 @@ void disk_commit(struct sim *s, int server, struct process *p, uint64_t seq, str
     if (sim_fault(s, FAULT_STORE_SLOW))
         latency += sim_between(s, 10, 5000) * US_PER_MS;
     struct sim_event *e = sim_at(s, s->now + latency, flush);
-    e->work = true;
+    sim_is_work(s, e);
     e->server = server;
     e->epoch = p->epoch;
 }

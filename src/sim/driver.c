@@ -608,7 +608,7 @@ static void act(struct sim *s, struct sim_event *e) {
     uint64_t epoch = e->epoch;
     call_free(c);
     struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
-    next->work = true;
+    sim_is_work(s, next);
     next->server = server;
     next->epoch = epoch;
     next->drop = drop_told;
@@ -644,7 +644,7 @@ void driver_call(struct sim *s, int i, const struct host_effect *e) {
     const struct sim_guest *g = driver_guest(v, vm_of(e->args));
     c->life = g ? g->life : 0;
     struct sim_event *next = sim_at(s, s->now + took, act);
-    next->work = true;
+    sim_is_work(s, next);
     next->server = i;
     next->epoch = v->p.epoch;
     next->drop = drop_call;
@@ -666,7 +666,7 @@ void driver_cancel(struct sim *s, int i, uint64_t call) {
         c->id = 0; /* the other event tells nobody */
         c->op = API_AGENT_OP_GUEST_POLICY;
         struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
-        next->work = true;
+        sim_is_work(s, next);
         next->server = i;
         next->epoch = v->p.epoch;
         next->drop = drop_told;

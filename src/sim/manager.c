@@ -94,14 +94,9 @@ void manager_stored(struct sim *s, uint64_t seq, int result) {
     manager_drain(s);
 }
 
-void manager_message(struct sim *s, int server, const char *text) {
-    _cleanup_json_ json_t *j = NULL;
-    if (json_parse(text, strlen(text), &j, NULL) < 0) {
-        sim_broken(s, "agents speak JSON", "%.200s", text);
-        return;
-    }
+void manager_message(struct sim *s, int server, const json_t *message) {
     manager_enter(s);
-    core_agent_message(s->m.c, s->servers[server].id, j);
+    core_agent_message(s->m.c, s->servers[server].id, message);
     manager_drain(s);
 }
 
@@ -110,6 +105,32 @@ static int server_by_id(struct sim *s, const char *id) {
         if (str_eq(s->servers[i].id, id))
             return i;
     return -1;
+}
+
+static void send(struct sim *s, const struct core_effect *e) {
+    int i = server_by_id(s, e->server);
+    if (i < 0)
+        return;
+    _cleanup_json_ json_t *m = NULL;
+    if (json_parse(e->text, strlen(e->text), &m, NULL) < 0) {
+        sim_broken(s, "the manager speaks JSON", "%.200s", e->text);
+        return;
+    }
+    check_send(s, m);
+    server_to_agent(s, i, e->text, m);
+}
+
+static void publish(struct sim *s, const struct core_effect *e) {
+    static const char mark[] = ",\"object\":";
+    const char *object = strstr(e->text, mark);
+    size_t len = 0;
+    if (object) {
+        object += strlen(mark);
+        len = strlen(object) - 1;
+    }
+    _cleanup_json_ json_t *job = object && str_eq(e->object_kind, "job") ? json_loadb(object, len, 0, NULL) : NULL;
+    cover_publish(s, e, object, job);
+    watch_publish(s, e, object, len, job);
 }
 
 static void carry_out(struct sim *s, struct core_effect *e) {
@@ -127,15 +148,10 @@ static void carry_out(struct sim *s, struct core_effect *e) {
         client_reply(s, e->request, 200, NULL);
         break;
     case CORE_SEND:
-        i = server_by_id(s, e->server);
-        if (i >= 0) {
-            check_send(s, i, e->text);
-            server_to_agent(s, i, e->text);
-        }
+        send(s, e);
         break;
     case CORE_PUBLISH:
-        cover_publish(s, e->text);
-        watch_publish(s, e);
+        publish(s, e);
         break;
     case CORE_DROP:
         i = server_by_id(s, e->server);

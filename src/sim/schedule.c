@@ -168,9 +168,8 @@ static void make_cluster(struct sim *s) {
 
 /* Something is under way: a message, a commit, a driver's call, a process that is stopped. */
 static bool busy(const struct sim *s) {
-    for (size_t i = 0; i < s->n; i++)
-        if (s->heap[i].work)
-            return true;
+    if (s->work)
+        return true;
     for (int i = 0; i < s->config.servers; i++)
         if (s->now < s->servers[i].p.paused_until)
             return true;

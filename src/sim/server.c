@@ -208,7 +208,25 @@ void server_connect_later(struct sim *s, int i) {
     e->a = s->servers[i].p.epoch;
 }
 
-static void drop_text(struct sim_event *e) { free(e->p); }
+/* A message under way; the text is for the trace. */
+struct frame {
+    json_t *message;
+    char *text;
+};
+
+static struct frame *frame_new(const struct sim *s, const char *text, json_t *message) {
+    struct frame *f = xcalloc(1, sizeof *f);
+    f->message = json_incref(message);
+    f->text = s->trace_all || s->trace_keep ? xstrdup(text) : NULL;
+    return f;
+}
+
+static void frame_free(struct frame *f) {
+    json_decref(f->message);
+    free(f->text);
+    free(f);
+}
+static void drop_frame(struct sim_event *e) { frame_free(e->p); }
 
 /* True if the message is to be lost, and with it everything after it. */
 static bool lost(struct sim *s, int i, bool *silent) {
@@ -228,24 +246,22 @@ static bool lost(struct sim *s, int i, bool *silent) {
 
 static void agent_gets(struct sim *s, struct sim_event *e) {
     struct sim_server *v = &s->servers[e->server];
+    struct frame *f = e->p;
     if (!v->p.up || v->connection != e->epoch) {
-        free(e->p);
+        frame_free(f);
         return;
     }
     if (sim_deferred(s, &v->p, e))
         return;
-    _cleanup_free_ char *text = e->p;
-    _cleanup_json_ json_t *j = NULL;
-    sim_trace(s, "%s <- %s", v->name, text);
-    if (json_parse(text, strlen(text), &j, NULL) < 0)
-        sim_broken(s, "the manager speaks JSON", "%.200s", text);
+    sim_trace(s, "%s <- %s", v->name, f->text);
     ring_tell(s, e->server);
     server_enter(s, e->server);
-    host_message(v->h, j);
+    host_message(v->h, f->message);
+    frame_free(f);
     server_drain(s, e->server);
 }
 
-void server_to_agent(struct sim *s, int i, const char *text) {
+void server_to_agent(struct sim *s, int i, const char *text, json_t *message) {
     struct sim_server *v = &s->servers[i];
     if (!v->connected || lost(s, i, &v->deaf))
         return;
@@ -254,27 +270,28 @@ void server_to_agent(struct sim *s, int i, const char *text) {
         at = v->down_at + 1;
     v->down_at = at;
     struct sim_event *e = sim_at(s, at, agent_gets);
-    e->work = true;
+    sim_is_work(s, e);
     e->server = i;
     e->epoch = v->connection;
-    e->drop = drop_text;
-    e->p = xstrdup(text);
+    e->drop = drop_frame;
+    e->p = frame_new(s, text, message);
 }
 
 static void manager_gets(struct sim *s, struct sim_event *e) {
     struct sim_server *v = &s->servers[e->server];
+    struct frame *f = e->p;
     if (!s->m.p.up || v->connection != e->epoch) {
-        free(e->p);
+        frame_free(f);
         return;
     }
     if (sim_deferred(s, &s->m.p, e))
         return;
-    _cleanup_free_ char *text = e->p;
-    sim_trace(s, "%s -> %s", v->name, text);
-    manager_message(s, e->server, text);
+    sim_trace(s, "%s -> %s", v->name, f->text);
+    manager_message(s, e->server, f->message);
+    frame_free(f);
 }
 
-static void to_manager(struct sim *s, int i, const char *text) {
+static void to_manager(struct sim *s, int i, const char *text, json_t *message) {
     struct sim_server *v = &s->servers[i];
     if (!v->connected || lost(s, i, &v->mute))
         return;
@@ -283,11 +300,21 @@ static void to_manager(struct sim *s, int i, const char *text) {
         at = v->up_at + 1;
     v->up_at = at;
     struct sim_event *e = sim_at(s, at, manager_gets);
-    e->work = true;
+    sim_is_work(s, e);
     e->server = i;
     e->epoch = v->connection;
-    e->drop = drop_text;
-    e->p = xstrdup(text);
+    e->drop = drop_frame;
+    e->p = frame_new(s, text, message);
+}
+
+static void send(struct sim *s, int i, const char *text) {
+    _cleanup_json_ json_t *m = NULL;
+    if (json_parse(text, strlen(text), &m, NULL) < 0) {
+        sim_broken(s, "agents speak JSON", "%.200s", text);
+        return;
+    }
+    check_answer(s, i, m);
+    to_manager(s, i, text, m);
 }
 
 static void carry_out(struct sim *s, int i, struct host_effect *e) {
@@ -297,8 +324,7 @@ static void carry_out(struct sim *s, int i, struct host_effect *e) {
         disk_commit(s, i, &v->p, e->seq, TAKE_PTR(e->batch));
         break;
     case HOST_SEND:
-        check_answer(s, i, e->text);
-        to_manager(s, i, e->text);
+        send(s, i, e->text);
         break;
     case HOST_CALL:
         check_call(s, i, e);

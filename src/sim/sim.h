@@ -197,7 +197,7 @@ struct sim {
     struct idgen rng;
     int64_t now; /* us */
     struct sim_event *heap;
-    size_t n, cap;
+    size_t n, cap, work; /* how many of them are work */
     uint64_t order, events;
     bool faults_on;
     uint64_t lives; /* guests' processes until now */
@@ -236,6 +236,7 @@ uint64_t sim_random(struct sim *s, uint64_t below);
 int64_t sim_between(struct sim *s, int64_t low, int64_t high);
 bool sim_fault(struct sim *s, enum sim_fault fault); /* does it happen now? */
 struct sim_event *sim_at(struct sim *s, int64_t at, void (*run)(struct sim *, struct sim_event *));
+void sim_is_work(struct sim *s, struct sim_event *e);
 bool sim_step(struct sim *s); /* false: nothing is left to happen */
 extern const char *sim_trace_only; /* show lines with this text only; NULL: all */
 void sim_trace(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -258,7 +259,7 @@ void manager_start(struct sim *s);
 void manager_crash(struct sim *s);
 void manager_stored(struct sim *s, uint64_t seq, int result);
 void manager_drain(struct sim *s);
-void manager_message(struct sim *s, int server, const char *text);
+void manager_message(struct sim *s, int server, const json_t *message);
 void manager_timer(struct sim *s);
 void manager_enter(struct sim *s); /* before any call into the core */
 
@@ -273,7 +274,7 @@ void server_timer(struct sim *s, int i);
 void server_enter(struct sim *s, int i);
 void server_cut(struct sim *s, int i, const char *why);
 void server_connect_later(struct sim *s, int i);
-void server_to_agent(struct sim *s, int i, const char *text);
+void server_to_agent(struct sim *s, int i, const char *text, json_t *message);
 void server_done(struct sim *s, int i);
 
 /* ---- ring.c ---- */
@@ -312,8 +313,8 @@ void client_done(struct sim *s);
 
 /* ---- check.c ---- */
 void check_event(struct sim *s);
-void check_send(struct sim *s, int server, const char *text);                      /* before it leaves the manager */
-void check_answer(struct sim *s, int server, const char *id);                      /* before it leaves an agent */
+void check_send(struct sim *s, const json_t *message);                             /* before it leaves the manager */
+void check_answer(struct sim *s, int server, const json_t *message);               /* before it leaves an agent */
 void check_call(struct sim *s, int server, const struct host_effect *e);           /* before a driver does it */
 /* Before it reaches a client. */
 void check_reply(struct sim *s, const char *operation, const char *param, int status, const char *text);
@@ -323,7 +324,7 @@ void check_done(struct sim *s);
 
 /* ---- watch.c ---- */
 void watch_load(struct sim *s);
-void watch_publish(struct sim *s, const struct core_effect *e);
+void watch_publish(struct sim *s, const struct core_effect *e, const char *object, size_t len, const json_t *job);
 void watch_done(struct sim *s);
 void a_watcher_has_seen_every_change(struct sim *s);
 
@@ -333,7 +334,7 @@ void cover_hit(struct cover *c, const char *kind, const char *what);
 void cover_print(const struct cover *c);
 size_t cover_missing(const struct cover *c);
 void cover_free(struct cover *c);
-void cover_publish(struct sim *s, const char *text);
+void cover_publish(struct sim *s, const struct core_effect *e, const char *object, const json_t *job);
 /* A record that an agent makes durable: its guests' and ops' states. value NULL: deleted. */
 void cover_record(struct sim *s, int server, const char *key, const char *value);
 

@@ -48,14 +48,14 @@ void watch_done(struct sim *s) {
     s->watch = NULL;
 }
 
-static void mirror_put(struct watch *w, const char *key, int64_t revision, const char *text) {
+static void mirror_put(struct watch *w, const char *key, int64_t revision, char *text /* taken */) {
     struct mirror *m = map_get(&w->mirrors, key);
     if (!m) {
         m = xcalloc(1, sizeof *m);
         map_put(&w->mirrors, key, m);
     }
     m->revision = revision;
-    str_set(&m->text, text);
+    str_take(&m->text, text);
 }
 
 /* ---- locks ---- */
@@ -127,7 +127,7 @@ static void revisions_never_go_back(struct sim *s, const char *key, int64_t revi
                    (long long)m->revision);
 }
 
-void watch_publish(struct sim *s, const struct core_effect *e) {
+void watch_publish(struct sim *s, const struct core_effect *e, const char *object, size_t len, const json_t *job) {
     struct watch *w = s->watch;
     char key[128];
     if (!w)
@@ -135,16 +135,12 @@ void watch_publish(struct sim *s, const struct core_effect *e) {
     none_is_left_waiting(s);
     snprintf(key, sizeof key, "%s/%s", e->object_kind, e->object_id);
     revisions_never_go_back(s, key, e->revision);
-    const char *object = strstr(e->text, ",\"object\":");
     if (!object) {
         mirror_free(map_remove(&w->mirrors, key));
         return;
     }
-    object += strlen(",\"object\":");
-    _cleanup_free_ char *text = xstrndup(object, strlen(object) - 1);
-    mirror_put(w, key, e->revision, text);
-    if (str_eq(e->object_kind, "job")) {
-        _cleanup_json_ json_t *job = json_loads(text, 0, NULL);
+    mirror_put(w, key, e->revision, xstrndup(object, len));
+    if (job) {
         two_running_jobs_never_hold_one_object(s, job);
         an_end_is_noted(s, job);
     }
@@ -161,7 +157,7 @@ void watch_load(struct sim *s) {
         for (size_t i = 0; i < t->n; i++) {
             char key[128];
             snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
-            mirror_put(w, key, t->sorted[i]->revision, t->sorted[i]->v->text);
+            mirror_put(w, key, t->sorted[i]->revision, xstrdup(t->sorted[i]->v->text));
             if (kind == API_KIND_JOB) {
                 _cleanup_json_ json_t *job = json_loads(t->sorted[i]->v->text, 0, NULL);
                 two_running_jobs_never_hold_one_object(s, job);

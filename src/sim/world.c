@@ -56,8 +56,14 @@ struct sim_event *sim_at(struct sim *s, int64_t at, void (*run)(struct sim *, st
     return &s->heap[i];
 }
 
+void sim_is_work(struct sim *s, struct sim_event *e) {
+    e->work = true;
+    s->work++;
+}
+
 static struct sim_event pop(struct sim *s) {
     struct sim_event first = s->heap[0];
+    s->work -= first.work;
     s->heap[0] = s->heap[--s->n];
     for (size_t i = 0;;) {
         size_t least = i, l = 2 * i + 1;
@@ -87,7 +93,8 @@ bool sim_deferred(struct sim *s, struct process *p, struct sim_event *e) {
         return false;
     struct sim_event *again = sim_at(s, p->paused_until, e->run);
     again->server = e->server;
-    again->work = e->work;
+    if (e->work)
+        sim_is_work(s, again);
     again->epoch = e->epoch;
     again->a = e->a;
     again->p = e->p;
