@@ -118,18 +118,18 @@ void check_send(struct sim *s, const json_t *m) {
     if (!unrecorded && !str_eq(op, "op.forget") && !str_eq(op, "op.cancel"))
         an_effect_is_durable_before_it_leaves(s, id, op);
     if (str_eq(op, "op.forget")) {
-        _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "job", json_str(json_object_get(m, "args"), "job"));
-        const char *state = json_str(j, "state");
-        if (j && !str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
-            sim_broken(s, "answers are forgotten only when the job has ended durably", "%s is %s", id, state);
+        char key[400];
+        const char *job = map_get(&s->m.p.disk.live, key_of(key, "job", json_str(json_object_get(m, "args"), "job")));
+        if (job && !sim_job_has_ended(job))
+            sim_broken(s, "answers are forgotten only when the job has ended durably", "%s: %.300s", id, job);
     }
 }
 
 static bool job_has_ended(struct sim *s, const char *op) {
     _cleanup_free_ char *id = xstrndup(op, strcspn(op, "/"));
-    _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "job", id);
-    const char *state = json_str(j, "state");
-    return !j || str_eq(state, "done") || str_eq(state, "failed") || str_eq(state, "aborted");
+    char key[400];
+    const char *job = map_get(&s->m.p.disk.live, key_of(key, "job", id));
+    return !job || sim_job_has_ended(job);
 }
 
 /* What an agent tells is durable there. */
@@ -148,8 +148,9 @@ void check_answer(struct sim *s, int server, const json_t *m) {
     }
     if (str_eq(json_str(m, "event"), "guest.state")) {
         const json_t *args = json_object_get(m, "args");
-        _cleanup_json_ json_t *g = stored(s, &v->p.disk.live, "guest", json_str(args, "vm"));
-        if (json_int(g, "sequence", -1) < json_int(args, "sequence", 0))
+        char key[400];
+        const char *g = map_get(&v->p.disk.live, key_of(key, "guest", json_str(args, "vm")));
+        if (!g || sim_number_after(g, "\"sequence\":", -1) < json_int(args, "sequence", 0))
             sim_broken(s, "a change of state is durable before it is told", "%s %s", v->name, json_str(args, "vm"));
     }
 }
@@ -237,7 +238,7 @@ static void every_job_has_ended(struct sim *s) {
             continue;
         _cleanup_json_ json_t *j = record(s, &s->m.p.disk.live, key);
         const char *state = json_str(j, "state");
-        if (!str_eq(state, "done") && !str_eq(state, "failed") && !str_eq(state, "aborted"))
+        if (!sim_job_state_is_end(state))
             sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4, state,
                        json_str(j, "message"));
     }

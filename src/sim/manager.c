@@ -123,14 +123,10 @@ static void send(struct sim *s, const struct core_effect *e) {
 static void publish(struct sim *s, const struct core_effect *e) {
     static const char mark[] = ",\"object\":";
     const char *object = strstr(e->text, mark);
-    size_t len = 0;
-    if (object) {
+    if (object)
         object += strlen(mark);
-        len = strlen(object) - 1;
-    }
-    _cleanup_json_ json_t *job = object && str_eq(e->object_kind, "job") ? json_loadb(object, len, 0, NULL) : NULL;
-    cover_publish(s, e, object, job);
-    watch_publish(s, e, object, len, job);
+    cover_publish(s, e, object);
+    watch_publish(s, e, object);
 }
 
 static void carry_out(struct sim *s, struct core_effect *e) {

@@ -244,6 +244,13 @@ void sim_broken(struct sim *s, const char *invariant, const char *fmt, ...) __at
 int64_t sim_mono_ms(const struct sim *s, const struct process *p);
 int64_t sim_wall_ms(const struct sim *s, const struct process *p);
 void sim_world_done(struct sim *s);
+/* Records and messages are read as text where only a field or two is asked for: parsing them all took most of the time.
+   What is behind the mark ("\"state\":\"") up to the next quote, in buf, or NULL; the first such, or the last. */
+const char *sim_text_after(const char *text, const char *mark, char *buf, size_t size);
+const char *sim_text_after_last(const char *text, const char *mark, char *buf, size_t size);
+int64_t sim_number_after(const char *text, const char *mark, int64_t otherwise); /* the last such */
+bool sim_job_state_is_end(const char *state);
+bool sim_job_has_ended(const char *record); /* of a job, as text */
 /* Whether the event must wait because its process is stopped; it is put back then. */
 bool sim_deferred(struct sim *s, struct process *p, struct sim_event *e);
 
@@ -324,7 +331,7 @@ void check_done(struct sim *s);
 
 /* ---- watch.c ---- */
 void watch_load(struct sim *s);
-void watch_publish(struct sim *s, const struct core_effect *e, const char *object, size_t len, const json_t *job);
+void watch_publish(struct sim *s, const struct core_effect *e, const char *object);
 void watch_done(struct sim *s);
 void a_watcher_has_seen_every_change(struct sim *s);
 
@@ -334,7 +341,7 @@ void cover_hit(struct cover *c, const char *kind, const char *what);
 void cover_print(const struct cover *c);
 size_t cover_missing(const struct cover *c);
 void cover_free(struct cover *c);
-void cover_publish(struct sim *s, const struct core_effect *e, const char *object, const json_t *job);
+void cover_publish(struct sim *s, const struct core_effect *e, const char *object);
 /* A record that an agent makes durable: its guests' and ops' states. value NULL: deleted. */
 void cover_record(struct sim *s, int server, const char *key, const char *value);
 

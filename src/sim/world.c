@@ -3,6 +3,7 @@
 #include "sim/sim.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 const char *const sim_fault_texts[FAULT_COUNT] = {
 #define X(name, text) [FAULT_##name] = text,
@@ -146,6 +147,48 @@ void sim_broken(struct sim *s, const char *invariant, const char *fmt, ...) {
     s->broken_detail = xvasprintf(fmt, ap);
     va_end(ap);
     sim_trace(s, "BROKEN %s: %s", invariant, s->broken_detail);
+}
+
+static const char *quoted(const char *at, char *buf, size_t size) {
+    if (!at)
+        return NULL;
+    size_t len = strcspn(at, "\"");
+    if (len >= size)
+        len = size - 1;
+    memcpy(buf, at, len);
+    buf[len] = 0;
+    return buf;
+}
+
+static const char *last_after(const char *text, const char *mark) {
+    const char *found = NULL;
+    size_t len = strlen(mark);
+    for (const char *at = text; (at = strstr(at, mark)); found = at)
+        at += len;
+    return found;
+}
+
+const char *sim_text_after(const char *text, const char *mark, char *buf, size_t size) {
+    const char *at = strstr(text, mark);
+    return quoted(at ? at + strlen(mark) : NULL, buf, size);
+}
+
+const char *sim_text_after_last(const char *text, const char *mark, char *buf, size_t size) {
+    return quoted(last_after(text, mark), buf, size);
+}
+
+int64_t sim_number_after(const char *text, const char *mark, int64_t otherwise) {
+    const char *at = last_after(text, mark);
+    return at ? strtoll(at, NULL, 10) : otherwise;
+}
+
+bool sim_job_state_is_end(const char *state) {
+    return str_eq(state, "done") || str_eq(state, "failed") || str_eq(state, "aborted");
+}
+
+bool sim_job_has_ended(const char *record) {
+    char state[16];
+    return sim_job_state_is_end(sim_text_after(record, "\"state\":\"", state, sizeof state));
 }
 
 void sim_world_done(struct sim *s) {
