@@ -61,12 +61,29 @@ static void expire(struct sim *s, struct sim_event *e);
 static void expect_end(struct sim *s, int i) {
     struct sim_ring *r = &s->servers[i].ring;
     int64_t deadline = deadman_deadline(&r->lease);
-    if (deadline == INT64_MAX)
+    if (r->expecting || deadline == INT64_MAX)
         return;
+    r->expecting = true;
     int64_t in = deadline - clock_ms(s, i);
     struct sim_event *e = sim_at(s, s->now + (in > 0 ? in : 0) * US_PER_MS + sim_between(s, 0, 60000), expire);
     e->server = i;
     e->epoch = r->life;
+}
+
+static bool is_watched(const struct sim_ring *r, uint64_t life) {
+    for (size_t k = 0; k < r->n_watched; k++)
+        if (r->watched[k].life == life)
+            return true;
+    return false;
+}
+
+static bool watch_add(struct sim_ring *r, const char *vm, uint64_t life) {
+    if (r->n_watched == ARRAY_LEN(r->watched))
+        return false;
+    struct sim_watched *w = &r->watched[r->n_watched++];
+    snprintf(w->vm, sizeof w->vm, "%s", vm);
+    w->life = life;
+    return true;
 }
 
 static void watched_forget(struct sim_ring *r, size_t k) { r->watched[k] = r->watched[--r->n_watched]; }
@@ -86,13 +103,11 @@ static void expire(struct sim *s, struct sim_event *e) {
     if (!r->deadman || r->life != e->epoch)
         return;
     if (!deadman_expire(&r->lease, clock_ms(s, i))) {
-        if (r->expecting && --r->expecting == 0 && r->lease.incarnation) {
-            r->expecting++;
-            expect_end(s, i);
-        }
+        r->expecting = false;
+        expect_end(s, i);
         return;
     }
-    r->expecting--;
+    r->expecting = false;
     sim_trace(s, "%s: lease ends%s", s->servers[i].name, r->armed ? ", its guests are killed" : "");
     cover_hit(s->cover, "cluster", "a lease ends");
     tell_and_drain(s, i);
@@ -110,10 +125,7 @@ static void prove(struct sim *s, int i) {
         sim_trace(s, "%s: a lease begins", v->name);
         cover_hit(s->cover, "cluster", "a lease begins");
     }
-    if (r->lease.incarnation && !r->expecting) {
-        r->expecting++;
-        expect_end(s, i);
-    }
+    expect_end(s, i);
     tell_and_drain(s, i);
 }
 
@@ -122,41 +134,33 @@ bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t inc
     struct sim_ring *r = &s->servers[i].ring;
     if (!r->deadman || (r->armed && !deadman_allows(&r->lease, (uint64_t)incarnation, clock_ms(s, i))))
         return false;
-    for (size_t k = 0; k < r->n_watched; k++)
-        if (r->watched[k].life == life)
-            return true;
-    if (r->n_watched == ARRAY_LEN(r->watched))
-        return false;
-    snprintf(r->watched[r->n_watched].vm, sizeof r->watched[0].vm, "%s", vm);
-    r->watched[r->n_watched++].life = life;
-    return true;
+    return is_watched(r, life) || watch_add(r, vm, life);
 }
+
+struct watching {
+    struct sim *s;
+    int server;
+};
 
 /* A guest that runs already is watched; without a lease it ends. */
 static void watch_running(void *ctx, const char *vm) {
-    struct sim *s = ctx;
-    struct sim_server *v = &s->servers[s->visiting];
+    const struct watching *w = ctx;
+    struct sim_server *v = &w->s->servers[w->server];
     struct sim_ring *r = &v->ring;
     const struct sim_guest *g = driver_guest(v, vm);
-    for (size_t k = 0; g && k < r->n_watched; k++)
-        if (r->watched[k].life == g->life)
-            return;
-    if (!g || r->n_watched == ARRAY_LEN(r->watched))
+    if (!g || is_watched(r, g->life))
         return;
-    if (r->armed && !r->lease.incarnation) {
-        driver_kill(s, s->visiting, vm, g->life);
-        return;
-    }
-    snprintf(r->watched[r->n_watched].vm, sizeof r->watched[0].vm, "%s", vm);
-    r->watched[r->n_watched++].life = g->life;
+    if (r->armed && !r->lease.incarnation)
+        driver_kill(w->s, w->server, vm, g->life);
+    else
+        watch_add(r, vm, g->life);
 }
 
 void ring_watch_all(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
     if (!v->p.up || !v->clustered || !v->ring.deadman)
         return;
-    s->visiting = i;
-    host_each_guarded(v->h, watch_running, s);
+    host_each_guarded(v->h, watch_running, &(struct watching){s, i});
 }
 
 /* ---- what is said ---- */
@@ -310,15 +314,12 @@ static void deadman_start(struct sim *s, int i) {
     struct sim_ring *r = &s->servers[i].ring;
     r->deadman = true;
     r->life++;
-    r->expecting = 0;
+    r->expecting = false;
     r->n_watched = 0;
     r->peers = (struct deadman_peers){.session = (uint32_t)idgen_next(&s->rng), .began = clock_ms(s, i)};
     if (r->lease.incarnation && deadman_expire(&r->lease, clock_ms(s, i)))
         sim_trace(s, "%s: the lease ended while no deadman ran", s->servers[i].name);
-    if (r->lease.incarnation) {
-        r->expecting++;
-        expect_end(s, i);
-    }
+    expect_end(s, i);
     struct sim_event *e = sim_at(s, s->now + sim_between(s, 1, 200) * US_PER_MS, say);
     e->server = i;
     e->epoch = r->life;
@@ -450,8 +451,7 @@ void ring_everyday(struct sim *s) {
         if (v->clustered && sim_fault(s, FAULT_COROSYNC_STUCK)) {
             v->ring.stuck_until = s->now + sim_between(s, 500, 15000) * US_PER_MS;
             ring_disturbed(s);
-            struct sim_event *e = sim_at(s, v->ring.stuck_until + 1, settle);
-            (void)e;
+            sim_at(s, v->ring.stuck_until + 1, settle);
         }
         if (v->clustered && v->ring.deadman && sim_fault(s, FAULT_DEADMAN_DIES)) {
             v->ring.deadman = false;

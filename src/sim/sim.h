@@ -159,7 +159,7 @@ struct sim_ring {
     struct deadman_peers peers;
     struct deadman lease;
     bool armed;
-    int expecting; /* events that will look at the lease's end */
+    bool expecting; /* an event will look at the lease's end */
     struct sim_watched watched[64];
     size_t n_watched;
 };
@@ -203,7 +203,6 @@ struct sim {
     uint64_t lives; /* guests' processes until now */
     bool link[SIM_SERVERS_MAX][SIM_SERVERS_MAX]; /* of the heartbeat network, from, to */
     uint64_t rings, partitions;
-    int visiting;
     uint64_t faults[FAULT_COUNT];
     size_t fault_n, request_n;
 
