@@ -140,13 +140,20 @@ static void change_find(struct core *c, const struct api_pool *p, struct change 
 /* ---- the job ---- */
 
 static void set_reason(struct core *c, const char *pool, const char *reason) {
-    const struct api_pool *old = CORE_GET(c, pool, POOL, pool);
-    if (!old || (old->has_cluster ? str_eq(old->cluster.reason, reason) : !*reason))
+    const struct api_pool *p = CORE_GET(c, pool, POOL, pool);
+    if (!p)
         return;
-    struct api_pool *p = CORE_COPY(pool, POOL, old);
-    p->has_cluster = true;
-    str_set(&p->cluster.reason, reason);
-    core_put(c, API_KIND_POOL, p);
+    if (*reason)
+        core_alarm_raise(c, API_SEVERITY_WARNING, API_KIND_POOL, p->id, p->name, "pool.cluster",
+                         "The cluster of pool %s is not as it should be: %s", p->name, reason);
+    else
+        core_alarm_clear(c, p->id, "pool.cluster");
+    if (p->has_cluster ? str_eq(p->cluster.reason, reason) : !*reason)
+        return;
+    struct api_pool *put = CORE_COPY(pool, POOL, p);
+    put->has_cluster = true;
+    str_set(&put->cluster.reason, reason);
+    core_put(c, API_KIND_POOL, put);
 }
 
 static int check_nodes(struct core *c, const struct api_pool *p, const struct change *ch, struct error *e) {
@@ -330,6 +337,7 @@ static void cluster_ended(struct job_ctx *x) {
         cluster_sync(x->c, x->job->object.id);
     else
         set_reason(x->c, x->job->object.id, str_or(x->job->error, "its setting-up was aborted"));
+    cluster_check_proof(x->c, x->job->object.id);
 }
 
 static const struct job_step_def cluster_steps[] = {
@@ -376,18 +384,31 @@ static void show_server(struct core *c, const struct api_server *s, const struct
  */
 static void alarm_quorum(struct core *c, const struct api_pool *p, bool quorate) {
     size_t heard = 0;
+    bool two = p->cluster.n_nodes == 2;
     for (size_t i = 0; i < p->cluster.n_nodes; i++) {
         const struct agent *a = map_get(&c->agents, p->cluster.nodes[i].server);
         const struct api_server *s = server_of(c, p->cluster.nodes[i].server);
-        heard += a && a->connected && a->reported && a->state && s && s->cluster.armed;
+        heard += a && a->connected && a->reported && a->state && s && (s->cluster.armed || two);
     }
     if (quorate)
         core_alarm_clear(c, p->id, "pool.quorum");
-    else if (heard)
+    else if (two && heard == 2)
+        core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_POOL, p->id, p->name, "pool.quorum",
+                         "The two servers of pool %s do not see each other: is the heartbeat network whole, and does "
+                         "corosync run on both? Their guests go on",
+                         p->name);
+    else if (heard && !two)
         core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_POOL, p->id, p->name, "pool.quorum",
                          "Pool %s has lost its majority: fewer than half of its servers see each other, and highly "
                          "available virtual machines do not run until more do",
                          p->name);
+}
+
+void cluster_check_proof(struct core *c, const char *pool) {
+    cluster_show_pool(c, pool);
+    const struct api_pool *p = CORE_GET(c, pool, POOL, pool);
+    if (p)
+        pool_check_protection(c, p);
 }
 
 void cluster_show_pool(struct core *c, const char *pool) {
@@ -398,15 +419,17 @@ void cluster_show_pool(struct core *c, const char *pool) {
         if (s && s->has_cluster && s->cluster.quorate && core_agent_is_connected(c, s->id) && !witness)
             witness = s;
     }
-    if (p && p->has_cluster && p->cluster.n_nodes >= CLUSTER_ARMED)
+    if (p && p->has_cluster && p->cluster.n_nodes > 1)
         alarm_quorum(c, p, witness != NULL);
+    enum api_failover_proof proof = p ? pool_proof(c, p) : API_FAILOVER_PROOF_NONE;
     if (!p || !p->has_cluster ||
-        (p->cluster.quorate == (witness != NULL) &&
+        (p->cluster.quorate == (witness != NULL) && p->cluster.proof == proof &&
          same_list(p->cluster.members, p->cluster.n_members, witness ? witness->cluster.members : NULL,
                    witness ? witness->cluster.n_members : 0)))
         return;
     struct api_pool *put = CORE_COPY(pool, POOL, p);
     put->cluster.quorate = witness != NULL;
+    put->cluster.proof = proof;
     take_list(&put->cluster.members, &put->cluster.n_members, witness ? witness->cluster.members : NULL,
               witness ? witness->cluster.n_members : 0);
     core_put_volatile(c, API_KIND_POOL, put);

@@ -103,6 +103,7 @@ void core_start(struct core *c, int64_t revision) {
             c->last_id_ms = ms + 1;
     }
     c->started = true;
+    c->began_at = c->mono_ms;
     core_agents_start(c);
     core_begin(c);
     jobs_start(c);
@@ -256,8 +257,10 @@ static void sweep(struct core *c) {
         if (time_parse(tok->expires, &expires) == 0 && expires + 60000 < c->wall_ms)
             core_remove(c, API_KIND_TOKEN, tok->id);
     }
-    for (size_t i = 0; i < c->tables[API_KIND_POOL].n; i++)
+    for (size_t i = 0; i < c->tables[API_KIND_POOL].n; i++) {
         pool_check_room(c, c->tables[API_KIND_POOL].sorted[i]->v->data);
+        pool_check_protection(c, c->tables[API_KIND_POOL].sorted[i]->v->data);
+    }
     t = &c->tables[API_KIND_UPLOAD];
     for (size_t i = t->n; i-- > 0;) /* a job for each; an idle upload is thrown away after a day */
         core_upload_expire(c, t->sorted[i]->v->data);

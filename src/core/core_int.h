@@ -13,7 +13,7 @@
  *     job.c, lock.c the job engine (job_draft.c: records); undo.c takes back what is done
  *     job_*.c       the kinds of jobs: tables of steps
  *     cluster.c     the cluster of a pool
- *     failover.c    servers that are lost
+ *     failover.c    servers that are lost; fencing.c: of pools without a quorum
  *     op_*.c        the operations of the API
  *     core.c        construction, requests, ticks
  *
@@ -88,6 +88,9 @@ struct agent {
     uint64_t probe;       /* the question to itself whether it is there: others do not see it */
     int64_t probe_sent, probed_at;
     bool mute; /* it has not answered that, whatever its connection looks like */
+    /* fencing.c */
+    int64_t unseen_at; /* since when it has been silent, and the other of two servers has not seen it */
+    int64_t fence_at, fence_delay; /* not switched off again before */
 };
 
 /* What is known of a job beyond its record. */
@@ -125,6 +128,7 @@ struct core {
     struct list pending; /* committed, not yet durable; in order of seq */
     uint64_t seq, durable, failed_through, reported;
     bool started;
+    int64_t began_at; /* mono_ms of core_start() */
     bool read_only;
     int64_t probe_at; /* when to try the store again */
     uint64_t probe_seq;
@@ -353,6 +357,8 @@ void jobs_resend(struct core *c, const char *server);
 void jobs_reroute(struct core *c, const char *server); /* it has been away for a while */
 /* The server was given up: calls to guests there are not waited for any more. */
 void jobs_server_gone(struct core *c, const char *server, const char *name);
+/* Orders to fence agents are for now: one whose server is away is not waited for. */
+void jobs_fence_lost(struct core *c);
 void jobs_server_forgotten(struct core *c, const char *server, const char *name); /* out of the inventory, for good */
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
@@ -465,6 +471,7 @@ void cluster_sync(struct core *c, const char *pool);
 void cluster_sync_all(struct core *c);
 void cluster_show(struct core *c, const struct api_server *s, const struct api_cluster_state *state);
 void cluster_show_pool(struct core *c, const char *pool);
+void cluster_check_proof(struct core *c, const char *pool); /* what its failover rests on may have changed */
 
 /* ---- failover.c: servers that are lost ---- */
 
@@ -482,9 +489,30 @@ void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */
 /* A guest in the report of a server to which it does not belong any more. */
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g);
 void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g);
+void failover_look(struct core *c, const char *server); /* something about it has changed */
+void failover_look_pool(struct core *c, const char *pool);
+/* For fencing.c: asks it itself whether it is there; asks another what it sees. */
+void failover_probe(struct core *c, struct agent *a, const struct api_server *s);
+void failover_ask(struct core *c, struct agent *a, struct agent *witness);
 void failover_start(struct core *c);
 void failover_tick(struct core *c);
 int64_t failover_deadline(const struct core *c);
+
+/* ---- fencing.c: lost servers of pools without a quorum ---- */
+
+/* The other of two servers has a ring, and this one is not in it. */
+bool fencing_missed(const struct core *c, const struct api_server *s);
+bool fencing_contradicted(const struct core *c, const struct api_server *s);
+void fencing_review(struct core *c, struct agent *a, const struct api_server *s);
+void fencing_answered(struct core *c, struct agent *a, const struct api_server *s);
+void fencing_stand_down(struct core *c, struct agent *a);
+void fencing_failed(struct core *c, const char *server);
+void fencing_changed(struct core *c, const char *server); /* its fence agent's settings */
+enum api_failover_proof pool_proof(const struct core *c, const struct api_pool *p);
+void pool_check_protection(struct core *c, const struct api_pool *p);
+/* job_fence.c */
+bool fence_under_way(const struct core *c, const char *server);
+void fence_off(struct core *c, const char *server);
 
 /* ---- job_recover.c ---- */
 

@@ -9,7 +9,7 @@
  *     HOLD_MS: whatever the server does, its tarn-deadman has killed its highly available guests by then (the agent's
  *     guest/deadman.h says why); or
  *   - a fence agent has confirmed that its power is off, and that other server does not see it any more, or, in a pool
- *     whose servers are not armed, it has not been heard of since.
+ *     whose servers are not armed, it has not been heard of since. Who switches it off there: fencing.c.
  *
  * The hold is counted where the loss was seen, so that the manager's own restart changes nothing; and the question is
  * asked anew each time, so that no old message is believed. A server that its agents call a member is never given up.
@@ -156,6 +156,7 @@ static void give_up(struct core *c, const char *id, const char *why) {
     core_event(c, API_SEVERITY_ERROR, "tarn", "server.gone", API_KIND_SERVER, s->id, s->name, NULL,
                "Server %s is given up: %s", s->name, why);
     core_put(c, API_KIND_SERVER, put);
+    fencing_stand_down(c, core_agent(c, id));
     core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
                      "Server %s is given up: %s. Its highly available virtual machines are started elsewhere", s->name,
                      why);
@@ -196,8 +197,9 @@ static void take_back(struct core *c, const char *id) {
 
 /* ---- who is suspect, and who is asked ---- */
 
-static bool is_suspect(const struct agent *a) {
-    return !a->connected || a->mute || (a->reported && a->state && !a->state->quorate);
+static bool is_suspect(const struct agent *a, const struct api_server *s) {
+    bool lost_pool = a->reported && a->state && !a->state->quorate;
+    return !a->connected || a->mute || (s->cluster.armed && lost_pool);
 }
 
 static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
@@ -227,7 +229,7 @@ static void send_check(struct core *c, const char *to, uint64_t serial, const ch
                         "cluster.check", "args"));
 }
 
-static void ask(struct core *c, struct agent *a, struct agent *witness) {
+void failover_ask(struct core *c, struct agent *a, struct agent *witness) {
     a->check = ++c->next_check;
     a->check_sent = c->mono_ms;
     str_set(&a->witness, witness->server);
@@ -236,8 +238,8 @@ static void ask(struct core *c, struct agent *a, struct agent *witness) {
 
 /* A connection says little: it looks well for a long time after the other end is gone. While others of its pool do not
    see a server it is asked itself, so that the hold is not followed by another wait. */
-static void probe(struct core *c, struct agent *a, const struct api_server *s) {
-    if (!a->reported || (!s->cluster.fenced && !witness_find(c, s)))
+void failover_probe(struct core *c, struct agent *a, const struct api_server *s) {
+    if (!a->reported || (!s->cluster.fenced && !witness_find(c, s) && !fencing_missed(c, s)))
         return;
     if (!a->probe && a->probed_at && c->mono_ms < a->probed_at + ASK_AGAIN_MS) {
         a->check_at = a->probed_at + ASK_AGAIN_MS; /* it has just answered, and they contradict each other still */
@@ -268,24 +270,31 @@ static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const
 
 /* The servers of a pool that is not armed have nobody to ask: a confirmed fence, and silence since. */
 static void review_fenced(struct core *c, struct agent *a, const struct api_server *s) {
-    int64_t silent_at = a->heard_at + FENCE_SILENT_MS;
+    /* After our start nothing has been heard of anybody yet. */
+    int64_t silent_at = (a->heard_at ? a->heard_at : c->began_at + HOLD_MS) + FENCE_SILENT_MS;
     if (a->connected && !a->mute)
         a->check_at = 0; /* it has just come, and says that it is there */
-    else if (c->mono_ms >= silent_at)
-        give_up(c, s->id, "its power is off");
-    else
+    else if (c->mono_ms < silent_at)
         a->check_at = silent_at;
+    else if (fencing_contradicted(c, s))
+        a->check_at = c->mono_ms + ASK_AGAIN_MS;
+    else
+        give_up(c, s->id, "its power is off");
 }
 
 static void review(struct core *c, const struct api_server *s) {
     struct agent *a = core_agent(c, s->id);
     bool fenced = s->cluster.fenced;
     a->check_at = 0;
-    if (s->cluster.gone || (!s->cluster.armed && !fenced))
+    if (s->cluster.gone)
         return;
-    if (!is_suspect(a))
-        probe(c, a, s);
-    if (!is_suspect(a))
+    if (!s->cluster.armed && !fenced) {
+        fencing_review(c, a, s);
+        return;
+    }
+    if (!is_suspect(a, s))
+        failover_probe(c, a, s);
+    if (!is_suspect(a, s))
         return;
     if (a->check && c->mono_ms < a->check_sent + ASK_TIMEOUT_MS) {
         a->check_at = a->check_sent + ASK_TIMEOUT_MS;
@@ -307,14 +316,14 @@ static void review(struct core *c, const struct api_server *s) {
     }
     int64_t gone = gone_ms_in(w->state, s->id) + (c->mono_ms - w->state_at);
     if (gone >= HOLD_MS || fenced)
-        ask(c, a, w);
+        failover_ask(c, a, w);
     else
         a->check_at = c->mono_ms + HOLD_MS - gone;
     if (a->check)
         a->check_at = a->check_sent + ASK_TIMEOUT_MS;
 }
 
-static void review_pool(struct core *c, const char *pool) {
+void failover_look_pool(struct core *c, const char *pool) {
     struct table *t = &c->tables[API_KIND_SERVER];
     for (size_t i = 0; *pool && i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
@@ -348,7 +357,7 @@ void failover_state(struct core *c, const char *server, const struct api_cluster
     if (state->quorate || str_empty(state->pool) || !s->has_cluster || !s->cluster.armed)
         take_back(c, server);
     s = CORE_GET(c, server, SERVER, server);
-    review_pool(c, pool_of(s));
+    failover_look_pool(c, pool_of(s));
 }
 
 void failover_answer(struct core *c, const char *server, const char *id, const json_t *message) {
@@ -372,8 +381,13 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
     bool same = str_eq(state.pool, pool_of(s));
     state_take(c, w, &state);
     api_cluster_state_done(&state);
+    if (!s->cluster.armed && !s->cluster.fenced) {
+        if (same)
+            fencing_answered(c, a, s);
+        return;
+    }
     /* Whoever has been well since the question was asked is not the one that it was about. */
-    bool still = is_suspect(a) && a->quorate_until < sent && a->welcome_at < sent;
+    bool still = is_suspect(a, s) && a->quorate_until < sent && a->welcome_at < sent;
     if (same && still && gone >= 0 && s->cluster.fenced)
         give_up(c, s->id, "its power is off, and the others do not see it any more");
     else if (same && still && gone >= HOLD_MS && s->cluster.armed)
@@ -394,12 +408,19 @@ void failover_fenced(struct core *c, const char *server) {
     review(c, CORE_GET(c, server, SERVER, server));
 }
 
+void failover_look(struct core *c, const char *server) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    if (s && s->has_cluster)
+        review(c, s);
+}
+
 void failover_connected(struct core *c, const char *server) {
     struct agent *a = core_agent(c, server);
     a->welcome_at = a->heard_at = c->mono_ms;
     a->check = a->probe = 0;
     a->mute = false;
     agent_cluster_free(a);
+    fencing_stand_down(c, a);
     not_fenced(c, server, false);
 }
 
@@ -411,13 +432,14 @@ void failover_disconnected(struct core *c, const char *server) {
     agent_cluster_free(a);
     if (!s)
         return;
+    jobs_fence_lost(c);
     if (s->has_cluster)
         cluster_show_pool(c, s->cluster.pool);
     s = CORE_GET(c, server, SERVER, server);
     if (s->has_cluster && s->cluster.gone)
         jobs_server_gone(c, server, s->name); /* what it was asked meanwhile is not answered any more */
     s = CORE_GET(c, server, SERVER, server);
-    review_pool(c, pool_of(s));
+    failover_look_pool(c, pool_of(s));
 }
 
 /* ---- a server that comes back ---- */
@@ -505,6 +527,7 @@ int64_t failover_deadline(const struct core *c) {
 /* After loading, and after the store's recovery: what an ended job would have brought about. */
 void failover_start(struct core *c) {
     struct table *t = &c->tables[API_KIND_SERVER];
+    jobs_fence_lost(c);
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
         if (s->has_cluster && s->cluster.gone)

@@ -580,6 +580,28 @@ static void settle(struct core *c, const char *server, const char *name, bool on
         wake_queue(c);
 }
 
+void jobs_fence_lost(struct core *c) {
+    bool ended = true, any = false;
+    while (ended) {
+        struct job_run *run;
+        ended = false;
+        list_for_each(run, &c->jobs, link) {
+            const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+            const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
+            const struct api_server *s = call ? CORE_GET(c, server, SERVER, json_str(call, "server")) : NULL;
+            if (!s || strncmp(json_str(json_object_get(call, "message"), "op"), "fence.", 6) != 0 ||
+                core_agent_is_connected(c, s->id))
+                continue;
+            ended = job_server_gone(c, j, s->name);
+            any |= ended;
+            if (ended)
+                break; /* the list has changed */
+        }
+    }
+    if (any)
+        wake_queue(c);
+}
+
 void jobs_server_gone(struct core *c, const char *server, const char *name) { settle(c, server, name, true); }
 
 void jobs_server_forgotten(struct core *c, const char *server, const char *name) { settle(c, server, name, false); }

@@ -301,6 +301,8 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
         return result;
     if (has_addresses(r))
         server_tell_addresses(c, o->v->data);
+    if (json_object_get(r->body, "fence"))
+        fencing_changed(c, o->id);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

@@ -113,6 +113,8 @@ int op_pool_change(struct core *c, const struct core_request *r, struct error *e
     pool_refresh(c, o->id);
     cluster_sync(c, o->id);
     pool_check_room(c, o->v->data);
+    cluster_check_proof(c, o->id);
+    failover_look_pool(c, o->id);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

@@ -31,6 +31,13 @@ static bool is_member(const struct host *h, int64_t node) {
     return false;
 }
 
+bool host_cluster_misses(const struct host *h, const char *server) {
+    bool there = false;
+    for (size_t i = 0; i < h->cluster.c.n_nodes && !there; i++)
+        there = str_eq(h->cluster.c.nodes[i].server, server) && is_member(h, h->cluster.c.nodes[i].node);
+    return h->cluster.ring_at && h->cluster.n_members && !there;
+}
+
 static const char *why_not(const struct host *h) {
     const struct cluster *c = &h->cluster;
     if (c->incarnation)

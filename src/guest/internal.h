@@ -300,6 +300,8 @@ json_t *host_cluster_state(const struct host *h, bool times);
 void host_cluster_stamp(const struct host *h, json_t *start);
 /* May a guest that is watched run under the lease that its order came under? */
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
+/* There is a ring, and that server is not in it. */
+bool host_cluster_misses(const struct host *h, const char *server);
 bool host_cluster_guards(const struct host *h);
 
 /* report.c */

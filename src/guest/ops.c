@@ -196,6 +196,22 @@ static void op_leave(struct host *h, struct op *op) {
     host_guest_touch(h, g);
 }
 
+/*
+ * An order to switch a power is for now. One that was under way when we ended may be old by the time we are back, and
+ * one that lay in our socket while we hung as well: a server that is in our ring is not lost.
+ */
+static bool fence_is_void(const struct host *h, const struct op *op, bool before_our_start, struct error *e) {
+    bool asks_only = str_eq(json_str(op->args, "action"), "status");
+    if (op->kind != API_AGENT_OP_FENCE_RUN || asks_only)
+        return false;
+    if (before_our_start)
+        error_set(e, ERR_UNAVAILABLE,
+                  "the agent was restarted while it switched the power, which may be on or off: ask for its status");
+    else if (json_bool(op->args, "only_unseen", false) && !host_cluster_misses(h, json_str(op->args, "server")))
+        error_set(e, ERR_CONFLICT, "the other server of its pool sees it: it is not lost");
+    return e->code != ERR_OK;
+}
+
 void op_run(struct host *h, struct op *op) {
     if (op->guest) {
         host_guest_run(h, op->guest, op);
@@ -208,8 +224,12 @@ void op_run(struct host *h, struct op *op) {
 }
 
 void op_begin(struct host *h, struct op *op) {
+    _cleanup_error_ struct error e = ERROR_INIT;
     if (op->state == OP_BEGUN) { /* before our start */
-        op_run(h, op);
+        if (fence_is_void(h, op, true, &e))
+            op_finish(h, op, &e, NULL);
+        else
+            op_run(h, op);
         return;
     }
     if (h->broken) {
@@ -224,6 +244,10 @@ void op_begin(struct host *h, struct op *op) {
     host_dirty(h, "op", op->id);
     list_append(&h->fresh, &op->fresh);
     struct guest *g = op->guest;
+    if (!g && fence_is_void(h, op, false, &e)) {
+        op_finish(h, op, &e, NULL);
+        return;
+    }
     if (!g) {
         op_run(h, op);
         return;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A host brain whose store fails: what it refuses, what it keeps back, and that it recovers. */
+/* A host brain whose store fails: what it refuses, what it keeps back, and that it recovers; and what is not resumed.
+ */
 #include "guest/test_world.h"
 
 #include <errno.h>
@@ -163,6 +164,28 @@ static void deaths_during_a_failure_are_told_later(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+static json_t *fence_args(const char *action, bool only_unseen) {
+    return json_pack("{s:s, s:{s:s}, s:s, s:b}", "server", VM2, "fence", "agent", "fence_dummy", "action", action,
+                     "only_unseen", only_unseen);
+}
+
+/* An order to switch a power that was under way when the agent ended is not carried out by the next one. */
+static void orders_to_fence_are_for_now(void **state) {
+    struct world *w = *state;
+    w->hold_calls = true;
+    world_op(w, "j/1/do", "fence.run", fence_args("off", false));
+    world_op(w, "j/2/do", "fence.run", fence_args("status", false));
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1); /* one after the other */
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    world_op(w, "j/1/do", "fence.run", fence_args("off", false)); /* the manager asks again */
+    assert_string_equal(code(w, "j/1/do"), "unavailable");
+    w->hold_calls = false;
+    world_op(w, "j/3/do", "fence.run", fence_args("off", true)); /* it is in no ring that could miss anybody */
+    assert_string_equal(code(w, "j/3/do"), "conflict");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -170,7 +193,7 @@ int main(void) {
         T(a_full_store_refuses_ops_and_recovers),  T(a_refused_op_is_answered_once),
         T(a_report_does_not_tell_of_a_refused_op), T(answers_wait_for_the_store),
         T(a_refused_stop_leaves_no_trace),         T(several_commits_fail_together),
-        T(deaths_during_a_failure_are_told_later),
+        T(deaths_during_a_failure_are_told_later), T(orders_to_fence_are_for_now),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

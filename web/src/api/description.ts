@@ -167,10 +167,12 @@ export const enums: Record<string, readonly string[]> = {
   UploadState: ['open', 'complete'],
   PlacementPolicy: ['balance', 'pack'],
   FailoverPolicy: ['restart', 'none'],
+  FencingPolicy: ['manual', 'auto'],
+  FailoverProof: ['none', 'quorum', 'fence'],
   MaintenanceState: ['off', 'draining', 'on'],
   NetworkRole: ['management', 'migration', 'heartbeat', 'vm', 'storage'],
   RuleType: ['together', 'apart', 'on-servers', 'not-on-servers', 'spread'],
-  FenceAction: ['status', 'off', 'on', 'reboot'],
+  FenceAction: ['status', 'off', 'on', 'reboot', 'confirm'],
   MetricRange: ['1h', '24h'],
 }
 
@@ -299,7 +301,7 @@ export const schemas: Record<string, Schema> = {
     options: { type: 'string', array: true, maxLength: 255, maxItems: 32, flag: 'fence-option', create: true, change: true },
   } },
   ServerFence: { fields: {
-    action: { type: 'enum', schema: 'FenceAction', values: ['status', 'off', 'on', 'reboot'], flag: 'action', required: true, create: true, change: true },
+    action: { type: 'enum', schema: 'FenceAction', values: ['status', 'off', 'on', 'reboot', 'confirm'], flag: 'action', required: true, create: true, change: true },
   } },
   ServerCluster: { fields: {
     pool: { type: 'string', ref: 'pool', flag: 'pool', create: true, change: true },
@@ -375,6 +377,7 @@ export const schemas: Record<string, Schema> = {
     nodes: { type: 'object', array: true, schema: 'PoolClusterNode', flag: 'nodes', create: true, change: true },
     rings: { type: 'integer', flag: 'rings', create: true, change: true },
     quorate: { type: 'boolean', flag: 'quorate', create: true, change: true },
+    proof: { type: 'enum', schema: 'FailoverProof', values: ['none', 'quorum', 'fence'], flag: 'proof', create: true, change: true },
     members: { type: 'string', array: true, ref: 'server', flag: 'members', create: true, change: true },
     reason: { type: 'string', flag: 'reason', create: true, change: true },
   } },
@@ -386,6 +389,7 @@ export const schemas: Record<string, Schema> = {
     tags: { type: 'string', array: true, format: 'name', maxItems: 64, flag: 'tag', create: true, change: true },
     placement: { type: 'enum', schema: 'PlacementPolicy', values: ['balance', 'pack'], default: 'balance', flag: 'placement', create: true, change: true },
     failover: { type: 'enum', schema: 'FailoverPolicy', values: ['restart', 'none'], default: 'restart', flag: 'failover', create: true, change: true },
+    fencing: { type: 'enum', schema: 'FencingPolicy', values: ['manual', 'auto'], default: 'manual', flag: 'fencing', create: true, change: true },
     cpu_overcommit: { type: 'integer', default: 400, min: 10, max: 10000, flag: 'cpu-overcommit', create: true, change: true },
     memory_overcommit: { type: 'integer', default: 100, min: 10, max: 1000, flag: 'memory-overcommit', create: true, change: true },
     memory_reserve: { type: 'integer', default: 536870912, min: 0, max: 17592186044416, unit: 'bytes', flag: 'memory-reserve', create: true, change: true },

@@ -185,6 +185,9 @@ export interface EventPage {
 /** restart: highly available virtual machines of a server that is gone start elsewhere */
 export type FailoverPolicy = 'restart' | 'none'
 
+/** What tells that a lost server's guests are dead. quorum: three servers or more that watch each other; fence: its power is switched off by Tarn; none: only somebody who switches it off */
+export type FailoverProof = 'none' | 'quorum' | 'fence'
+
 /** How its power is switched */
 export interface Fence {
   /** A fence agent, such as fence_ipmilan or fence_redfish; empty for none */
@@ -198,7 +201,8 @@ export interface Fence {
   options: string[]
 }
 
-export type FenceAction = 'status' | 'off' | 'on' | 'reboot'
+/** confirm: nothing is switched, somebody has seen that its power is off */
+export type FenceAction = 'status' | 'off' | 'on' | 'reboot' | 'confirm'
 
 /** How its power is switched */
 export interface FenceChange {
@@ -213,6 +217,9 @@ export interface FenceChange {
   /** More of the fence agent's parameters, each NAME=VALUE */
   options?: string[] | null
 }
+
+/** In a pool that is too small for its quorum to tell which server is lost. manual: nothing starts elsewhere until somebody has switched the lost server off; auto: Tarn switches it off by its fence agent */
+export type FencingPolicy = 'manual' | 'auto'
 
 export type Firmware = 'bios' | 'uefi'
 
@@ -500,6 +507,7 @@ export interface Pool {
   tags: string[]
   placement: PlacementPolicy
   failover: FailoverPolicy
+  fencing: FencingPolicy
   /** Virtual CPUs that run on a server at most, in percent of its own */
   cpu_overcommit: number
   /** Guests' memory on a server at most, in percent of its own less memory_reserve */
@@ -526,6 +534,7 @@ export interface PoolChange {
   tags?: string[] | null
   placement?: PlacementPolicy | null
   failover?: FailoverPolicy | null
+  fencing?: FencingPolicy | null
   /** Virtual CPUs that run on a server at most, in percent of its own */
   cpu_overcommit?: number | null
   /** Guests' memory on a server at most, in percent of its own less memory_reserve */
@@ -551,6 +560,7 @@ export interface PoolCluster {
   rings: number
   /** More than half of its servers see each other */
   quorate: boolean
+  proof: FailoverProof
   /** Those servers */
   members: string[]
   /** What is wrong */
@@ -571,6 +581,7 @@ export interface PoolCreate {
   tags?: string[]
   placement?: PlacementPolicy
   failover?: FailoverPolicy
+  fencing?: FencingPolicy
   /** Virtual CPUs that run on a server at most, in percent of its own */
   cpu_overcommit?: number
   /** Guests' memory on a server at most, in percent of its own less memory_reserve */

@@ -55,6 +55,8 @@ function Overview({ pool }: { pool: Pool }) {
           rows={[
             [label('clustered'), <Yes key="c" value={pool.clustered} />],
             [label('failover'), enumLabel('FailoverPolicy', pool.failover)],
+            [label('fencing'), enumLabel('FencingPolicy', pool.fencing)],
+            [fieldLabel('PoolCluster', 'proof'), pool.clustered && enumLabel('FailoverProof', pool.cluster?.proof ?? 'none')],
             [label('admission_failures'), pool.admission_failures],
           ]}
         />

@@ -18,7 +18,7 @@ export function PoolFields({ form }: { form: FormState }) {
         {fields(['placement', 'cpu_overcommit', 'memory_overcommit', 'memory_reserve', 'cpu_baseline'])}
       </FormSection>
       <FormSection title={t('pools.availability')} titleElement="h3">
-        {fields(['clustered', 'failover', 'admission_failures'])}
+        {fields(['clustered', 'failover', 'fencing', 'admission_failures'])}
       </FormSection>
       <FormSection title={t('pools.migration')} titleElement="h3">
         {may('migration') ? migrationFields().map((path) => <Field key={path} form={form} path={path} />) : null}
