@@ -592,7 +592,7 @@ void jobs_fence_lost(struct core *c) {
             if (!s || strncmp(json_str(json_object_get(call, "message"), "op"), "fence.", 6) != 0 ||
                 core_agent_is_connected(c, s->id))
                 continue;
-            ended = job_server_gone(c, j, s->name);
+            ended = job_server_gone(c, j, s->id, s->name);
             any |= ended;
             if (ended)
                 break; /* the list has changed */
