@@ -406,7 +406,7 @@ static void on_event(void *ctx, const char *name, const json_t *data) {
     } else if (str_eq(name, "BLOCK_IO_ERROR")) {
         on_io_error(g, data);
     } else if (str_eq(name, "MIGRATION") && g->move) {
-        qemu_move_event(g->move);
+        qemu_move_event(g->move, json_str(data, "status"));
     } else if ((str_eq(name, "STOP") || str_eq(name, "RESUME")) && qemu_move_busy(g->move)) {
         ; /* its doing: how the guest is, it tells at its end */
     } else if (str_eq(name, "STOP") && runs && !guest_is_asked(g, GUEST_IS_PAUSED)) {

@@ -229,6 +229,7 @@ static void on_kvm(struct qemu_move *m, const struct error *error, const json_t 
 }
 static void on_migration(struct qemu_move *m, const struct error *error, const json_t *result) {
     const json_t *ram = json_object_get(result, "ram");
+    m->told = !error;
     str_set(&m->migration, error ? "" : json_str(result, "status"));
     str_set(&m->migration_error, error ? "" : json_str(result, "error-desc"));
     qmp_text_clean(m->migration_error);

@@ -59,7 +59,7 @@ struct qemu_move {
     char *status;          /* query-status */
     char *migration;       /* query-migrate: its status, "" if there is none */
     char *migration_error; /* its words; NULL */
-    bool kvm;
+    bool kvm, told;        /* told: query-migrate was answered */
     int64_t total, remaining, rounds, transferred, expected_ms, downtime_ms, total_ms;
     double mbps;
 
@@ -77,6 +77,7 @@ struct qemu_move {
     /* receiving, activating */
     struct api_guest_receive receive;
     bool has_receive, suspended, continued; /* continued: it may run */
+    bool arriving;                          /* it is, or was, the destination of one */
     bool post_copy;                         /* is asked for, or (receiving) possible */
     int port, disk_port, tries;
     char *certificate;
@@ -88,8 +89,10 @@ struct qemu_move {
 struct qemu_move *qemu_move_get(struct guest *g);
 void qemu_move_free(struct qemu_move *m); /* NULL is allowed */
 bool qemu_move_busy(const struct qemu_move *m);
-/* The MIGRATION event: its status has changed. */
-void qemu_move_event(struct qemu_move *m);
+/* The MIGRATION event: its status has changed to this. */
+void qemu_move_event(struct qemu_move *m, const char *status);
+/* The destination of a post-copy has lost its source: it is ended. */
+void qemu_move_stranded(struct qemu_move *m);
 /* Its process has ended. */
 void qemu_move_ended(struct qemu_move *m, const char *why);
 /* The process that guest_receive() made waits. */

@@ -156,6 +156,7 @@ void qemu_move_receive(struct guest *g, uint64_t call, const struct api_guest_re
     str_take(&m->certificate, NULL);
     m->port = m->disk_port = 0;
     m->continued = false;
+    m->arriving = true;
     api_guest_receive_copy(&m->receive, a);
     m->has_receive = true;
     guest_receive(g, call, a, files);
@@ -203,6 +204,7 @@ static void watch(struct qemu_move *m) {
 
 void qemu_move_watch(struct guest *g) {
     struct qemu_move *m = qemu_move_get(g);
+    m->arriving = true;
     if (m->role != MOVE_NOTHING)
         return;
     m->heard = uv_now(g->h->loop);
@@ -213,15 +215,27 @@ void qemu_move_watch(struct guest *g) {
 
 static void arrive(struct qemu_move *m);
 
+/*
+ * A part of its memory has not come and never will. QEMU would wait for the other side to come back; all of it, should
+ * a device have asked for a page that is missing: then its monitor says nothing any more but that event.
+ */
+void qemu_move_stranded(struct qemu_move *m) {
+    if (!m->g->process)
+        return;
+    str_set(&m->g->end_reason, "part of its memory stayed at the other server, to which the connection broke");
+    qemu_process_kill(m->g->process);
+}
+
 static void arrived(struct qemu_move *m, const struct error *error) {
     if (m->role != MOVE_NOTHING || !m->g->process)
         return;
-    if (!error && move_post_copies(m)) {
+    m->arriving = m->arriving || move_post_copies(m);
+    if (error || !m->told || move_post_copies(m))
         move_later(m, ARRIVE_MS, arrive);
-    } else if (!error && (str_eq(m->migration, "postcopy-paused") || str_eq(m->migration, "failed"))) {
-        str_set(&m->g->end_reason, "part of its memory stayed at the other server, to which the connection broke");
-        qemu_process_kill(m->g->process);
-    }
+    else if (str_eq(m->migration, "postcopy-paused") || str_eq(m->migration, "failed"))
+        qemu_move_stranded(m);
+    else
+        m->arriving = false;
 }
 
 static void arrive(struct qemu_move *m) {

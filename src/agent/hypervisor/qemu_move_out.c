@@ -82,6 +82,7 @@ void qemu_move_offer(struct guest *g, uint64_t call, const struct api_guest_offe
         struct qemu_move *m = qemu_move_get(g);
         _cleanup_error_ struct error e = ERROR_INIT;
         move_begin(m, MOVE_OFFERING, call);
+        m->arriving = false;
         str_take(&m->certificate, NULL);
         if (a->tls && move_credentials_make(g, a->move, false, &m->certificate, &e) < 0) {
             move_finish(m, &e, NULL);
@@ -282,7 +283,11 @@ static void send_poll(struct qemu_move *m) {
     move_run(m, send_looked);
 }
 
-void qemu_move_event(struct qemu_move *m) {
+void qemu_move_event(struct qemu_move *m, const char *status) {
+    if (m->arriving && str_eq(status, "postcopy-paused")) {
+        qemu_move_stranded(m);
+        return;
+    }
     m->news = true; /* what is being asked may have been answered before it */
     if (m->role == MOVE_SENDING && m->on_time == send_poll && !m->current) {
         move_later(m, 0, NULL);
