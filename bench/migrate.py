@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live migrations between two agents, of a guest that is idle or writes its memory and disk, with shared and with local disks, plain and
-with TLS; beside them the same guest moved by two bare QEMUs over QMP with the same settings, in turns.
+with TLS; beside them the same guest moved by two bare QEMUs over QMP with the same settings, in turns: while one moves, the other stands still.
 
-Total: from the request to the end of the job, both with the start of the other QEMU; ours makes one-time credentials in it, and ends what is
-left at the source. Moving: from QEMU's migrate to its
+Total: from the request to the end of the job, both with the start of the other QEMU and the end of the one that is left; ours makes one-time
+credentials in it, and notes each step durably. Moving: from QEMU's migrate to its
 end, for both. Standing still: from the guest's pause to where it runs again, which is what a guest without hardware acceleration needs for
 all of its memory. Every guest that writes checks itself afterwards (tests/guest/check.c)."""
 
+import calendar
 import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -23,6 +25,7 @@ import cluster
 import rest
 
 MEMORY, DISK, CHECKED = 128, 64, 32  # MiB
+PAUSE = 0.7  # between two moves: pages are written again
 SENT = re.compile(r"([\d.]+) (KiB|MiB|GiB) in ([\d.]+) s; it stood still for (\d+) ms")
 UNITS = {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}
 
@@ -47,7 +50,7 @@ class Ours:
                                 "cmdline": "console=ttyS0 quiet"}, timeout=120)
 
     def boot(self, local, writing):
-        api = self.c.api
+        api, self.at, self.local = self.c.api, 0, local
         api.do("/disks", {"name": "d", "repository": "local1" if local else "shared", "size": DISK << 20})
         api.do("/vms", {"name": "g", "template": "tiny", "pool": "east", "server": self.c.agents[0].name, "display": "none",
                         "start": True, "restart_policy": "never", "disks": [{"disk": "d"}]}, timeout=120)
@@ -58,12 +61,16 @@ class Ours:
                 console.send("\n")
                 console.prompt(120)
 
-    def move(self, local, tls, number):
+    def pids(self):
+        return [pid for agent in self.c.agents for pid in agent.guests().values()]
+
+    def move(self, tls):
         api = self.c.api
+        self.at = 1 - self.at
         api.patch("/pools/east", {"migration": {"tls": tls}})
-        began = time.perf_counter()
-        job = api.do("/vms/g/migrate", {"to": self.c.agents[(number + 1) % 2].name, "disks": local}, timeout=300)
-        total = time.perf_counter() - began
+        began = time.time()
+        job = api.do("/vms/g/migrate", {"to": self.c.agents[self.at].name, "disks": self.local}, timeout=300)
+        total = seconds(job["ended"]) - began  # when we saw that does not count
         sent = next(SENT.search(c["detail"]) for c in job["changes"] if SENT.search(c.get("detail") or ""))
         stamps = {s["name"]: s for s in job["steps"]}
         # It runs again when the destination has answered.
@@ -81,7 +88,7 @@ class Ours:
 
 def seconds(stamp):
     whole, part = stamp.rstrip("Z").split(".")
-    return time.mktime(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + part)
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + part)
 
 
 # ---- bare QEMU ----
@@ -172,8 +179,8 @@ def credentials(directory):
                 "-days", "2", "-extfile", "ext")
 
 
-def bare_move(source, there, local, tls, tcg, directory, began):
-    """The same things in the same order, without an agent; seconds since `began`, when the other process was not there yet."""
+def bare_move(source, there, local, tls, tcg, directory):
+    """The same things in the same order, without an agent."""
     port = cluster.free_port()
     for qmp, end in ((there.qmp, "server"), (source.qmp, "client")):
         if tls:
@@ -216,71 +223,119 @@ def bare_move(source, there, local, tls, tcg, directory, began):
         time.sleep(0.002)
     there.qmp("cont")
     still = time.perf_counter() - paused if tcg else now["downtime"] / 1000
-    return {"total": time.perf_counter() - began, "moving": now["total-time"] / 1000, "still": still,
+    return {"moving": now["total-time"] / 1000, "still": still,
             "mib": now["ram"]["transferred"] / (1 << 20)}
 
 
-def bare(ours, directory, local, tls, writing, accelerator, runs):
-    results = []
-    disks = [os.path.join(directory, f"disk{n}.qcow2") for n in range(2)]
-    for disk in disks:
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, f"{DISK}M"], check=True)
-    tcg = accelerator == "tcg"
+class Peer:
+    """The same guest, with nothing but QEMU and the monitor."""
 
-    def qemu(disk, incoming):
-        return Bare(directory, ours.kernel, ours.initrd, disk, incoming, accelerator, "max,la57=off" if tcg else "host,migratable=on")
-    source = qemu(disks[0], False)
-    try:
-        with source.serial() as s:
+    def __init__(self, ours, directory, local, accelerator, writing):
+        self.ours, self.directory, self.local, self.accelerator = ours, directory, local, accelerator
+        self.disks = [os.path.join(directory, f"disk{n}.qcow2") for n in range(2)]
+        for disk in self.disks:
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, f"{DISK}M"], check=True)
+        self.at = 0
+        self.here = self.qemu(False)
+        with self.here.serial() as s:
             s.send(b"\n")
-            source.wait(s, b"# ")
+            self.here.wait(s, b"# ")
             if writing:
                 s.send(f"tarn-check {CHECKED} /dev/vda {DISK // 2} >/dev/console 2>&1 </dev/null &\n".encode())
-                source.wait(s, b"CHECK pages")
-                time.sleep(1)
-        for number in range(runs):
-            disk = disks[(number + 1) % 2] if local else disks[0]
-            began = time.perf_counter()
-            there = qemu(disk, True)
-            try:
-                results.append(bare_move(source, there, local, tls, tcg, directory, began))
-            except BaseException:
-                there.end()
-                raise
-            source.end()
-            source = there
-            time.sleep(1)
-        return results
+                self.here.wait(s, b"CHECK pages")
+
+    def qemu(self, incoming):
+        cpu = "max,la57=off" if self.accelerator == "tcg" else "host,migratable=on"
+        disk = self.disks[self.at if self.local else 0]
+        return Bare(self.directory, self.ours.kernel, self.ours.initrd, disk, incoming, self.accelerator, cpu)
+
+    def pids(self):
+        return [self.here.process.pid]
+
+    def move(self, tls):
+        began = time.perf_counter()
+        self.at = 1 - self.at
+        there = self.qemu(True)
+        try:
+            result = bare_move(self.here, there, self.local, tls, self.accelerator == "tcg", self.directory)
+        except BaseException:
+            there.end()
+            raise
+        self.here.end()
+        self.here = there
+        return {"total": time.perf_counter() - began, **result}
+
+    def end(self):
+        self.here.end()
+
+
+@contextlib.contextmanager
+def stopped(pids):
+    """The other's guest takes no CPU time meanwhile."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
     finally:
-        source.end()
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 # ---- the table ----
+
+WHAT = {"total": "total ms", "still": "standing still ms", "rate": "MiB/s"}
+
+
+def pairs(ours, peer, tls, runs):
+    mine, theirs = [], []
+    for _ in range(runs):
+        for results, mover, other in ((mine, ours, peer), (theirs, peer, ours)):
+            time.sleep(PAUSE)
+            with stopped(other.pids()):
+                r = mover.move(tls)
+            results.append({**r, "rate": r["mib"] / max(r["moving"], 0.001)})
+    return {key: ([r[key] for r in mine], [r[key] for r in theirs]) for key in WHAT}
+
+
+def note(report, name, found, table):
+    cells = []
+    for key, what in WHAT.items():
+        unit, scale = ("MiB/s", 1) if key == "rate" else ("ms", 1000)
+        a, b = ([scale * value for value in values] for values in found[key])
+        report.compare(f"{what.rsplit(' ', 1)[0] if unit == 'ms' else 'bandwidth'}: {name}", a, b, "bare QEMU", unit, by_peer=True)
+        cells += [f"{statistics.median(a):.0f}", f"{statistics.median(b):.0f}"]
+    table.append([name, *cells])
+
+
+def show(table):
+    head = ["guest, disk, connection", *(cell for what in WHAT.values() for cell in (what, "bare"))]
+    widths = [max(len(row[i]) for row in [head, *table]) for i in range(len(head))]
+    for row in [head, *table]:
+        print("  " + "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))), flush=True)
+
 
 def run(report, runs):
     runs = max(3, runs // 3)
     directory = tempfile.mkdtemp(prefix="tarn-b-")
     ours = None
+    table = []
     try:
         credentials(directory)
         ours = Ours()
         accelerator = ours.c.api.get("/servers/server1")["hypervisors"][0]["accelerator"]
         for local in (False, True):
             for writing in (False, True):
-                for tls in (False, True):
-                    name = f"{'writing' if writing else 'idle'} guest, {'local' if local else 'shared'} disk, {'TLS' if tls else 'plain'}"
-                    ours.boot(local, writing)
-                    mine = []
-                    for number in range(runs):
-                        mine.append(ours.move(local, tls, number))
-                        time.sleep(1)
-                    ours.end(writing)
-                    theirs = bare(ours, directory, local, tls, writing, accelerator, runs)
-                    for key, what in (("total", "move"), ("still", "standing still")):
-                        report.compare(f"{what}: {name}", [1000 * m[key] for m in mine], [1000 * t[key] for t in theirs], "bare QEMU", "ms")
-                    report.compare(f"bandwidth: {name}", [m["mib"] / m["moving"] for m in mine if m["moving"]],
-                                   [t["mib"] / t["moving"] for t in theirs if t["moving"]], "bare QEMU", "MiB/s")
-        report.note("migrations", f"{MEMORY} MiB guest with {accelerator}; {statistics.median([m['mib'] for m in mine]):.0f} MiB sent")
+                ours.boot(local, writing)
+                peer = Peer(ours, directory, local, accelerator, writing)
+                try:
+                    for tls in (False, True):
+                        name = f"{'writing' if writing else 'idle'}, {'local' if local else 'shared'}, {'TLS' if tls else 'plain'}"
+                        note(report, name, pairs(ours, peer, tls, runs), table)
+                finally:
+                    peer.end()
+                ours.end(writing)
+        report.note("migrations", f"{MEMORY} MiB guest with {accelerator}, medians of {runs}")
+        show(table)
     finally:
         if ours:
             ours.c.close()
