@@ -127,7 +127,8 @@ static void unsend_done(struct host *h, struct guest *g, struct op *op, const st
     bool gone = str_eq(json_str(result, "state"), api_vm_state_text(API_VM_STATE_UNKNOWN));
     if (g->r.move == MOVE_SENT && g->r.state == API_VM_STATE_MIGRATING && gone) {
         set_move(h, g, MOVE_NONE, NULL);
-        host_guest_ended(h, g, API_VM_STATE_CRASHED, "its process ended while it was being moved");
+        const char *why = json_str(result, "reason");
+        host_guest_ended(h, g, API_VM_STATE_CRASHED, *why ? why : "its process ended while it was being moved");
     } else if (g->r.move == MOVE_SENT && g->r.state == API_VM_STATE_MIGRATING) {
         set_move(h, g, MOVE_NONE, NULL);
         host_guest_set_state(h, g, g->r.was_suspended ? API_VM_STATE_SUSPENDED : API_VM_STATE_RUNNING, "");

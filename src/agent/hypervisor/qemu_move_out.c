@@ -492,6 +492,19 @@ static void unsent(struct qemu_move *m, const struct error *error) {
     move_finish(m, NULL, guest_report(m->g));
 }
 
+/*
+ * With post-copy it has handed over what it was, and QEMU continues it no more, whatever has become of the destination
+ * ("Migration is not finalized yet"). It has never run there, so it has crashed here.
+ */
+static void unsend_looked(struct qemu_move *m, const struct error *error) {
+    if (strncmp(str_or(m->migration, ""), "postcopy-", strlen("postcopy-")) != 0 || !m->g->process) {
+        take_back(m, unsent);
+        return;
+    }
+    str_set(&m->g->end_reason, "the other server was lost when its memory had begun to move (post-copy)");
+    qemu_process_kill(m->g->process);
+}
+
 void qemu_move_unsend(struct guest *g, uint64_t call, const struct api_guest_move *a) {
     guest_hold(g);
     int r = guest_take_up(g);
@@ -501,7 +514,8 @@ void qemu_move_unsend(struct guest *g, uint64_t call, const struct api_guest_mov
         struct qemu_move *m = qemu_move_get(g);
         move_begin(m, MOVE_UNSENDING, call);
         m->running = a->running;
-        take_back(m, unsent);
+        move_look(m);
+        move_run(m, unsend_looked);
     }
     guest_release(g);
 }
