@@ -218,6 +218,67 @@ class Offline(unittest.TestCase):
         self.assertEqual((method, path, headers["if-match"]), ("PATCH", "/api/v1/vms/a%2Fb", '"7"'))
         self.assertEqual(json.loads(body), {"memory": 1 << 30})
 
+    def test_times_and_secrets(self):
+        """Times have units; of a file with a password the first line counts, as echo and editors end it."""
+        secret = os.path.join(self.config, "secret")
+        with open(secret, "w") as f:
+            f.write("geheim 北京\n")
+        self.answer((200, {"id": "1", "name": "x", "revision": 8}))
+        for args, want in ((("server", "set", "x", "--fence-password-file", secret), {"fence": {"password": "geheim 北京"}}),
+                           (("token", "create", "x", "--lifetime", "2h"), {"name": "x", "lifetime": 7200}),
+                           (("vm", "set", "x", "--ha-delay", "90"), {"ha": {"delay": 90}}),
+                           (("server", "maintenance", "on", "x", "--timeout", "10m"), {"on": True, "timeout": 600}),
+                           (("server", "maintenance", "x", "on"), {"on": True})):
+            self.fake.requests.clear()
+            self.tarn(*args, "--no-wait" if "maintenance" in args else "--quiet")
+            posts = [json.loads(body) for method, _, _, body in self.fake.requests if method in ("POST", "PATCH")]
+            self.assertEqual(posts, [want], args)
+        self.assertIn("a time such as 90 (seconds), 10m", self.tarn("token", "create", "x", "--lifetime", "soon", status=2).stderr)
+        self.assertIn("tarn server maintenance on x", self.tarn("server", "maintenance", "x", status=2).stderr)
+
+    def test_a_list_of_tokens_is_no_token(self):
+        self.answer((200, {"id": "1", "name": "x"}))
+        for word in ("list", "ls", "delete", "show"):
+            self.assertIn("tarn token list", self.tarn("server", "token", word, status=2).stderr)
+        self.assertEqual(self.fake.requests, [])
+
+    def test_what_was_done_is_said(self):
+        self.answer((200, {"lost": []}))
+        self.assertEqual(self.tarn("server", "delete", "north", "--force", status=0).stdout, "server north: deleted\n")
+        self.answer((200, {"lost": [{"kind": "vm", "id": "1", "name": "web"}]}))
+        out = self.tarn("server", "delete", "north", "--force", status=0).stdout
+        self.assertRegex(out, r"^server north: deleted\nlost")
+        self.assertIn("web", out)
+        self.answer((200, {"id": "j1", "state": "running", "abort_requested": True}))
+        self.assertEqual(self.tarn("job", "abort", "j1", status=0).stdout, "job j1: is being aborted\n")
+        self.answer((200, {"id": "a1", "code": "x", "active": True}))
+        self.assertEqual(self.tarn("alarm", "ack", "a1", status=0).stdout, "alarm a1: acknowledged\n")
+        self.assertEqual(self.tarn("version", status=0, signed_in=False).stdout,
+                         self.tarn("--version", status=0, signed_in=False).stdout)
+
+    def test_a_pool_is_shown_with_its_servers(self):
+        def answers(method, path, headers, body):
+            if path.startswith("/api/v1/servers?"):
+                return page({"id": "s1", "name": "north", "state": "online"}) if "pool%3Dp1" in path else page()
+            return (200, {"id": "p1", "name": "east", "placement": "pack"})
+        self.fake.handler = answers
+        self.assertRegex(self.tarn("pool", "show", "east", status=0).stdout, r"placement +pack\n\nNAME.*\nnorth +online")
+        self.assertEqual(json.loads(self.tarn("pool", "show", "east", "-o", "json", status=0).stdout)["id"], "p1")
+
+    def test_samples_are_rows(self):
+        self.answer((200, {"step": 10, "times": [1795252340, 1795252350], "cpu": [0.5, 2], "memory": [1 << 30, 1 << 20],
+                           "disk_read": [2048, 0], "disk_write": [1, 2], "net_receive": [], "net_send": []}))
+        lines = self.tarn("vm", "metrics", "x", status=0).stdout.splitlines()
+        self.assertEqual(lines[0].split(), "TIME CPU MEMORY DISK READ DISK WRITE".split())
+        self.assertEqual(lines[1].split(), "2026-11-21T09:12:20Z 0.50 1 GiB 2 KiB 1 B".split())
+        self.assertEqual(len(lines), 3)
+
+    def test_every_object_says_what_it_is(self):
+        for line in self.tarn("help", status=0, signed_in=False).stdout.split("Other commands")[0].splitlines():
+            if line.startswith("  ") and not line.startswith("   "):
+                word = line.split()[0]
+                self.assertRegex(self.tarn(word, "--help", status=0, signed_in=False).stdout.splitlines()[0], f"^tarn {word}: .")
+
     def test_dry_run_sends_nothing(self):
         self.answer(None)
         out = self.tarn("vm", "create", "x", "--cpus", "2", "--dry-run", status=0).stdout
@@ -269,6 +330,26 @@ class Offline(unittest.TestCase):
         self.job_ends(state="done")
         self.assertEqual(json.loads(self.tarn("vm", "start", "x", "-o", "json", status=0).stdout)["state"], "done")
         self.assertEqual(self.tarn("vm", "start", "x", "--no-wait", "-o", "name", status=0).stdout, "j1\n")
+
+    def test_an_end_that_was_asked_for_is_no_failure(self):
+        """Maintenance that is ended while guests still move answers with the job that is aborted for it."""
+        asked = dict(self.JOB, kind="server.maintenance", abort_requested=True, object={"kind": "server", "id": "1", "name": "north"})
+        self.fake.handler = lambda method, *_: (202, asked) if method == "POST" else (200, dict(asked, state="aborted"))
+        self.assertEqual(self.tarn("server", "maintenance", "off", "north", status=0).stdout, "server north: done\n")
+        self.assertIn("aborted", self.tarn("server", "maintenance", "on", "north", status=7).stderr)
+
+    def test_figures_alone_are_not_told_each_time(self):
+        left = [60]
+
+        def answers(method, path, headers, body):
+            if "stream" in path:
+                return (404, {"code": "not-found", "message": "no stream"})
+            left[0] -= 1
+            return (202 if method == "POST" else 200, dict(self.JOB, state="running" if left[0] > 52 else "done",
+                                                           progress=99 - left[0], message=f"{left[0]}.5 MiB left"))
+        self.fake.handler = answers
+        lines = [x for x in self.tarn("vm", "start", "x", status=0).stderr.splitlines() if "left" in x]
+        self.assertLess(len(lines), 4, lines)
 
     def test_interrupt_leaves_the_job(self):
         self.job_ends()

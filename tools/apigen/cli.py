@@ -64,8 +64,9 @@ def value_type(f):
         return "ENUM"
     if f.constraint("format") == "date-time":
         return "TIME"
-    return {"string": "STRING", "integer": "SIZE" if f.key("x-unit") == "bytes" else "INTEGER", "number": "NUMBER",
-            "boolean": "BOOLEAN", "object": "OBJECT", "json": "JSON"}[f.kind]
+    integer = {"bytes": "SIZE", "seconds": "SECONDS"}.get(f.key("x-unit"), "INTEGER")
+    return {"string": "STRING", "integer": integer, "number": "NUMBER", "boolean": "BOOLEAN", "object": "OBJECT",
+            "json": "JSON"}[f.kind]
 
 
 def field_flag(model, f, prefix, creating):

@@ -29,8 +29,7 @@ def type_text(model, f):
         text = f.constraint("format") or {"json": "object", "string": "text"}.get(f.kind, f.kind)
     if f.ref:
         text = f"{f.ref} (id; a name is taken too)"
-    if f.key("x-unit") == "bytes":
-        text = "bytes"
+    text = f.key("x-unit") or text
     return f"list of {text}" if f.array else text
 
 
@@ -90,14 +89,24 @@ def operation_rows(model):
         yield [f"`{op.method} {op.path}`", op.key("summary"), permission, body or "", result or "", job]
 
 
+def argument_text(model, command, name):
+    field = command.op.body and model.schemas[command.op.body[0]].field(name)
+    if field and field.kind == "boolean":
+        return "on|off"
+    return "TEXT" if name == "q" else name.upper().replace("_", "-")
+
+
 def command_lines(model):
     lines = []
     for c in cli.commands(model):
-        args = "".join(" TEXT" if a == "q" else f" {a.upper().replace('_', '-')}" for a in c.args)
+        args = "".join(" " + argument_text(model, c, a) for a in c.args)
         lines += [f"**`tarn {c.object}{' ' + c.verb if c.verb else ''}{args}`**: {c.op.key('summary')}", ""]
+        if c.special and not c.verb:
+            lines += [f"Its options are its own: `tarn {c.object} --help`.", ""]
+            continue
         for f in c.flags:
-            value = {"SIZE": "SIZE", "FILE": "FILE", "INTEGER": "N", "NUMBER": "N", "ENUM": "|".join(f.choices),
-                     "OBJECT": "KEY=VALUE,…"}.get(f.type, "TEXT")
+            value = {"SIZE": "SIZE", "SECONDS": "TIME", "FILE": "FILE", "INTEGER": "N", "NUMBER": "N",
+                     "ENUM": "|".join(f.choices), "OBJECT": "KEY=VALUE,…"}.get(f.type, "TEXT")
             flag = f"`--{f.name}`" if f.type == "BOOLEAN" else f"`--{f.name} {value}`"
             repeat = " (may be repeated)" if f.array else ""
             needed = " (required)" if f.required else ""

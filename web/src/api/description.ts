@@ -186,13 +186,13 @@ export const schemas: Record<string, Schema> = {
     password: { type: 'string', minLength: 8, maxLength: 256, flag: 'password-file', file: true, required: true, create: true, change: true, input: true },
     created: { type: 'string', format: 'date-time' },
   } },
-  Token: { kind: 'token', columns: ['name', 'kind', 'user', 'created', 'expires'], fields: {
+  Token: { kind: 'token', columns: ['id', 'name', 'kind', 'user', 'created', 'expires'], fields: {
     id: { type: 'string', format: 'uuid' },
     revision: { type: 'integer' },
     name: { type: 'string', format: 'name', flag: 'name', required: true, create: true, change: true },
     kind: { type: 'enum', schema: 'TokenKind', values: ['session', 'api', 'join'] },
     user: { type: 'string', ref: 'user' },
-    lifetime: { type: 'integer', default: 7776000, min: 1, max: 315360000, flag: 'lifetime', create: true, input: true },
+    lifetime: { type: 'integer', default: 7776000, min: 1, max: 315360000, unit: 'seconds', flag: 'lifetime', create: true, input: true },
     uses: { type: 'integer', default: 1, min: 1, max: 1000, flag: 'uses', create: true },
     expires: { type: 'string', format: 'date-time' },
     created: { type: 'string', format: 'date-time' },
@@ -339,7 +339,7 @@ export const schemas: Record<string, Schema> = {
   ServerMaintenance: { fields: {
     on: { type: 'boolean', flag: 'on', required: true, create: true, change: true },
     disks: { type: 'boolean', default: false, flag: 'disks', create: true, change: true },
-    timeout: { type: 'integer', default: 0, min: 0, max: 604800, flag: 'timeout', create: true, change: true },
+    timeout: { type: 'integer', default: 0, min: 0, max: 604800, unit: 'seconds', flag: 'timeout', create: true, change: true },
   } },
   ServerRemoval: { fields: {
     force: { type: 'boolean', default: false, flag: 'force', create: true, change: true },
@@ -532,7 +532,7 @@ export const schemas: Record<string, Schema> = {
     enabled: { type: 'boolean', default: false, flag: 'ha', create: true, change: true },
     priority: { type: 'integer', default: 50, min: 0, max: 100, flag: 'ha-priority', create: true, change: true },
     after: { type: 'string', array: true, maxLength: 255, maxItems: 16, ref: 'vm', flag: 'ha-after', create: true, change: true },
-    delay: { type: 'integer', default: 0, min: 0, max: 3600, flag: 'ha-delay', create: true, change: true },
+    delay: { type: 'integer', default: 0, min: 0, max: 3600, unit: 'seconds', flag: 'ha-delay', create: true, change: true },
     max_tries: { type: 'integer', default: 3, min: 1, max: 100, flag: 'ha-max-tries', create: true, change: true },
   } },
   VmLimits: { fields: {
@@ -581,7 +581,7 @@ export const schemas: Record<string, Schema> = {
     started: { type: 'string' },
   } },
   VmStop: { fields: {
-    timeout: { type: 'integer', default: 60, min: 1, max: 86400, flag: 'timeout', create: true, change: true },
+    timeout: { type: 'integer', default: 60, min: 1, max: 86400, unit: 'seconds', flag: 'timeout', create: true, change: true },
     force: { type: 'boolean', default: false, flag: 'force', create: true, change: true },
   } },
   VmMigrate: { fields: {

@@ -861,7 +861,7 @@ export interface ServerMaintenance {
   on: boolean
   /** Move also guests whose disks are on this server alone, and the disks with them */
   disks?: boolean
-  /** Seconds after which it is given up while guests are left that cannot be moved; 0: until they are moved or stopped */
+  /** Time after which it is given up while guests are left that cannot be moved; 0: until they are moved or stopped */
   timeout?: number
 }
 
@@ -1049,7 +1049,7 @@ export interface Token {
 /** A session, an API token, or a token with which one server joins */
 export interface TokenCreate {
   name: string
-  /** Seconds until it expires; for a join token one day if it is left out */
+  /** Until it expires; a join token for which it is left out lives for one day */
   lifetime?: number
   /** How many servers may still join with it; for join tokens only */
   uses?: number
@@ -1320,7 +1320,7 @@ export interface VmHa {
   priority: number
   /** Virtual machines that must run before it is restarted */
   after: string[]
-  /** Seconds to wait after these run */
+  /** How long to wait after these run */
   delay: number
   /** How often it is tried to restart it after one failure */
   max_tries: number
@@ -1389,7 +1389,7 @@ export interface VmStats {
 }
 
 export interface VmStop {
-  /** Seconds that the guest has to shut down */
+  /** The time that the guest has to shut down */
   timeout?: number
   /** Kill it when the time has passed */
   force?: boolean
