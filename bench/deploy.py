@@ -41,10 +41,7 @@ def run(report, runs):
             for number in range(runs + 1):
                 began = time.perf_counter()
                 job = c.api.post("/vms", {"name": f"vm{number}", "template": "big", "start": True, "display": "none"})
-                while True:
-                    message = start.json.loads(stream.receive(60))
-                    if message.get("object", {}).get("state") == "running":
-                        break
+                start.wait_running(stream, f"vm{number}")
                 took = time.perf_counter() - began
                 c.api.wait_job(job)
                 c.api.do(f"/vms/vm{number}/kill")

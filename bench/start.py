@@ -102,12 +102,19 @@ class Bare:
 
 def start_ours(api, stream, name):
     """Seconds from sending the request to the message that it runs."""
+    before = api.get(f"/vms/{name}")["revision"]
     began = time.perf_counter()
     api.post(f"/vms/{name}/start")
+    wait_running(stream, name, before)
+    return time.perf_counter() - began
+
+
+def wait_running(stream, name, before=0):
+    """Until the stream says that it runs, in a revision after the one given: the last ones of an earlier run may be on their way."""
     while True:
-        message = json.loads(stream.receive(30))
-        if message.get("kind") == "vm" and message.get("object", {}).get("state") == "running":
-            return time.perf_counter() - began
+        vm = json.loads(stream.receive(60)).get("object", {})
+        if vm.get("name") == name and vm.get("state") == "running" and vm["revision"] > before:
+            return
 
 
 def machine(report, runs, kind, memory):
