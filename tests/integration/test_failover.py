@@ -51,13 +51,14 @@ class Watch(threading.Thread):
     def __init__(self, ids):
         super().__init__(daemon=True)
         self.ids, self.double, self.since, self.ended = set(ids), [], {}, False
+        self.moving = None  # one that is at two places, and runs at one of them
 
     def run(self):
         while not self.ended:
             now, there = time.monotonic(), qemus()
             for vm in self.ids:
                 pids = [pid for pid in there.get(vm, []) if not cluster.gone(pid)]
-                if len(pids) > 1:
+                if len(pids) > 1 and vm != self.moving:
                     self.double.append((vm, pids))
                 for pid in pids:
                     self.since.setdefault(pid, (vm, now))
@@ -336,6 +337,52 @@ class Failover(lab.LabCase):
         # The new one knows the guests: cut off, it kills them.
         self.fault("after both were started again", server, lambda: self.lab.cut(server))
         self.lab.heal(server)
+        self.wait_whole()
+
+    def test_8_short_of_room(self):
+        """The important one starts first, the other waits where everybody can see it, and starts when there is room."""
+        l, size = self.lab, 96 << 20
+        server = self.where("one")
+        others = [name for name in l.names if name != server]
+        for name, there in zip(("two", "three"), others):
+            if self.where(name) != there:
+                self.watch.moving = self.ids[name]
+                self.api.do(f"/vms/{name}/migrate", {"to": there})
+                time.sleep(1)  # the watch has seen that it is at one place again
+                self.watch.moving = None
+        self.api.raw("POST", "/vms/plain/kill")
+        cluster.wait_until(lambda: l.vm_state("plain") in ("stopped", "crashed"), SLOW, "plain gone")
+        l.vm("room", start=False, pool="p", server=others[0], repository="shared", memory=size, restart_policy="never")
+        self.api.do("/vms/room/start")
+        l.vm("low", pool="p", server=server, repository="shared", memory=size, ha={"enabled": True, "priority": 1})
+        self.assertEqual(self.where("low"), server)
+        memory = min(self.api.get(f"/servers/{name}")["hardware"]["memory"] for name in l.names)
+        # Three guests fit on each. Admission keeps what is needed should any server fail.
+        self.api.patch("/pools/p", {"memory_reserve": memory - 3 * size - (1 << 20), "admission_failures": 1})
+        l.vm("extra", start=False, pool="p", repository="shared", memory=2 * size)
+        done = self.api.raw("POST", "/vms/extra/start")
+        self.assertEqual(done.status, 507, done.data)
+        self.assertIn(b"keeps some for the failure of 1 server", done.data)
+        # Room for one more on one of the others only.
+        self.api.patch("/pools/p", {"memory_reserve": memory - 2 * size - (1 << 20), "admission_failures": 0})
+        moment = time.monotonic()
+        l.kill(server)
+        self.runs_again("the more important of two, short of room", ["one"], moment)
+        cluster.wait_until(lambda: "of memory left" in self.api.get("/vms/low")["state_reason"], SLOW, "the reason")
+        job = [j for j in self.api.get("/jobs", limit=20)["items"] if j["kind"] == "vm.recover" and j["object"]["name"] == "low"][0]
+        self.assertEqual(job["state"], "queued")
+        self.assertIn("of memory left", job["message"])
+        alarms = [a for a in self.api.list("/alarms") if a["code"] == "vm.recovery-waits" and a["active"]]
+        self.assertEqual([a["object"]["name"] for a in alarms], ["low"])
+        self.api.do("/vms/room/kill")
+        l.wait_vm("low", "running", SLOW)
+        self.assertEqual([a for a in self.api.list("/alarms") if a["code"] == "vm.recovery-waits" and a["active"]], [])
+        for name in ("low", "room", "extra"):
+            if name == "low":
+                self.api.do(f"/vms/{name}/kill")
+            self.api.remove(f"/vms/{name}")
+        self.api.patch("/pools/p", {"memory_reserve": 0})
+        l.power_on(server)
         self.wait_whole()
 
     def test_9_the_disks_tell(self):
