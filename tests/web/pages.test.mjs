@@ -26,6 +26,33 @@ export const tests = {
     await page.locator('#field-addresses-0-address-help').getByText(/203\.0\.113\.250|address/).waitFor()
   },
 
+  async 'a server enters maintenance and leaves it'(world) {
+    await world.call('kill_guests')
+    const page = await open(world, '/servers')
+    await page.getByRole('link', { name: 'server1' }).first().click()
+    await page.getByRole('button', { name: 'Actions' }).click()
+    await page.getByRole('menuitem', { name: 'Enter maintenance' }).click()
+    await page.getByRole('button', { name: 'Show as command' }).click()
+    await eventually(async () => (await page.locator('.tarn-command input').first().inputValue()) === 'tarn server maintenance on server1', 'the command')
+    await page.getByRole('button', { name: 'Enter maintenance', exact: true }).click()
+    await page.locator('.tarn-page__head, .tarn-page').getByText('In maintenance').first().waitFor()
+    await page.getByRole('button', { name: 'Leave maintenance' }).click()
+    await page.locator('#confirm-yes').click()
+    await eventually(async () => (await world.call('api', { method: 'GET', path: '/servers/server1' })).body.maintenance === 'off', 'the server takes guests again')
+    await page.getByRole('button', { name: 'Leave maintenance' }).waitFor({ state: 'detached' })
+  },
+
+  async 'a repository tells which server has it, and cannot be presented to one that is not there'(world) {
+    const page = await open(world, '/repositories')
+    await page.locator('tbody').getByRole('link', { name: 'server1' }).first().waitFor()
+    await page.locator('tbody').getByRole('link').first().click()
+    await page.getByRole('heading', { name: 'Presented to' }).waitFor()
+    await page.getByRole('button', { name: 'Actions' }).click()
+    await page.getByRole('menuitem', { name: 'Present to a server' }).click()
+    await page.locator('[role=dialog] button:has-text("Present to a server")').click()
+    await page.locator('#field-server-help').getByText('This is needed').waitFor()
+  },
+
   async 'a pool is made, gets the server, a rule, and loses them again'(world) {
     await world.call('kill_guests')
     const page = await open(world, '/pools')

@@ -17,7 +17,7 @@ export default function ConfirmAction({ action, objects, onClose, perform }: Pro
   const many = objects.length > 1
   const key = `action.${action.id}`
   const ask = action.confirm === 'name' ? `${key}_lost` : `${key}_ask`
-  const { params, body } = action.request?.(objects[0] as never) ?? {}
+  const { params, query, body } = action.request?.(objects[0] as never) ?? {}
   return (
     <Confirm
       title={many ? t('ui.action_many', { action: t(key), count: objects.length }) : t('ui.action_for', { action: t(key), name: names[0] })}
@@ -32,7 +32,7 @@ export default function ConfirmAction({ action, objects, onClose, perform }: Pro
         await perform(action, objects)
       }}
     >
-      <ShowAsCommand operation={action.operation} params={{ [action.kind]: (objects[0] as { name?: string }).name ?? objects[0].id!, ...params }} body={body} />
+      <ShowAsCommand operation={action.operation} params={{ [action.kind]: (objects[0] as { name?: string }).name ?? objects[0].id!, ...params }} query={query} body={body} />
     </Confirm>
   )
 }

@@ -2,7 +2,7 @@
 // What can be done to objects. Each area exports its list from pages/AREA/actions.ts; tree, tables and page headers offer
 // them from here, so that an action is written once. One action is one operation of the API.
 import type { ComponentType } from 'react'
-import type { OperationId, Params } from '@/api/client'
+import type { OperationId, Params, Query } from '@/api/client'
 import { can } from '@/api/session'
 import type { Job, Kind, Kinds } from '@/api/types'
 import { jobTitle } from '@/ui/jobs'
@@ -28,7 +28,7 @@ export interface Action<K extends Kind = Kind> {
   /** A line is drawn above it in menus. */
   separated?: boolean
   /** Done at once: the parameter is the object's id unless said otherwise. */
-  request?: (object: Kinds[K]) => { params?: Params; body?: Record<string, unknown> }
+  request?: (object: Kinds[K]) => { params?: Params; query?: Query; body?: Record<string, unknown> }
   /** Asked before: 'yes' a question, t(`action.${id}_ask`) with {name}; 'name' the name is to be typed, and
       t(`action.${id}_lost`) says what will be lost. */
   confirm?: 'yes' | 'name'

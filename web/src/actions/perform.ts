@@ -5,7 +5,7 @@ import type { Action } from './index'
 
 /** Asks the manager for it; the job, if it becomes one. */
 export async function requestAction(action: Action, object: Kinds[Kind]): Promise<Job | undefined> {
-  const { params, body } = action.request?.(object as never) ?? {}
-  const answer = (await call(action.operation, { params: params ?? { [action.kind]: object.id! }, body })) as Job | undefined
+  const { params, query, body } = action.request?.(object as never) ?? {}
+  const answer = (await call(action.operation, { params: params ?? { [action.kind]: object.id! }, query, body })) as Job | undefined
   return answer?.id && Array.isArray(answer.steps) ? answer : undefined
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ClipboardCopy, ExpandableSection } from '@patternfly/react-core'
 import { useState, useSyncExternalStore } from 'react'
-import type { OperationId, Params } from '@/api/client'
+import type { OperationId, Params, Query } from '@/api/client'
 import { description, schemas } from '@/api/description'
 import type { Kind } from '@/api/types'
 import { live } from '@/live/store'
@@ -11,6 +11,7 @@ import { apiCall, commandLine } from './command'
 interface Props {
   operation: OperationId
   params?: Params
+  query?: Query
   body?: Record<string, unknown>
 }
 
@@ -29,16 +30,16 @@ function named(schema: string, body: Record<string, unknown>): Record<string, un
 }
 
 /** What a form would do, as the command line and as a request to the API. */
-export function ShowAsCommand({ operation, params, body: given }: Props) {
+export function ShowAsCommand({ operation, params, query, body: given }: Props) {
   const [open, setOpen] = useState(false)
   const schema = description[operation]?.body?.[0]
   const text = useSyncExternalStore(live.onNames, () => (open && given && schema ? JSON.stringify(named(schema, given)) : ''))
   const body = text ? (JSON.parse(text) as Record<string, unknown>) : given
-  const command = open ? commandLine(operation, params, body) : undefined
+  const command = open ? commandLine(operation, params, body, query) : undefined
   return (
     <ExpandableSection className="tarn-command" toggleText={t('ui.show_as_command')} isExpanded={open} onToggle={(_e, expanded) => setOpen(expanded)}>
       {command ? <CopyText label={t('ui.command_line')} text={command} /> : null}
-      {open ? <CopyText label={t('ui.api_call')} text={apiCall(operation, params, body, window.location.origin)} /> : null}
+      {open ? <CopyText label={t('ui.api_call')} text={apiCall(operation, params, body, window.location.origin, query)} /> : null}
     </ExpandableSection>
   )
 }

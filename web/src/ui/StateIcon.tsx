@@ -34,6 +34,7 @@ const LOOKS: Record<string, Look> = {
   online: [CheckCircleIcon, 'good'],
   offline: [ExclamationCircleIcon, 'bad'],
   maintenance: [WrenchIcon, 'info'],
+  on: [WrenchIcon, 'info'],
   draining: [SyncAltIcon, 'busy'],
   joining: [SyncAltIcon, 'busy'],
   ready: [CheckCircleIcon, 'good'],

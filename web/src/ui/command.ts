@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any operation as the command line and as the request that the console would send, from the description alone.
-import { pathOf, type OperationId, type Params } from '@/api/client'
+import { pathOf, type OperationId, type Params, type Query } from '@/api/client'
 import { description, schemas, type Field } from '@/api/description'
 
 /** So that a shell takes it as one word. */
@@ -24,7 +24,7 @@ function scalar(field: Field, value: unknown): string {
 /** KEY=VALUE,… of one object in a list. */
 function members(schema: string, object: Record<string, unknown>): string {
   return Object.entries(object)
-    .filter(([name, value]) => value !== undefined && value !== null && schemas[schema]?.fields[name])
+    .filter(([name, value]) => value !== undefined && value !== null && value !== '' && schemas[schema]?.fields[name])
     .map(([name, value]) => {
       const field = schemas[schema].fields[name]
       return value === true ? field.flag : `${field.flag}=${scalar(field, value)}`
@@ -65,21 +65,25 @@ function sayable(schema: string, body: Record<string, unknown>): boolean {
   })
 }
 
+/** An argument that is a switch is said on and off. */
+const word = (value: unknown) => (typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value))
+
 /** The tarn command, if the operation has one and it can say all that the body does. */
-export function commandLine(operation: OperationId, params: Params = {}, body: Record<string, unknown> = {}): string | undefined {
+export function commandLine(operation: OperationId, params: Params = {}, body: Record<string, unknown> = {}, query: Query = {}): string | undefined {
   const op = description[operation]
   if (!op?.cli || (op.body && !op.cli.special && !sayable(op.body[0], body))) return undefined
   const words = ['tarn', op.cli.object, ...(op.cli.verb ? [op.cli.verb] : [])]
-  for (const name of op.cli.args) words.push(quoted(params[name] ?? String(body[name] ?? name.toUpperCase())))
+  for (const name of op.cli.args) words.push(quoted(params[name] ?? word(body[name] ?? name.toUpperCase())))
   if (op.body) words.push(...flags(op.body[0], body, op.cli.args.filter((name) => !op.path.includes(`{${name}}`))))
+  if (op.query) words.push(...flags(op.query, Object.fromEntries(Object.entries(query).map(([name, value]) => [name, value === 'true' ? true : value])), []))
   return words.join(' ')
 }
 
 /** The request, as curl would send it. */
-export function apiCall(operation: OperationId, params: Params = {}, body?: Record<string, unknown>, origin = ''): string {
+export function apiCall(operation: OperationId, params: Params = {}, body?: Record<string, unknown>, origin = '', query: Query = {}): string {
   const op = description[operation]
   const given = Object.fromEntries(Object.keys(params).map((key) => [key, params[key] || key.toUpperCase()]))
-  const lines = [`curl -X ${op.method} ${origin}${pathOf(operation, given)}`, '  -H "Authorization: Bearer $TARN_TOKEN"']
+  const lines = [`curl -X ${op.method} ${origin}${pathOf(operation, given, query)}`, '  -H "Authorization: Bearer $TARN_TOKEN"']
   const secretless = body && Object.fromEntries(Object.entries(body).map(([key, value]) => [key, key === 'password' ? '…' : value]))
   if (secretless && op.body) {
     lines.push("  -H 'Content-Type: application/json'", `  -d ${quoted(JSON.stringify(secretless))}`)

@@ -7,7 +7,8 @@ import { fieldLabel, kindLabel, t } from '@/i18n'
 import { Empty } from '@/ui/Empty'
 import { ObjectTable } from '@/ui/ObjectTable'
 import { Page } from '@/ui/Page'
-import { RefLink, Size, StateLabel } from '@/ui/text'
+import { Size, StateLabel } from '@/ui/text'
+import { PresentedTo } from './Presented'
 import RepositoryCreate from './RepositoryCreate'
 import { Space } from './Space'
 
@@ -23,7 +24,7 @@ export function Component() {
         columns={[
           { key: 'name', sort: 'name', width: 20, render: (one) => <Link to={`/repositories/${one.id}`}>{one.name}</Link> },
           { key: 'state', choose: true, render: (one) => <StateLabel compact schema="ObjectState" state={one.state} /> },
-          { key: 'server', render: (one) => <RefLink kind="server" id={one.server} /> },
+          { key: 'server', render: (one) => <PresentedTo repository={one} /> },
           { key: 'path', wide: true, render: (one) => <code>{one.path}</code> },
           { key: 'capacity', sort: 'capacity', render: (one) => <Size value={one.capacity} /> },
           { key: 'free', sort: 'free', width: 20, label: t('repositories.used'), render: (one) => <Space capacity={one.capacity} free={one.free} label={`${fieldLabel('Repository', 'free')}: ${one.name}`} /> },

@@ -12,9 +12,10 @@ import { ObjectTable } from '@/ui/ObjectTable'
 import { Page } from '@/ui/Page'
 import { Properties, Section } from '@/ui/Properties'
 import { EventsOf, JobsOf } from '@/ui/related'
-import { RefLink, Size, StateLabel, Time } from '@/ui/text'
+import { Size, StateLabel, Time } from '@/ui/text'
 import { DiskTable } from './DiskTable'
 import { IsoTable } from './IsoTable'
+import { PresentedTable, PresentedTo } from './Presented'
 import { Space } from './Space'
 import { Uploads } from './Uploads'
 
@@ -31,13 +32,16 @@ function Overview({ repository }: { repository: Repository }) {
           rows={[
             [label('driver'), enumLabel('RepositoryDriver', repository.driver)],
             [label('path'), <code key="p">{repository.path}</code>],
-            [label('server'), <RefLink key="s" kind="server" id={repository.server} />],
+            [label(repository.pool ? 'pool' : 'server'), <PresentedTo key="s" repository={repository} />],
             [label('capacity'), <Size key="c" value={repository.capacity} />],
             [label('free'), <Size key="f" value={repository.free} />],
             [label('created'), <Time key="t" value={repository.created} />],
             [label('description'), repository.description],
           ]}
         />
+      </Section>
+      <Section title={fieldLabel('Repository', 'presented')}>
+        <PresentedTable repository={repository} />
       </Section>
     </>
   )

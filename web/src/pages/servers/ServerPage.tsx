@@ -14,8 +14,30 @@ import { Page } from '@/ui/Page'
 import { Properties, Section } from '@/ui/Properties'
 import { EventsOf, JobsOf, VmsOf } from '@/ui/related'
 import { SimpleTable } from '@/ui/SimpleTable'
-import { Dash, RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
+import { Dash, RefLink, Size, StateLabel, Tags, Time, Yes } from '@/ui/text'
 import { HardwareTab } from './Hardware'
+
+/** What the others of its pool and it think of each other; only in a clustered pool. */
+function Cluster({ server }: { server: Server }) {
+  const label = (name: string) => fieldLabel('ServerCluster', name)
+  const cluster = server.cluster
+  if (!cluster?.pool) return null
+  return (
+    <Section title={fieldLabel('Server', 'cluster')}>
+      <Properties
+        columns={2}
+        rows={[
+          [label('quorate'), <Yes key="q" value={cluster.quorate} />],
+          [label('armed'), <Yes key="a" value={cluster.armed} />],
+          [label('members'), cluster.members?.length ? cluster.members.map((id, index) => [index ? ', ' : '', <RefLink key={id} kind="server" id={id} />]) : <Dash key="m" />],
+          [label('reason'), cluster.reason || undefined],
+          [label('gone'), cluster.gone ? <Yes key="g" value /> : undefined],
+          [label('fenced'), cluster.fenced ? <Yes key="f" value /> : undefined],
+        ]}
+      />
+    </Section>
+  )
+}
 
 function Overview({ server }: { server: Server }) {
   const label = (name: string) => fieldLabel('Server', name)
@@ -29,6 +51,7 @@ function Overview({ server }: { server: Server }) {
           rows={[
             [label('pool'), <RefLink key="p" kind="pool" id={server.pool} />],
             [label('maintenance'), enumLabel('MaintenanceState', server.maintenance)],
+            [label('power'), server.fence?.agent ? (server.power ? t(`servers.power_${server.power}`) : t('servers.power_unknown')) : undefined],
             [label('version'), server.version],
             [fieldLabel('Hardware', 'cpu_model'), hardware?.cpu_model],
             [fieldLabel('Hardware', 'cpus'), hardware?.cpus],
@@ -42,6 +65,7 @@ function Overview({ server }: { server: Server }) {
           ]}
         />
       </Section>
+      <Cluster server={server} />
       <Section title={fieldLabel('Server', 'hypervisors')}>
         <SimpleTable
           label={fieldLabel('Server', 'hypervisors')}
