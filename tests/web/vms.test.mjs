@@ -71,6 +71,28 @@ export const tests = {
     assert.equal((await show(world, 'wizardry')).disks.length, 1)
   },
 
+  async 'what is wrong above or behind what is seen is brought into view, and said once'(world) {
+    const page = await open(world, '/vms/create?template=tiny')
+    await page.locator('#source-empty').click()
+    await page.getByRole('button', { name: 'Next', exact: true }).click()
+    await page.getByRole('button', { name: 'More settings' }).click()
+    await page.fill('#field-name', 'no!')
+    await page.locator('#field-restart_policy').scrollIntoViewIfNeeded()
+    await page.getByRole('button', { name: 'Next', exact: true }).click()
+    await eventually(() => page.evaluate(() => document.activeElement.id === 'field-name'), 'the name has the focus')
+    assert.equal(await page.locator('#field-name-help').innerText().then((text) => /Begin with a letter or a digit/.test(text)), true)
+    await page.fill('#field-name', 'fine')
+    await page.fill('#field-sockets', '0')
+    await page.getByRole('button', { name: 'More settings' }).click()
+    await page.fill('#field-cpus', '0')
+    await page.getByRole('button', { name: 'Next', exact: true }).click()
+    await page.locator('#field-sockets').waitFor()
+    assert.equal(await page.locator('.pf-v6-c-helper-text__item', { hasText: /^At least 1/ }).count(), 2)
+    // A microvm has no display to choose.
+    await page.locator('#field-machine').selectOption('microvm')
+    assert.equal(await page.locator('#field-display').count(), 0)
+  },
+
   async 'an image of this computer becomes a virtual machine, sent inside the wizard'(world) {
     const file = await world.call('file', { name: 'appliance.raw', size: 24 * 2 ** 20 })
     const page = await open(world, '/vms/create')
@@ -162,6 +184,22 @@ export const tests = {
     await page.getByRole('dialog').getByRole('button', { name: 'Add', exact: true }).click()
     await page.getByText('52:54:00:aa:bb:cc').waitFor()
     assert.equal((await show(world, 'stored')).nics.length, 2)
+  },
+
+  async 'a disk that was made and not attached is named, and attached at the second try'(world) {
+    await world.call('vm', { name: 'half', start: false })
+    const page = await open(world, '/vms/half/disks')
+    await page.getByRole('button', { name: 'Add a new disk' }).click()
+    await eventually(async () => (await page.inputValue('#field-name')) === 'half-1', 'a name suggested')
+    await page.route('**/api/v1/vms/*', (route) => (route.request().method() === 'PATCH' ? route.fulfill({ status: 409, json: { error: { code: 'in-use', message: 'not now' } } }) : route.continue()))
+    await page.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.getByText('The disk half-1 was made, but the virtual machine does not have it').waitFor()
+    await page.getByText('not now').first().waitFor()
+    await page.unroute('**/api/v1/vms/*')
+    await page.getByRole('button', { name: 'Attach again' }).click()
+    await page.locator('tbody').getByRole('link', { name: 'half-1' }).waitFor()
+    assert.equal((await show(world, 'half')).disks.length, 1)
+    assert.equal((await world.call('api', { method: 'GET', path: '/disks?filter=name=half-1' })).body.items.length, 1)
   },
 
   async 'what is done to a selection shows what becomes of each'(world) {

@@ -16,6 +16,7 @@ import { actionsFor, isEnabled } from '@/actions'
 import { useRunAction } from '@/actions/ActionHost'
 import type { Vm } from '@/api/types'
 import { enumLabel, hasText, t } from '@/i18n'
+import { hasDisplay } from '@/pages/vms/model'
 import { useToasts } from '@/ui/Toasts'
 import { StateIcon } from '@/ui/StateIcon'
 import { COMBINATIONS, SYSRQS, VIRTUAL_TERMINALS, untypable, type Key } from './keys'
@@ -217,7 +218,7 @@ function Veil({ vm, type, state, link }: { vm: Vm; type: ConsoleType; state: Lin
         {t(`action.${action.id}`)}
       </Button>
     ))
-  } else if (type === 'vnc' && vm.display !== 'vnc') {
+  } else if (type === 'vnc' && !hasDisplay(vm)) {
     title = t('console.no_display')
     text = t('console.no_display_help')
   } else if (state.phase === 'waiting' || state.phase === 'ended') {
@@ -293,7 +294,7 @@ export function Console({ vm, type, windowed }: { vm: Vm; type: ConsoleType; win
   const [copyable, setCopyable] = useState(false)
   const toasts = useToasts()
   const Screen = SCREENS[type]
-  const wanted = hasConsole(vm) && (type === 'serial' || vm.display === 'vnc')
+  const wanted = hasConsole(vm) && (type === 'serial' || hasDisplay(vm))
   const open = state.phase === 'open'
 
   const copy = async () => {

@@ -8,6 +8,7 @@ import { ErrorAlert } from '@/ui/ErrorAlert'
 import { Field } from '@/ui/Field'
 import { useForm } from '@/ui/form'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
+import { useSubmit } from '@/ui/submit'
 import { useToasts } from '@/ui/Toasts'
 
 /** One's own. The change ends all sessions of the user, so this one signs in again at once. */
@@ -15,35 +16,24 @@ export default function ChangePassword({ onClose }: { onClose: () => void }) {
   const { user } = session()
   const form = useForm('User', 'change', {})
   const [again, setAgain] = useState('')
-  const [busy, setBusy] = useState(false)
   const toasts = useToasts()
   const password = String(form.get('password') ?? '')
   const differs = again !== '' && again !== password
+  const ready = !!password && again === password
   const send = async () => {
-    if (!form.validate() || !password || again !== password) return
-    setBusy(true)
-    try {
-      await call('user_change', { params: { user }, body: { password } })
-      await signIn(user, password)
-      toasts.add({ variant: 'success', title: t('shell.password_changed') })
-      onClose()
-    } catch (error) {
-      form.fail(error)
-      setBusy(false)
-    }
+    await call('user_change', { params: { user }, body: { password } })
+    await signIn(user, password)
+    toasts.add({ variant: 'success', title: t('shell.password_changed') })
+    onClose()
   }
+  const { busy, submit, onSubmit } = useSubmit(form, send, { ready })
   return (
     <Modal isOpen variant="small" onClose={onClose} aria-labelledby="password-title">
       <ModalHeader title={t('shell.change_password')} labelId="password-title" />
       <ModalBody>
         <ErrorAlert error={form.problem} />
         <Content component="p">{t('shell.change_password_text')}</Content>
-        <Form
-          onSubmit={(event) => {
-            event.preventDefault()
-            void send()
-          }}
-        >
+        <Form noValidate onSubmit={onSubmit}>
           <Field form={form} path="password" type="password" autoComplete="new-password" label={t('shell.new_password')} />
           <FormGroup label={t('shell.repeat_password')} fieldId="password-again">
             <TextInput id="password-again" type="password" value={again} onChange={(_e, v) => setAgain(v)} validated={differs ? 'error' : 'default'} autoComplete="new-password" />
@@ -60,7 +50,7 @@ export default function ChangePassword({ onClose }: { onClose: () => void }) {
         <ShowAsCommand operation="user_change" params={{ user }} body={{ password: '…' }} />
       </ModalBody>
       <ModalFooter>
-        <Button variant="primary" isLoading={busy} isDisabled={busy || !password || again !== password} onClick={() => void send()}>
+        <Button variant="primary" isLoading={busy} isDisabled={busy || !ready} onClick={() => void submit()}>
           {t('shell.change_password')}
         </Button>
         <Button variant="link" onClick={onClose}>

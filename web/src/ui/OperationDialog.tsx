@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dialog of an operation with a body: its fields, what the API says of them, and what it would be on the command line.
 import { Button, Form, Modal, ModalBody, ModalFooter, ModalHeader } from '@patternfly/react-core'
-import { useState, type ReactNode } from 'react'
+import type { ReactNode } from 'react'
 import { call, type OperationId, type Params } from '@/api/client'
 import { description } from '@/api/description'
 import type { Operations } from '@/api/types'
@@ -10,6 +10,7 @@ import { ErrorAlert } from './ErrorAlert'
 import { Field } from './Field'
 import { useForm, type Body, type FormState } from './form'
 import { ShowAsCommand } from './ShowAsCommand'
+import { useSubmit } from './submit'
 
 interface Props<O extends OperationId> {
   operation: O
@@ -37,33 +38,18 @@ export function OperationDialog<O extends OperationId>(props: Props<O>) {
   const { operation, title, button, params, shownParams, initial, fields = [], children, extra, ifMatch, danger, wide, keepOpen, onDone, onClose } = props
   const [schema, mode] = description[operation].body!
   const form = useForm(schema, mode, initial)
-  const [busy, setBusy] = useState(false)
   const body = { ...form.body, ...extra }
-  const send = async () => {
-    if (busy || !form.validate()) return
-    setBusy(true)
-    try {
-      const result = await call(operation, { params, body, ifMatch })
-      if (!keepOpen) onClose()
-      onDone?.(result)
-    } catch (error) {
-      form.fail(error)
-      setBusy(false)
-    }
-  }
+  const { busy, submit, onSubmit } = useSubmit(form, async () => {
+    const result = await call(operation, { params, body, ifMatch })
+    if (!keepOpen) onClose()
+    onDone?.(result)
+  })
   return (
     <Modal isOpen variant={wide ? 'medium' : 'small'} onClose={onClose} aria-labelledby="operation-title">
       <ModalHeader title={title} labelId="operation-title" />
       <ModalBody>
         <ErrorAlert error={form.problem} />
-        <Form
-          id="operation-form"
-          noValidate
-          onSubmit={(event) => {
-            event.preventDefault()
-            void send()
-          }}
-        >
+        <Form id="operation-form" noValidate onSubmit={onSubmit}>
           {fields.map((path) => (
             <Field key={path} form={form} path={path} lines={path === 'description' ? 2 : undefined} />
           ))}
@@ -74,7 +60,7 @@ export function OperationDialog<O extends OperationId>(props: Props<O>) {
         <ShowAsCommand operation={operation} params={shownParams ?? params} body={body} />
       </ModalBody>
       <ModalFooter>
-        <Button variant={danger ? 'danger' : 'primary'} isLoading={busy} isDisabled={busy || (mode === 'change' && !form.changed)} onClick={() => void send()}>
+        <Button variant={danger ? 'danger' : 'primary'} isLoading={busy} isDisabled={busy || (mode === 'change' && !form.changed)} onClick={() => void submit()}>
           {button}
         </Button>
         <Button variant="link" onClick={onClose}>

@@ -26,7 +26,7 @@ export interface Sending {
 
 export class FileUpload {
   state: Sending
-  readonly finished: Promise<Upload>
+  finished!: Promise<Upload>
   private listeners = new Set<() => void>()
   private abort = new AbortController()
   private resolve!: (upload: Upload) => void
@@ -37,6 +37,10 @@ export class FileUpload {
     readonly repository: string | undefined,
   ) {
     this.state = { name: file.name, size: file.size, received: 0, state: 'waiting', rate: 0, resumed: false }
+    this.promise()
+  }
+
+  private promise() {
     this.finished = new Promise((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject
@@ -56,8 +60,10 @@ export class FileUpload {
     this.listeners.forEach((tell) => tell())
   }
 
+  /** Sends it, unless that is under way or done; after a failure it goes on where it ended. */
   start() {
-    if (this.state.state === 'sending') return this.finished
+    if (this.state.state === 'sending' || this.state.state === 'done') return this.finished
+    if (this.state.state !== 'waiting') this.promise()
     this.set({ state: 'sending', error: undefined })
     running.add(this)
     guardLeaving()

@@ -5,10 +5,12 @@ import { useState } from 'react'
 import { call } from '@/api/client'
 import { session } from '@/api/session'
 import { t } from '@/i18n'
-import { ErrorAlert } from '@/ui/ErrorAlert'
+import { ErrorAlert, errorText } from '@/ui/ErrorAlert'
 import { Field } from '@/ui/Field'
 import { useForm } from '@/ui/form'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
+import { showProblem, useMounted } from '@/ui/submit'
+import { useToasts } from '@/ui/Toasts'
 import { FileInput } from '@/upload/FileInput'
 import { nameOfFile } from '@/upload/names'
 import { UploadProgress } from '@/upload/UploadProgress'
@@ -29,27 +31,38 @@ export default function ImageImport({ kind, repository, onClose }: Props) {
   const [busy, setBusy] = useState(false)
   const operation = kind === 'iso' ? 'iso_create' : 'disk_create'
   const path = String(form.get('image.path') ?? '')
+  // Closed while a file is on its way, it goes on by itself.
+  const open = useMounted()
+  const toasts = useToasts()
 
   const send = async () => {
     const lacks = local ? !file : !path
     setMissing(lacks)
-    if (busy || lacks || !form.validate()) return
+    const valid = form.validate()
+    if (lacks || !valid) showProblem()
+    if (busy || lacks || !valid) return
     setBusy(true)
-    const upload = local ? new FileUpload(file!, form.get('repository') as string | undefined) : undefined
+    const repository = form.get('repository') as string | undefined
+    const again = sending && sending.file === file && sending.repository === repository && sending.state.state !== 'cancelled'
+    const upload = !local ? undefined : again ? sending : new FileUpload(file!, repository)
     setSending(upload)
     try {
       const image = upload ? { upload: (await upload.start()).id } : { path }
       await call(operation, { body: { ...form.body, image } as never })
-      onClose()
+      if (open.current) onClose()
     } catch (error) {
+      if (!open.current) {
+        if (upload?.state.state !== 'cancelled') toasts.add({ variant: 'danger', title: `${t(`images.import_${kind}`)}: ${String(form.get('name') ?? '')}`, text: errorText(error) })
+        return
+      }
       setBusy(false)
       if (upload && upload.state.state !== 'done') return
       form.fail(error)
-      setSending(undefined)
+      showProblem()
     }
   }
   return (
-    <Modal isOpen variant="small" onClose={busy ? undefined : onClose} aria-labelledby="image-title">
+    <Modal isOpen variant="small" onClose={onClose} aria-labelledby="image-title">
       <ModalHeader title={t(`images.import_${kind}`)} labelId="image-title" description={t(`images.import_${kind}_text`)} />
       <ModalBody>
         <ErrorAlert error={form.problem} />
@@ -96,8 +109,8 @@ export default function ImageImport({ kind, repository, onClose }: Props) {
         <Button isLoading={busy} isDisabled={busy} onClick={() => void send()}>
           {t('templates.import_now')}
         </Button>
-        <Button variant="link" isDisabled={busy} onClick={onClose}>
-          {t('ui.cancel')}
+        <Button variant="link" onClick={onClose}>
+          {t(busy ? 'images.go_on' : 'ui.cancel')}
         </Button>
       </ModalFooter>
     </Modal>

@@ -11,23 +11,14 @@ import { Field } from '@/ui/Field'
 import { useForm } from '@/ui/form'
 import { Lifetime } from '@/ui/Lifetime'
 import { CopyText, ShowAsCommand } from '@/ui/ShowAsCommand'
+import { useSubmit } from '@/ui/submit'
 import { Time } from '@/ui/text'
 
 export default function Join({ onClose }: { onClose: () => void }) {
   const form = useForm('Token', 'create', { uses: 1, lifetime: 86400 })
   const [made, setMade] = useState<TokenSecret>()
-  const [busy, setBusy] = useState(false)
   const name = String(form.get('name') ?? '')
-  const send = async () => {
-    if (busy || !form.validate()) return
-    setBusy(true)
-    try {
-      setMade(await call('server_token_create', { body: form.body as never }))
-    } catch (error) {
-      form.fail(error)
-    }
-    setBusy(false)
-  }
+  const { busy, submit, onSubmit } = useSubmit(form, async () => setMade(await call('server_token_create', { body: form.body as never })))
   const secret = made ? (made.ca_fingerprint && !made.secret?.includes('.') ? `${made.secret}.${made.ca_fingerprint}` : made.secret) : ''
   const once = made?.token?.uses === 1
   const command = `TARN_JOIN_TOKEN=${secret} tarn-agent join --manager ${quoted(window.location.origin)}${once ? ` --name ${quoted(name)}` : ''}`
@@ -44,13 +35,7 @@ export default function Join({ onClose }: { onClose: () => void }) {
             <CopyText label={t('servers.join_then')} text="systemctl enable --now tarn-agent" />
           </>
         ) : (
-          <Form
-            noValidate
-            onSubmit={(event) => {
-              event.preventDefault()
-              void send()
-            }}
-          >
+          <Form noValidate onSubmit={onSubmit}>
             <ErrorAlert error={form.problem} />
             <Field form={form} path="name" label={t('servers.join_name')} help={t('servers.join_name_help')} />
             <Field form={form} path="uses" />
@@ -65,7 +50,7 @@ export default function Join({ onClose }: { onClose: () => void }) {
           <Button onClick={onClose}>{t('ui.close')}</Button>
         ) : (
           <>
-            <Button isLoading={busy} isDisabled={busy} onClick={() => void send()}>
+            <Button isLoading={busy} isDisabled={busy} onClick={() => void submit()}>
               {t('servers.join_make')}
             </Button>
             <Button variant="link" onClick={onClose}>

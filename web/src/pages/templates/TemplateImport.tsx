@@ -8,6 +8,7 @@ import { call } from '@/api/client'
 import { session } from '@/api/session'
 import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
 import { UploadProgress } from '@/upload/UploadProgress'
+import { showProblem } from '@/ui/submit'
 import { FileInput } from '@/upload/FileInput'
 import { nameOfFile } from '@/upload/names'
 import { FileUpload } from '@/upload/uploads'
@@ -53,7 +54,9 @@ export function Component() {
   const send = async () => {
     const lacks = source === 'disk' ? !disk : source === 'kernel' ? !kernel : !path.startsWith('/')
     setMissing(lacks ? t(source === 'path' ? 'form.path' : 'templates.choose_file') : undefined)
-    if (!form.validate() || lacks || busy) return
+    const valid = form.validate()
+    if (lacks || !valid) showProblem()
+    if (!valid || lacks || busy) return
     setBusy(true)
     const repository = form.get('repository') as string | undefined
     const files: [string, File][] = source === 'disk' ? [['image', disk!]] : source === 'kernel' ? [['kernel_image', kernel!], ...(initrd ? [['initrd_image', initrd] as [string, File]] : [])] : []
@@ -72,6 +75,7 @@ export function Component() {
       if (!uploads.some((upload) => upload.state.state === 'failed' || upload.state.state === 'cancelled')) {
         form.fail(error)
         setSending([])
+        showProblem()
       }
     }
   }

@@ -11,6 +11,7 @@ import { Field } from '@/ui/Field'
 import { useForm, type FormState } from '@/ui/form'
 import { Section } from '@/ui/Properties'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
+import { useSubmit } from '@/ui/submit'
 import { cloudConfig, cloudProblem, noUser, type CloudUser } from './cloudconfig'
 import { EditButton, lockReason } from './Settings'
 
@@ -89,31 +90,17 @@ function Replace({ vm, onClose }: { vm: Vm; onClose: () => void }) {
   const form = useForm('Vm', 'change', {})
   const [mode, setMode] = useState<CloudMode>('user')
   const [user, setUser] = useState(noUser)
-  const [busy, setBusy] = useState(false)
   // Parts that are not given are emptied: the whole is replaced.
   const cloud = (form.body.cloud_init ?? {}) as Record<string, string>
   const body = { cloud_init: { user_data: '', meta_data: '', network_config: '', ...cloud } }
   const ready = mode === 'none' || (!!form.body.cloud_init && !(mode === 'user' && Object.keys(cloudProblem(user)).length))
-  const save = async () => {
-    if (busy || !ready) return
-    setBusy(true)
-    try {
-      await call('vm_change', { params: { vm: vm.id! }, body })
-      onClose()
-    } catch (error) {
-      form.fail(error)
-      setBusy(false)
-    }
+  const send = async () => {
+    await call('vm_change', { params: { vm: vm.id! }, body })
+    onClose()
   }
+  const { busy, onSubmit } = useSubmit(form, send, { ready })
   return (
-    <Form
-      noValidate
-      isWidthLimited
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save()
-      }}
-    >
+    <Form noValidate isWidthLimited onSubmit={onSubmit}>
       <ErrorAlert error={form.problem} />
       <CloudInitFields form={form} mode={mode} onMode={setMode} user={user} onUser={setUser} />
       <ActionGroup>

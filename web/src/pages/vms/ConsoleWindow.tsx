@@ -9,6 +9,7 @@ import { Loading } from '@/ui/Empty'
 import { ErrorAlert } from '@/ui/ErrorAlert'
 import { useTitle } from '@/ui/Page'
 import { StateLabel } from '@/ui/text'
+import { hasDisplay } from './model'
 import { useVm } from './useVm'
 
 export function Component() {
@@ -16,7 +17,7 @@ export function Component() {
   const [search, setSearch] = useSearchParams()
   const { object: vm, gone, error } = useVm(id)
   const wanted = search.get('type')
-  const type = wanted === 'vnc' || wanted === 'serial' ? wanted : vm?.display === 'vnc' ? 'vnc' : 'serial'
+  const type = wanted === 'vnc' || wanted === 'serial' ? wanted : vm && hasDisplay(vm) ? 'vnc' : 'serial'
   useTitle(vm ? `${vm.name} · ${t(`console.${type}`)}` : '')
   if (gone) return <NotFound />
   if (!vm) return error ? <ErrorAlert error={error} /> : <Loading />
@@ -26,7 +27,7 @@ export function Component() {
         <h1>{vm.name}</h1>
         <StateLabel schema="VmState" state={vm.state} reason={vm.state_reason} />
         <span className="tarn-grow" />
-        {vm.display === 'vnc' ? (
+        {hasDisplay(vm) ? (
           <ToggleGroup isCompact aria-label={t('console.which')}>
             {(['vnc', 'serial'] as const).map((one) => (
               <ToggleGroupItem key={one} text={t(`console.${one}`)} isSelected={type === one} onChange={() => setSearch({ type: one }, { replace: true })} />

@@ -9,6 +9,7 @@ import { t } from '@/i18n'
 import { ErrorAlert } from '@/ui/ErrorAlert'
 import { useForm, type Body, type FormState } from '@/ui/form'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
+import { useSubmit } from '@/ui/submit'
 import { lockReason } from './Settings'
 
 interface Props {
@@ -36,41 +37,28 @@ function ofItem(error: unknown, list: string, index: number) {
 export function ItemDialog({ vm, title, button, list, index, schema, initial, items, ready, children, onClose }: Props) {
   const [revision] = useState(vm.revision)
   const form = useForm(schema, '', initial)
-  const [busy, setBusy] = useState(false)
   const reason = lockReason(vm, [list])
   const body = { [list]: items(form.body) }
-  const able = !busy && !reason && (!ready || ready(form))
-  const save = async () => {
-    if (!able || !form.validate()) return
-    setBusy(true)
-    try {
-      await call('vm_change', { params: { vm: vm.id! }, body, ifMatch: revision })
-      onClose()
-    } catch (error) {
-      form.fail(ofItem(error, list, index))
-      setBusy(false)
-    }
+  const able = !reason && (!ready || ready(form))
+  const send = async () => {
+    await call('vm_change', { params: { vm: vm.id! }, body, ifMatch: revision })
+    onClose()
   }
+  const { busy, submit, onSubmit } = useSubmit(form, send, { ready: able, refused: (error) => ofItem(error, list, index) })
   return (
     <Modal isOpen variant="small" onClose={onClose} aria-labelledby="item-title">
       <ModalHeader title={title} labelId="item-title" />
       <ModalBody>
         {reason ? <Alert isInline variant="warning" title={reason} className="tarn-gap-bottom" /> : null}
         <ErrorAlert error={form.problem} />
-        <Form
-          noValidate
-          onSubmit={(event) => {
-            event.preventDefault()
-            void save()
-          }}
-        >
+        <Form noValidate onSubmit={onSubmit}>
           {children(form)}
           <button type="submit" hidden tabIndex={-1} />
         </Form>
         <ShowAsCommand operation="vm_change" params={{ vm: vm.name }} body={body} />
       </ModalBody>
       <ModalFooter>
-        <Button isLoading={busy} isDisabled={!able} onClick={() => void save()}>
+        <Button isLoading={busy} isDisabled={busy || !able} onClick={() => void submit()}>
           {button}
         </Button>
         <Button variant="link" onClick={onClose}>

@@ -13,6 +13,7 @@ import { Field } from '@/ui/Field'
 import { fieldAt, getAt, useForm, type Body } from '@/ui/form'
 import { Properties, Section } from '@/ui/Properties'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
+import { useSubmit } from '@/ui/submit'
 import { CloudInitSettings } from './CloudInit'
 import { mayChange, settingGroups } from './model'
 import { fieldValue } from './value'
@@ -34,27 +35,12 @@ function shownValue(vm: Vm, path: string) {
 function Editor({ vm, fields, onClose }: { vm: Vm; fields: string[]; onClose: () => void }) {
   const [initial] = useState<Body>(() => Object.fromEntries([...new Set(fields.map((path) => path.split('.')[0]))].map((name) => [name, (vm as unknown as Body)[name]])))
   const form = useForm('Vm', 'change', initial)
-  const [busy, setBusy] = useState(false)
-  const save = async () => {
-    if (busy || !form.validate()) return
-    setBusy(true)
-    try {
-      await call('vm_change', { params: { vm: vm.id! }, body: form.body })
-      onClose()
-    } catch (error) {
-      form.fail(error)
-      setBusy(false)
-    }
-  }
+  const { busy, onSubmit } = useSubmit(form, async () => {
+    await call('vm_change', { params: { vm: vm.id! }, body: form.body })
+    onClose()
+  })
   return (
-    <Form
-      noValidate
-      isWidthLimited
-      onSubmit={(event) => {
-        event.preventDefault()
-        void save()
-      }}
-    >
+    <Form noValidate isWidthLimited onSubmit={onSubmit}>
       <ErrorAlert error={form.problem} />
       {fields.map((path) => (
         <Field key={path} form={form} path={path} lines={path === 'description' ? 3 : undefined} filter={path === 'ha.after' && vm.pool ? [eq('pool', vm.pool)] : undefined} />

@@ -11,6 +11,7 @@ import { Page } from '@/ui/Page'
 import { EventsOf, JobsOf } from '@/ui/related'
 import { StateLabel } from '@/ui/text'
 import { Disks } from './Disks'
+import { hasDisplay } from './model'
 import { Nics } from './Nics'
 import { Overview, summary } from './Overview'
 import { Settings } from './Settings'
@@ -34,7 +35,7 @@ export function Component() {
       base={`/vms/${id}`}
       tabs={[
         { id: '', title: t('ui.overview'), content: () => <Overview vm={vm} /> },
-        ...(consoles && vm.display === 'vnc' ? [{ id: 'display', title: t('console.vnc'), content: () => <Console key={`${vm.id}/vnc`} vm={vm} type="vnc" /> }] : []),
+        ...(consoles && hasDisplay(vm) ? [{ id: 'display', title: t('console.vnc'), content: () => <Console key={`${vm.id}/vnc`} vm={vm} type="vnc" /> }] : []),
         ...(consoles ? [{ id: 'serial', title: t('console.serial'), content: () => <Console key={`${vm.id}/serial`} vm={vm} type="serial" /> }] : []),
         { id: 'settings', title: t('vms.settings'), content: () => <Settings key={vm.id} vm={vm} /> },
         { id: 'disks', title: fieldLabel('Vm', 'disks'), content: () => <Disks vm={vm} /> },

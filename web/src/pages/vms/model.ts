@@ -35,11 +35,15 @@ function leaves(name: string): string[] {
 
 export function settingGroups(vm: Vm): { id: string; fields: string[] }[] {
   const all = Object.entries(schemas.Vm.fields).flatMap(([name, field]) => (field.change && !ELSEWHERE.includes(name) ? [name] : []))
-  const grouped = GROUPS.map(([id, fields]) => ({ id, fields: fields.filter((name) => all.includes(name) && (name !== 'cmdline' || vm.direct_boot)) }))
+  const grouped = GROUPS.map(([id, fields]) => ({ id, fields: fields.filter((name) => all.includes(name) && (name !== 'cmdline' || vm.direct_boot) && (name !== 'display' || hasDevice(vm.machine))) }))
   const known = new Set(GROUPS.flatMap(([, fields]) => fields))
   grouped.push({ id: 'more', fields: all.filter((name) => !known.has(name)) })
   return grouped.filter((group) => group.fields.length).map((group) => ({ id: group.id, fields: group.fields.flatMap(leaves) }))
 }
+
+/** A microvm has no display device, whatever its setting says. */
+export const hasDevice = (machine: string | undefined) => machine !== 'microvm'
+export const hasDisplay = (vm: Vm) => vm.display === 'vnc' && hasDevice(vm.machine)
 
 export const isCd = (disk: VmDisk) => !!disk.cdrom || !!disk.iso
 

@@ -38,7 +38,7 @@ function Disks({ plan, problems }: { plan: Plan; problems: Record<string, string
             <Field form={form} path={`disks[${index}].bus`} hide={microvm ? ['sata'] : []} />
             {image ? null : <Button variant="plain" aria-label={t('form.remove', { name: t('vms.disk_size', { number: index + 1 }) })} icon={<TrashIcon />} onClick={() => form.set('disks', disks.filter((_d, i) => i !== index))} />}
             <div className="tarn-item__problem">
-              <Problem text={problems[`disks[${index}].size`]} />
+              <Problem text={form.error(`disks[${index}].size`) ? undefined : problems[`disks[${index}].size`]} />
             </div>
           </div>
         )
@@ -65,32 +65,34 @@ function Where({ plan }: { plan: Plan }) {
   )
 }
 
+/** What stands behind "more settings". */
+const MORE = ['description', 'tags', 'sockets', 'machine', 'firmware', 'boot_order', 'display', 'restart_policy', 'cmdline']
+
 export function Compute({ plan, tried }: { plan: Plan; tried: boolean }) {
   const { form, template } = plan
   const [more, setMore] = useState(false)
+  const microvm = form.get('machine') === 'microvm'
   const problems = tried ? plan.problems.compute : {}
   const memory = Number(form.get('memory') ?? 0)
   return (
     <>
       <Field form={form} path="name" />
-      <Problem text={form.error('name') ? undefined : problems.name} />
       <div className="tarn-pair">
         <Field form={form} path="cpus" />
         <Field form={form} path="memory" />
       </div>
-      <Problem text={problems.cpus ?? problems.memory} />
       {template?.memory && memory && memory < template.memory ? <Alert isInline isPlain variant="warning" title={t('vms.memory_below', { memory: size(template.memory) })} /> : null}
       <Disks plan={plan} problems={problems} />
       <Where plan={plan} />
-      <ExpandableSection toggleText={t('vms.more_settings')} isExpanded={more} onToggle={(_e, open) => setMore(open)}>
+      <ExpandableSection toggleText={t('vms.more_settings')} isExpanded={more || MORE.some((name) => problems[name])} onToggle={(_e, open) => setMore(open)}>
         <div className="tarn-form-stack">
           <Field form={form} path="description" lines={2} />
           <Field form={form} path="tags" />
           <Field form={form} path="sockets" />
           <Field form={form} path="machine" />
-          <Field form={form} path="firmware" hide={form.get('machine') === 'microvm' ? ['uefi'] : []} />
+          <Field form={form} path="firmware" hide={microvm ? ['uefi'] : []} />
           <Field form={form} path="boot_order" />
-          <Field form={form} path="display" />
+          {microvm ? null : <Field form={form} path="display" />}
           <Field form={form} path="restart_policy" />
           {template?.kernel ? <Field form={form} path="cmdline" /> : null}
         </div>

@@ -11,6 +11,7 @@ import { Network } from './Network'
 import { usePlan, type Plan } from './plan'
 import { Review } from './Review'
 import { Source } from './Source'
+import { showProblem } from '@/ui/submit'
 import '../vms.css'
 
 type StepId = 'source' | 'compute' | 'network' | 'review'
@@ -98,8 +99,11 @@ export function Component() {
 
   const attempt = (id: StepId) => {
     setTried((old) => new Set(old).add(id))
-    if (id === 'compute') plan.form.touch('name')
-    return id === 'review' || !Object.keys(plan.problems[id]).length
+    // Fields say themselves what is wrong with them.
+    if (id === 'compute' || id === 'network') plan.form.validate()
+    const good = id === 'review' || !Object.keys(plan.problems[id]).length
+    if (!good) showProblem()
+    return good
   }
   const create = async () => {
     if (busy) return
@@ -110,6 +114,7 @@ export function Component() {
     } catch (error) {
       plan.form.fail(error)
       setBusy('')
+      showProblem()
     }
   }
   const cancel = () => {
@@ -119,7 +124,7 @@ export function Component() {
   const content: Record<StepId, ReactNode> = {
     source: <Source plan={plan} tried={tried.has('source')} />,
     compute: <Compute plan={plan} tried={tried.has('compute')} />,
-    network: <Network plan={plan} tried={tried.has('network')} />,
+    network: <Network plan={plan} />,
     review: <Review plan={plan} />,
   }
   // A later step is open once those before it have nothing wrong.

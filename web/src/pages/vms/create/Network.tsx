@@ -8,16 +8,14 @@ import { Field } from '@/ui/Field'
 import type { Body } from '@/ui/form'
 import { CloudInitFields } from '../CloudInit'
 import type { Plan } from './plan'
-import { Problem } from './Source'
 
 const FIELDS = Object.keys(schemas.VmNic.fields)
 
-export function Network({ plan, tried }: { plan: Plan; tried: boolean }) {
+export function Network({ plan }: { plan: Plan }) {
   const { form } = plan
   const nics = (form.get('nics') as Body[] | undefined) ?? [{}]
   const set = (next: Body[]) => form.set('nics', next)
   const microvm = form.get('machine') === 'microvm'
-  const problems = tried ? plan.problems.network : {}
   return (
     <>
       <FormFieldGroup
@@ -38,9 +36,6 @@ export function Network({ plan, tried }: { plan: Plan; tried: boolean }) {
               <Field key={name} form={form} path={`nics[${index}].${name}`} hide={name === 'model' && microvm ? ['e1000'] : []} help={name === 'mac' ? t('vms.nic_mac_help') : undefined} />
             ))}
             <Button variant="plain" aria-label={t('form.remove', { name: t('vms.nic', { number: index + 1 }) })} icon={<TrashIcon />} onClick={() => set(nics.filter((_n, i) => i !== index))} />
-            <div className="tarn-item__problem">
-              <Problem text={problems[`nics[${index}].mac`]} />
-            </div>
           </div>
         ))}
         {!nics.length ? <span className="tarn-dim">{t('vms.no_nics')}</span> : null}

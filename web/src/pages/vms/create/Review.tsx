@@ -9,6 +9,7 @@ import { ShowAsCommand } from '@/ui/ShowAsCommand'
 import { RefLink } from '@/ui/text'
 import { UploadProgress } from '@/upload/UploadProgress'
 import { fieldValue } from '../value'
+import { hasDevice } from '../model'
 import { cloudSummary, type Plan } from './plan'
 
 function sourceText(plan: Plan) {
@@ -28,7 +29,7 @@ export function Review({ plan }: { plan: Plan }) {
   const label = (name: string) => fieldLabel('Vm', name)
   const nics = (form.get('nics') as VmNic[] | undefined) ?? [{ model: 'virtio', network: 'user' } as VmNic]
   const optional = ['pool', 'server', 'repository', 'description', 'tags', 'sockets', 'machine', 'firmware', 'boot_order', 'display', 'restart_policy', 'cmdline']
-    .filter((name) => form.get(name) !== undefined && form.get(name) !== '')
+    .filter((name) => form.get(name) !== undefined && form.get(name) !== '' && (name !== 'display' || hasDevice(String(form.get('machine')))))
     .map((name): [string, React.ReactNode] => [label(name), fieldValue(schemas.Vm.fields[name], form.get(name))])
   return (
     <>

@@ -12,7 +12,7 @@ import { checkAll, useForm, type Body, type FormState } from '@/ui/form'
 import { FileUpload } from '@/upload/uploads'
 import type { CloudMode } from '../CloudInit'
 import { cloudConfig, cloudProblem, keysOf, noUser, type CloudUser } from '../cloudconfig'
-import { freeName, jobEnd } from '../model'
+import { freeName, hasDevice, jobEnd } from '../model'
 
 export type Source = 'template' | 'image' | 'iso' | 'empty'
 
@@ -151,6 +151,7 @@ export function usePlan(first: { template?: string; iso?: string; server?: strin
     delete out.template
     delete out.cdrom
     if (source !== 'template') delete out.clone
+    if (!hasDevice(String(form.get('machine')))) out.display = 'none'
     if (source === 'template') out.template = form.get('template')
     if (source === 'iso') out.cdrom = iso
     if (source === 'image') {
