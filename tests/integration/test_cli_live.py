@@ -89,6 +89,9 @@ class Conversations(cluster.ClusterCase):
     def test_3_display(self):
         self.cluster.vm("blind", start=False)
         self.tarn("vm", "vnc", "blind", status=5)
+        # Whatever its setting says.
+        self.cluster.vm("small", display="vnc")
+        self.assertIn("a microvm has no display", self.tarn("vm", "vnc", "small", status=5).stderr)
         self.cluster.vm("seen", display="vnc", machine="q35")
         child = self.begin("vm", "vnc", "seen", "--once")
         host, _, port = child.stdout.readline().decode().strip().rpartition(":")
