@@ -230,7 +230,8 @@ int vnc_run(struct cli *cli, struct error *e) {
     if (r < 0)
         return r;
     if (str_eq(json_str(object, "machine"), "microvm"))
-        return error_set(e, ERR_CONFLICT, "a microvm has no display; use its serial console: tarn vm console %s", vm[0]);
+        return error_set(e, ERR_CONFLICT, "a microvm has no display; use its serial console: tarn vm console %s",
+                         vm[0]);
     if (!str_eq(json_str(object, "display"), "vnc"))
         return error_set(e, ERR_CONFLICT,
                          "%s has no display; give it one while it is stopped: tarn vm set %s --display vnc", vm[0],
