@@ -385,6 +385,46 @@ class Failover(lab.LabCase):
         l.power_on(server)
         self.wait_whole()
 
+    def test_8_deadman_stopped(self):
+        """It stands still (SIGSTOP, a debugger): the agent puts another in its place, which costs no guest and kills in time."""
+        server = self.server_with_guests()
+        before = self.pids()
+        deadman = self.of_server(server, "tarn-deadman")
+        os.kill(deadman[0], signal.SIGSTOP)
+        cluster.wait_until(lambda: set(self.of_server(server, "tarn-deadman")) - set(deadman), 20, "another tarn-deadman")
+        self.assertTrue(cluster.gone(deadman[0]))
+        cluster.wait_until(lambda: self.api.get(f"/servers/{server}")["cluster"]["quorate"], 20, "its lease")
+        self.untouched(self.GUESTS, before)
+        self.fault("after its tarn-deadman was stopped", server, lambda: self.lab.cut(server))
+        self.lab.heal(server)
+        self.wait_whole()
+
+    def test_8_no_deadman_can_live(self):
+        """Somebody else holds its lock: the agent itself kills the guests when the lease has ended."""
+        server = self.server_with_guests()
+        folder = f"/run/tarn/{self.api.get(f'/servers/{server}')['id']}"
+        holder = subprocess.Popen(self.lab.spaces[server].enter(
+            ["flock", "-o", f"{folder}/deadman.lock", "sh", "-c", "echo held; exec sleep 600"]), stdout=subprocess.PIPE)
+        try:
+            os.kill(self.of_server(server, "tarn-deadman")[0], signal.SIGKILL)
+            self.assertEqual(holder.stdout.readline(), b"held\n")
+            self.fault("no tarn-deadman can live, cut off", server, lambda: self.lab.cut(server))
+        finally:
+            for pid in [holder.pid, *[p for p in self.lab.spaces[server].processes() if self.is_sleep(p)]]:
+                cluster.kill_pid(pid)
+            holder.wait()
+            holder.stdout.close()
+        self.lab.heal(server)
+        self.wait_whole()
+
+    @staticmethod
+    def is_sleep(pid):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                return f.read() == b"sleep\0600\0"
+        except OSError:
+            return False
+
     def test_9_the_disks_tell(self):
         """Each boot's records stand together on each disk, in order and whole."""
         time.sleep(1)
