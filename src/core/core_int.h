@@ -620,6 +620,8 @@ const char *server_role_address(const struct api_server *s, enum api_network_rol
 size_t server_rings(const struct api_server *s, const char *ret[static 2]);
 int server_check_addresses(const struct core *c, const struct api_server *old, const struct api_server *next,
                            struct error *e);
+/* Whether the fence settings may be so (base/fence_rules.h). */
+int server_check_fence(const struct api_server *s, struct error *e);
 /* Whether a server fits into a clustered pool, and its members to each other. */
 int pool_check_heartbeats(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
 int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e);

@@ -291,7 +291,8 @@ static bool has_addresses(const struct core_request *r) { return json_object_get
 
 static int check_server(struct core *c, const struct core_request *r, const struct object *o, const void *next,
                         struct error *e) {
-    return has_addresses(r) ? server_check_addresses(c, o->v->data, next, e) : 0;
+    int result = has_addresses(r) ? server_check_addresses(c, o->v->data, next, e) : 0;
+    return result < 0 || !json_object_get(r->body, "fence") ? result : server_check_fence(next, e);
 }
 
 int op_server_change(struct core *c, const struct core_request *r, struct error *e) {

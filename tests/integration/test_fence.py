@@ -153,10 +153,20 @@ class Fence(lab.LabCase):
         self.assertNotIn("password", shown["fence"])
 
     def test_bad_input(self):
-        for fence in ({"agent": "sh"}, {"agent": "fence_no_such_thing"}, {"agent": "fence_dummy", "options": ["action=on"]}):
-            self.api.patch("/servers/server1", {"fence": dict(fence, address="192.0.2.1")})
-            job, _ = self.fence("status")
-            self.assertEqual(job["state"], "failed", fence)
+        for field, fence in (("agent", {"agent": "sh"}), ("agent", {"agent": "../../bin/sh"}), ("agent", {"agent": "fence_kdump"}),
+                             ("options", {"options": ["action=on"]}), ("options", {"options": ["ipmitool_path=/tmp/x"]}),
+                             ("options", {"options": ["ssh-options=-oProxyCommand=x"]}), ("user", {"user": "-oProxyCommand=x"}),
+                             ("options", {"options": ["status_file=/etc/passwd"]}), ("address", {"address": "a -b"}),
+                             ("password", {"password": "a\naction=on"})):
+            error = self.refused(400, "invalid", "PATCH", "/servers/server1", {"fence": dict({"agent": "fence_ipmilan"}, **fence)})
+            self.assertEqual(error["field"], "fence." + field)
+        self.api.patch("/servers/server1", {"fence": {"agent": "fence_no_such_thing", "address": "192.0.2.1", "options": []}})
+        job, _ = self.fence("status")
+        self.assertEqual(job["state"], "failed")
+        # What is said of a password of asterisks comes to an end.
+        self.api.patch("/servers/server1", {"fence": {"agent": "fence_says_all", "address": "192.0.2.1", "password": "*"}})
+        job, _ = self.fence("status")
+        self.assertEqual(job["state"], "failed")
         self.api.patch("/servers/server1", {"fence": {"agent": "", "options": []}})
         self.refused(409, "conflict", "POST", "/servers/server1/fence", {"action": "status"})
         self.refused(400, "invalid", "POST", "/servers/server1/fence", {"action": "explode"})
