@@ -404,6 +404,8 @@ json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
 /* An answer that is a GuestReport: the virtual machine is as it says. */
 int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e);
+/* Not every state is an agent's to report. */
+bool guest_state_valid(enum api_vm_state state);
 void vm_ended(struct job_ctx *x);
 
 /* Live migration: a job vm.migrate, for the operation and for what moves many (a server's maintenance). */
