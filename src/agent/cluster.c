@@ -19,8 +19,8 @@
 #define READY_MS         20000 /* for corosync to answer after it was started */
 #define LEAVE_MS         5000
 #define AGAIN_MS         500  /* between two tries to start the deadman */
-#define STUCK_MS         1500 /* it writes its page twenty times a second; one that has not for so long stands still … */
-#define STUCK_TURNS      5    /* … unless it is we who have just been woken: seen so often, one turn after the other */
+#define STUCK_MS         1500 /* it writes its page twenty times a second: one that has not so long stands still */
+#define STUCK_TURNS      5    /* unless we have just been woken ourselves: so many turns after another */
 #define COROSYNC_MAX_MS  30000
 #define COROSYNC_GOOD_MS 60000 /* it ran so long: the next start is at once */
 #define SECRET_BYTES     128
@@ -43,9 +43,9 @@ struct cluster_shell {
     bool armed, reloading, made_secret;
     int64_t deadline;
     int64_t deadman_at, corosync_at, corosync_delay, corosync_began;
-    bool told_to_watch; /* the deadman that we are connected to */
-    int stuck;          /* turns in which it stood still */
-    bool killed;        /* the lease has ended while no deadman could see to it */
+    bool told_to_watch;        /* the deadman that we are connected to */
+    int stuck;                 /* turns in which it stood still */
+    bool killed;               /* the lease has ended while no deadman could see to it */
     struct deadman_state last; /* what a deadman that lived said last */
 };
 

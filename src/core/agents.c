@@ -342,7 +342,8 @@ static void show_unknown_guests(struct core *c, const struct api_server *s, cons
     for (size_t i = 0; i < r->n_guests; i++) {
         const struct api_vm *vm = CORE_GET(c, vm, VM, r->guests[i].vm);
         bool alive = r->guests[i].state == API_VM_STATE_RUNNING || r->guests[i].state == API_VM_STATE_SUSPENDED;
-        if (alive && n < UNKNOWN_MAX && (!vm || !str_eq(vm->server, s->id)) && !failover_stale(c, s->id, &r->guests[i])) {
+        if (alive && n < UNKNOWN_MAX && (!vm || !str_eq(vm->server, s->id)) &&
+            !failover_stale(c, s->id, &r->guests[i])) {
             names = xreallocarray(names, n + 1, sizeof *names);
             names[n++] = xasprintf("%.255s (%.64s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
         }

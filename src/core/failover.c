@@ -204,7 +204,8 @@ static bool is_suspect(const struct agent *a, const struct api_server *s) {
 
 static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
     for (size_t i = 0; state && i < state->n_left; i++)
-        if (str_eq(state->left[i].server, server)) /* whatever it says: it is added to, and longer than this is the same */
+        if (str_eq(state->left[i].server,
+                   server)) /* whatever it says: it is added to, and longer than this is the same */
             return state->left[i].gone_ms > HOLD_MS ? HOLD_MS : state->left[i].gone_ms;
     return -1;
 }

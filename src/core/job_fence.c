@@ -183,6 +183,7 @@ int server_check_fence(const struct api_server *s, struct error *e) {
             return error_set_field(e, ERR_INVALID, "fence.options", "\"%.60s\" %s", f->options[i], problem);
     }
     return 0;
+}
 
 int op_server_fence(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_SERVER, e);

@@ -30,7 +30,7 @@ struct agent {
     struct ws *ws;
     char server[UUID_LEN + 1];
     char *name;
-    bool up; /* its hello has been taken; it is in manager.agents */
+    bool up;   /* its hello has been taken; it is in manager.agents */
     bool held; /* it is not read for a while */
     int64_t since;
     int64_t may_say, said_at;
@@ -132,10 +132,10 @@ static void check_clock(struct agent *a, const char *time) {
     if (!s || time_parse(time, &theirs) < 0)
         return;
     int64_t ahead = theirs - manager_wall();
-    _cleanup_free_ char *message =
-        llabs(ahead) > CLOCK_WARN_MS ? xasprintf("The clock of server %s is %s the manager's: set both right (NTP)",
-                                                 s->name, skew_format(ahead, skew))
-                                     : NULL;
+    _cleanup_free_ char *message = llabs(ahead) > CLOCK_WARN_MS
+                                       ? xasprintf("The clock of server %s is %s the manager's: set both right (NTP)",
+                                                   s->name, skew_format(ahead, skew))
+                                       : NULL;
     core_condition(a->m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.clock", message);
 }
 
