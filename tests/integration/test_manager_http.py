@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.parse
+import uuid
 
 import cluster
 import ws
@@ -687,6 +688,19 @@ class Channels(cluster.ClusterCase):
         self.assertIn('tarn_server_cpu{server="fake"} 1.5', self.api.raw("GET", "//metrics").data.decode())
         self.agent.tell("stats", {"server": {"cpu": 1}, "vms": []})
         cluster.wait_until(lambda: self.api.raw("GET", "/vms/guest/stats").status == 404, 5)
+
+    def test_a_server_tells_of_no_other_servers_guests(self):
+        vm, other = self.api.get("/vms/guest")["id"], FakeAgent(self, "liar")
+        self.addCleanup(other.end)
+        self.agent.tell("stats", {"server": {"cpu": 1}, "vms": [{"vm": vm, "cpu": 0.25, "memory": 99}]})
+        cluster.wait_until(lambda: self.api.raw("GET", "/vms/guest/stats").status == 200, 5)
+        other.tell("stats", {"server": {"cpu": 3.5}, "vms": [{"vm": vm, "cpu": 200, "memory": 1}] + [{"vm": "guest"}, {"vm": ""}] +
+                             [{"vm": str(uuid.uuid4())} for _ in range(5000)]})
+        cluster.wait_until(lambda: self.api.raw("GET", "/servers/liar/stats").status == 200, 5)
+        self.assertEqual(self.api.get("/vms/guest/stats")["memory"], 99)
+        other.tell("stats", {"server": {"cpu": 4.5}, "vms": []})
+        cluster.wait_until(lambda: self.api.get("/servers/liar/stats")["cpu"] == 4.5, 5)
+        self.assertEqual(self.api.get("/vms/guest/stats")["memory"], 99)
 
     def test_a_silent_agent_is_dropped(self):
         silent = FakeAgent(self, "silent")
