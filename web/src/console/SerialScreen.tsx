@@ -5,6 +5,7 @@ import '@xterm/xterm/css/xterm.css'
 import { useEffect, useRef } from 'react'
 import { t } from '@/i18n'
 import type { ScreenProps } from './Console'
+import { limitRepeats, WAITING_MAX } from './limits'
 import { joined, Tail } from './resume'
 import { strictDocument } from './styles'
 
@@ -28,7 +29,10 @@ class Pacer {
   socket: WebSocket | undefined
 
   send(bytes: Uint8Array) {
-    for (let at = 0; at < bytes.length; at += CHUNK) this.queue.push(bytes.slice(at, at + CHUNK))
+    const last = this.queue[this.queue.length - 1]
+    if (this.queue.length * CHUNK > WAITING_MAX) return
+    if (last && last.length + bytes.length <= CHUNK) this.queue[this.queue.length - 1] = joined([last, bytes])
+    else for (let at = 0; at < bytes.length; at += CHUNK) this.queue.push(bytes.slice(at, at + CHUNK))
     if (this.timer === undefined) this.turn()
   }
 
@@ -96,6 +100,7 @@ export default function SerialScreen({ link, wanted, screen, onRelease, onSelect
       theme: COLORS,
       screenReaderMode: false,
     })
+    limitRepeats(terminal)
     const fit = new FitAddon()
     terminal.loadAddon(fit)
     terminal.open(box.current!)

@@ -8,6 +8,7 @@ import { ActionHost } from '@/actions/ActionHost'
 import { t } from '@/i18n'
 import { Loading } from '@/ui/Empty'
 import { Guard } from '@/ui/Guard'
+import { isBetween, remembered } from '@/ui/remembered'
 import { ToastHost } from '@/ui/Toasts'
 import { Banners } from './Banners'
 import { JobBar } from './JobBar'
@@ -19,11 +20,12 @@ import { Tree } from './Tree'
 import { UserMenu } from './UserMenu'
 
 const WIDTH = 'tarn.side'
+const WIDTHS = { least: 180, usual: 264, most: 520 }
 const NARROW = '(max-width: 62rem)'
 
 /** The edge between tree and page; with the arrows too. */
 function Edge({ width, setWidth }: { width: number; setWidth: (width: number) => void }) {
-  const limit = (n: number) => Math.round(Math.max(180, Math.min(520, n)))
+  const limit = (n: number) => Math.round(Math.max(WIDTHS.least, Math.min(WIDTHS.most, n)))
   const from = useRef<{ x: number; width: number } | undefined>(undefined)
   return (
     <div
@@ -32,8 +34,8 @@ function Edge({ width, setWidth }: { width: number; setWidth: (width: number) =>
       aria-orientation="vertical"
       aria-label={t('shell.tree_width')}
       aria-valuenow={width}
-      aria-valuemin={180}
-      aria-valuemax={520}
+      aria-valuemin={WIDTHS.least}
+      aria-valuemax={WIDTHS.most}
       tabIndex={0}
       onKeyDown={(event) => {
         if (event.key === 'ArrowLeft') setWidth(limit(width - 16))
@@ -66,7 +68,7 @@ function NavGroup({ group }: { group: NavEntry['group'] }) {
 }
 
 export function Shell() {
-  const [width, setWidth] = useState(Number(localStorage.getItem(WIDTH)) || 264)
+  const [width, setWidth] = useState(() => remembered(WIDTH, isBetween(WIDTHS.least, WIDTHS.most), WIDTHS.usual))
   const [side, setSide] = useState(!window.matchMedia(NARROW).matches)
   const notifications = useNotifications()
   const { pathname } = useLocation()

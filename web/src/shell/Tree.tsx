@@ -12,6 +12,7 @@ import type { Kind } from '@/api/types'
 import { enumLabel, kindLabel, t } from '@/i18n'
 import { useList, useObject } from '@/live/hooks'
 import { eq, type Term } from '@/live/match'
+import { isStrings, remembered } from '@/ui/remembered'
 import { ContextMenu, type MenuAt } from './ContextMenu'
 import { KindIcon } from './KindIcon'
 import { listPath, pathFor } from './paths'
@@ -191,13 +192,7 @@ function Group({ kind, filter, name, leaf }: { kind: Kind; filter?: Term[]; name
 const NONE: Term[] = []
 const POOLLESS: Term[] = [eq('pool', '')]
 
-function remembered(): Set<string> {
-  try {
-    return new Set(JSON.parse(localStorage.getItem(REMEMBERED) ?? '["pool","server"]') as string[])
-  } catch {
-    return new Set()
-  }
-}
+const opened = () => new Set(remembered(REMEMBERED, isStrings, ['pool', 'server']))
 
 /** Opens what leads to the object whose page is shown. */
 function Reveal({ toggle }: { toggle: Context['toggle'] }) {
@@ -222,7 +217,7 @@ function Reveal({ toggle }: { toggle: Context['toggle'] }) {
 }
 
 export function Tree() {
-  const [open, setOpen] = useState<ReadonlySet<string>>(remembered)
+  const [open, setOpen] = useState<ReadonlySet<string>>(opened)
   const [menuAt, setMenuAt] = useState<MenuAt>()
   const { pathname } = useLocation()
   const navigate = useNavigate()

@@ -10,6 +10,6 @@ export function listPath(kind: Kind) {
 }
 
 export function pathFor(kind: string, id: string) {
-  if (!(kind in plurals) || PAGELESS.has(kind)) return undefined
+  if (!Object.hasOwn(plurals, kind) || PAGELESS.has(kind)) return undefined
   return `${listPath(kind as Kind)}/${encodeURIComponent(id)}`
 }

@@ -20,6 +20,7 @@ import { contains, eq, type Term } from '@/live/match'
 import { actionItems, ActionMenu } from './ActionMenu'
 import { Empty, Loading } from './Empty'
 import { ErrorAlert } from './ErrorAlert'
+import { isBetween, isChoices, remembered } from './remembered'
 
 export interface Column<K extends Kind> {
   /** A field's path; its label is the field's unless `label` says otherwise. */
@@ -76,7 +77,7 @@ export function useSettled<T>(value: T, ms = 200) {
 /** Which of the optional columns are shown; remembered in this browser. */
 function useColumns<K extends Kind>(kind: K, all: Column<K>[]) {
   const stored = `tarn.columns.${kind}`
-  const [chosen, setChosen] = useState<Record<string, boolean>>(() => JSON.parse(localStorage.getItem(stored) ?? '{}') as Record<string, boolean>)
+  const [chosen, setChosen] = useState(() => remembered(stored, isChoices, {}))
   const isShown = (column: Column<K>) => !column.optional || (chosen[column.key] ?? column.optional === 'shown')
   const toggle = (column: Column<K>) => {
     const next = { ...chosen, [column.key]: !isShown(column) }
@@ -132,7 +133,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [text])
   const sort = address.get(key('sort')) ?? props.sort
-  const [limit, setLimit] = useState(props.limit ?? (Number(localStorage.getItem('tarn.rows')) || 50))
+  const [limit, setLimit] = useState(() => props.limit ?? remembered('tarn.rows', isBetween(LIMITS[0], LIMITS[LIMITS.length - 1]), 50))
   const chosen = props.columns.filter((column) => column.choose).flatMap((column) => (address.get(key(column.key)) ? [eq(column.key, address.get(key(column.key))!)] : []))
   const terms = [...filter, ...chosen, ...(text ? [contains(search, text)] : [])]
   const question = JSON.stringify([kind, terms, sort, limit])

@@ -3,9 +3,18 @@
 import { pathOf, type OperationId, type Params, type Query } from '@/api/client'
 import { description, schemas, type Field } from '@/api/description'
 
-/** So that a shell takes it as one word. */
+// What a terminal acts on while it is pasted, and what hides or turns the text around it.
+const UNSEEN = /[\p{Cc}\p{Cf}\u2028\u2029]/gu
+
+/** By its code, each half of a pair for itself. */
+const byCode = (text: string) => [...Array(text.length).keys()].map((at) => '\\u' + text.charCodeAt(at).toString(16).padStart(4, '0')).join('')
+
+/** So that a shell takes it as one word, and one sees all of it: a line feed in $'…', as bash, zsh and ksh have it. */
 export function quoted(word: string) {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
+  if (/^[\w@%+:,./-][\w@%+=:,./-]*$/.test(word)) return word
+  if (word.search(UNSEEN) < 0) return `'${word.replaceAll("'", "'\\''")}'`
+  const code = (char: string) => '\\U' + char.codePointAt(0)!.toString(16).padStart(8, '0')
+  return `$'${word.replace(/[\\']/g, '\\$&').replaceAll('\n', '\\n').replaceAll('\t', '\\t').replace(UNSEEN, code)}'`
 }
 
 export function sizeText(bytes: number) {
@@ -54,14 +63,17 @@ function flags(schema: string, body: Record<string, unknown>, skip: readonly str
   return out
 }
 
-/** Whether flags can say all of it; what has no flag (an image to be sent) takes another command before. */
-function sayable(schema: string, body: Record<string, unknown>): boolean {
+/**
+ * Whether flags can say all of it; what has no flag (an image to be sent) takes another command before, and what stands
+ * in a list, whose parts commas divide, can hold none.
+ */
+function sayable(schema: string, body: Record<string, unknown>, listed = false): boolean {
   return Object.entries(body).every(([name, value]) => {
     const field = schemas[schema]?.fields[name]
     if (!field || value === undefined || value === null) return true
-    if (field.type !== 'object') return !!field.flag
-    const items = (field.array ? value : [value]) as Record<string, unknown>[]
-    return !!field.flag && items.every((item) => sayable(field.schema!, item))
+    const items = (field.array ? value : [value]) as unknown[]
+    if (field.type === 'object') return !!field.flag && items.every((item) => sayable(field.schema!, item as Record<string, unknown>, listed || !!field.array))
+    return !!field.flag && !((listed || field.array) && items.some((item) => String(item).includes(',')))
   })
 }
 
@@ -83,10 +95,10 @@ export function commandLine(operation: OperationId, params: Params = {}, body: R
 export function apiCall(operation: OperationId, params: Params = {}, body?: Record<string, unknown>, origin = '', query: Query = {}): string {
   const op = description[operation]
   const given = Object.fromEntries(Object.keys(params).map((key) => [key, params[key] || key.toUpperCase()]))
-  const lines = [`curl -X ${op.method} ${origin}${pathOf(operation, given, query)}`, '  -H "Authorization: Bearer $TARN_TOKEN"']
-  const secretless = body && Object.fromEntries(Object.entries(body).map(([key, value]) => [key, key === 'password' ? '…' : value]))
-  if (secretless && op.body) {
-    lines.push("  -H 'Content-Type: application/json'", `  -d ${quoted(JSON.stringify(secretless))}`)
+  const lines = [`curl -X ${op.method} ${quoted(origin + pathOf(operation, given, query))}`, '  -H "Authorization: Bearer $TARN_TOKEN"']
+  if (body && op.body) {
+    const secretless = JSON.stringify(body, (key, value: unknown) => (key === 'password' && value ? '…' : value))
+    lines.push("  -H 'Content-Type: application/json'", `  -d ${quoted(secretless.replace(UNSEEN, byCode))}`)
   }
   return lines.join(' \\\n')
 }
