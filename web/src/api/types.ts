@@ -1049,7 +1049,7 @@ export interface Token {
 /** A session, an API token, or a token with which one server joins */
 export interface TokenCreate {
   name: string
-  /** Until it expires; a join token for which it is left out lives for one day */
+  /** Until it expires; a join token for which it is left out lives for one day. A token that is made with a token ends with it at the latest */
   lifetime?: number
   /** How many servers may still join with it; for join tokens only */
   uses?: number
@@ -1128,7 +1128,7 @@ export interface User {
 export interface UserChange {
   full_name?: string | null
   role?: Role | null
-  /** Stored as an Argon2id hash only. Changing it ends the user's sessions; their tokens of kind api go on until they expire or are revoked (DELETE /tokens/{token}) */
+  /** Stored as an Argon2id hash only. Changing it ends the user's sessions; their tokens of kind api go on until they expire or are revoked (DELETE /tokens/{token}), and cannot be used to change it */
   password?: string
 }
 
@@ -1138,7 +1138,7 @@ export interface UserCreate {
   name: string
   full_name?: string
   role?: Role
-  /** Stored as an Argon2id hash only. Changing it ends the user's sessions; their tokens of kind api go on until they expire or are revoked (DELETE /tokens/{token}) */
+  /** Stored as an Argon2id hash only. Changing it ends the user's sessions; their tokens of kind api go on until they expire or are revoked (DELETE /tokens/{token}), and cannot be used to change it */
   password: string
 }
 

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients of ill will try: to keep others from signing in, to sign somebody in as somebody else, to make much work."""
+
+import http.client
+import json
+import threading
+import time
+
+import cluster
+import ws
+
+
+class HostileClients(cluster.ClusterCase):
+    AGENTS, REPOSITORY, TEMPLATE = 0, False, False
+
+    def stranger(self):
+        client = self.cluster.manager.client()
+        self.addCleanup(client.close)
+        return client
+
+    def sign_in_from(self, address, name, password):
+        """The status, of a client with that address."""
+        manager = self.cluster.manager
+        connection = http.client.HTTPSConnection(manager.host, manager.port, timeout=60, context=self.api.context,
+                                                 source_address=(address, 0))
+        connection.request("POST", "/api/v1/sessions", json.dumps({"name": name, "password": password}))
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status
+
+    # ---- signing in ----
+
+    def test_a_page_of_another_site_signs_nobody_in(self):
+        """A form of another site can send JSON as text/plain: its visitor would work as somebody of its choice."""
+        manager = self.cluster.manager
+        body = json.dumps({"name": "admin", "password": manager.password()})
+        for origin in ("https://evil.example", "null", manager.url.replace("https", "http"), manager.url + "0"):
+            answer = self.stranger().raw("POST", "/sessions", body, {"Origin": origin, "Content-Type": "text/plain"})
+            self.assertEqual((answer.status, answer.json["code"]), (403, "forbidden"), origin)
+            self.assertNotIn("set-cookie", answer.headers)
+        answer = self.stranger().raw("POST", "/sessions", body, {"Origin": manager.url})
+        self.assertEqual(answer.status, 201)
+        # The prefix keeps a neighbour in the same domain from setting it.
+        self.assertTrue(answer.headers["set-cookie"].startswith("__Host-"), answer.headers["set-cookie"])
+
+    def test_who_guesses_names_keeps_nobody_else_out(self):
+        self.api.post("/users", {"name": "honest", "password": "longenough"})
+        self.addCleanup(self.api.delete, "/users/honest")
+        before = len(self.api.list("/events", filter="kind=session.refused"))
+        statuses, began = [], time.monotonic()
+
+        def guess(number):
+            for attempt in range(20):
+                statuses.append(self.sign_in_from("127.0.0.7", f"invented{number}-{attempt}", "wrong password"))
+        threads = [threading.Thread(target=guess, args=(number,)) for number in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(300)
+        self.assertEqual(statuses.count(401) + statuses.count(429), 160, statuses)
+        # Sixty at once, and twelve more in each minute that this takes.
+        self.assertLessEqual(statuses.count(401), 61 + (time.monotonic() - began) / 5)
+        refused = len(self.api.list("/events", filter="kind=session.refused")) - before
+        self.assertLessEqual(refused, statuses.count(401))
+        self.assertEqual(self.sign_in_from("127.0.0.8", "honest", "longenough"), 201)
+
+    # ---- what one has found ----
+
+    def test_a_token_found_is_no_key_for_ever(self):
+        self.api.post("/users", {"name": "owner", "password": "longenough", "role": "viewer"})
+        self.addCleanup(self.api.delete, "/users/owner")
+        session = self.stranger().sign_in("owner", "longenough")
+        short = session.post("/tokens", {"name": "short", "lifetime": 600})
+        found = session.copy(short["secret"])
+        self.addCleanup(found.close)
+        for more in ({}, {"lifetime": 315360000}):
+            made = found.post("/tokens", {"name": f"more-{len(more)}", **more})["token"]
+            self.assertLessEqual(made["expires"], short["token"]["expires"])
+        self.assertLessEqual(found.post("/tokens", {"name": "less", "lifetime": 5})["token"]["expires"], made["expires"])
+        for name in ("owner", self.api.get("/users/owner")["id"]):
+            answer = found.raw("PATCH", "/users/" + name, {"password": "another one"})
+            self.assertEqual((answer.status, answer.json["code"]), (403, "forbidden"))
+        self.assertEqual(found.raw("PATCH", "/users/owner", {"full_name": "Found"}).status, 200)
+        self.assertEqual(session.raw("PATCH", "/users/owner", {"password": "another one"}).status, 200)
+
+    def test_nobody_is_called_as_tarn_itself_in_the_log(self):
+        for name in ("tarn", "Tarn"):
+            self.assertEqual(self.refused(400, "invalid", "POST", "/users", {"name": name, "password": "longenough"})["field"], "name")
+
+    def test_streams_of_one_user(self):
+        self.api.post("/users", {"name": "watcher", "password": "longenough", "role": "viewer"})
+        self.addCleanup(self.api.delete, "/users/watcher")
+        watcher = self.stranger().sign_in("watcher", "longenough")
+        streams = [watcher.socket("/stream") for _ in range(100)]
+        with self.assertRaises(ws.Refused) as refused:
+            watcher.socket("/stream")
+        self.assertEqual(refused.exception.status, 429)
+        self.api.socket("/stream").close()  # others are not concerned
+        streams.pop().close()
+
+        def again():
+            try:
+                return watcher.socket("/stream")
+            except ws.Refused:
+                return None
+        streams.append(cluster.wait_until(again, 10, "room for one more"))
+        for stream in streams:
+            stream.close()
+
+    # ---- queries ----
+
+    def test_a_field_named_ten_thousand_times(self):
+        self.refused(400, "invalid", "GET", "/events?fields=" + ",".join(["id"] * 5000))
+        self.assertEqual(list(self.api.get("/events", fields="id,time", limit=1)["items"][0]), ["id", "time"])
+
+    def test_a_query_that_is_no_text_is_refused_and_not_left_out(self):
+        for query in ("filter=%ff", "filter=name%3d%c3", "sort=%80", "after=%fe", "%ff=1", "limit=%ff"):
+            self.refused(400, "invalid", "GET", "/users?" + query)
+        self.assertEqual(self.api.get("/users", filter="name=é")["items"], [])
+
+    def test_numbers_of_any_length_in_filters(self):
+        for number in ("9" * 5000, "-" + "9" * 5000, "0." + "0" * 5000 + "1", "nan", "inf", "0x10", "1e999999"):
+            self.assertEqual(self.api.raw("GET", f"/pools?filter=cpu_overcommit<{number}").status, 200, number[:20])
