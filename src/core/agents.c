@@ -9,9 +9,6 @@
 
 /* A short cut of the network is no news: guests become unknown only after this. */
 #define OFFLINE_GRACE_MS 10000
-#define CPUS_MAX         (1 << 20)
-#define MEMORY_MAX       (INT64_C(1) << 50)
-#define UNKNOWN_MAX      100 /* unknown guests that are shown of one server */
 
 static void held_free(struct api_guest_report *g) {
     if (!g)
@@ -81,11 +78,12 @@ void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, 
 }
 
 static void vms_unknown(struct core *c, const struct api_server *s) {
-    struct table *t = &c->tables[API_KIND_VM];
+    size_t n;
+    _cleanup_free_ struct object **vms = server_vms(c, s->id, &n);
     _cleanup_free_ char *reason = xasprintf("server %s does not answer", s->name);
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_vm *vm = t->sorted[i]->v->data;
-        if (!str_eq(vm->server, s->id) || jobs_hold(c, vm->id))
+    for (size_t i = 0; i < n; i++) {
+        const struct api_vm *vm = vms[i]->v->data;
+        if (jobs_hold(c, vm->id))
             continue;
         if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
             vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING)
@@ -112,18 +110,10 @@ void core_agents_start(struct core *c) {
         core_agent(c, t->sorted[i]->id)->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
 }
 
-/* Placement adds and multiplies what a server says it has. */
-static void bring_within(int64_t *n, int64_t most) {
-    if (*n < 0 || *n > most)
-        *n = *n < 0 ? 0 : most;
-}
-
 static void take_hello(struct api_server *s, const struct api_agent_hello *hello) {
     str_set(&s->version, hello->version);
     api_hardware_done(&s->hardware);
     api_hardware_copy(&s->hardware, &hello->server.hardware);
-    bring_within(&s->hardware.cpus, CPUS_MAX);
-    bring_within(&s->hardware.memory, MEMORY_MAX);
     s->has_hardware = true;
     for (size_t i = 0; i < s->n_hypervisors; i++)
         api_hypervisor_done(&s->hypervisors[i]);
@@ -145,6 +135,7 @@ static void hello_again(struct core *c, const char *server, const struct api_age
 
 void core_agent_connected(struct core *c, const char *server, const struct api_agent_hello *hello) {
     struct agent *a = core_agent(c, server);
+    c->deadline = -1;
     a->connected = true;
     a->reported = false;
     a->offline_at = 0;
@@ -172,6 +163,7 @@ void core_agent_disconnected(struct core *c, const char *server, const char *why
     struct agent *a = map_get(&c->agents, server);
     if (!a || !a->connected)
         return;
+    c->deadline = -1;
     a->connected = a->reported = false;
     a->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
     if (c->read_only)
@@ -221,11 +213,6 @@ static const char *const state_words[] = {
     [API_VM_STATE_CRASHED] = "crashed",
 };
 
-/* These two are the manager's to say. */
-bool guest_state_valid(enum api_vm_state state) {
-    return state != API_VM_STATE_CREATING && state != API_VM_STATE_DELETING;
-}
-
 static void hold_report(struct core *c, const struct api_guest_report *g) {
     struct api_guest_report *copy = xcalloc(1, sizeof *copy);
     api_guest_report_copy(copy, g);
@@ -240,7 +227,7 @@ void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequ
 
 static void apply_guest(struct core *c, const struct api_server *s, const struct api_guest_report *g) {
     const struct api_vm *old = CORE_GET(c, vm, VM, g->vm);
-    if (!old || !str_eq(old->server, s->id) || !guest_state_valid(g->state))
+    if (!old || !str_eq(old->server, s->id))
         return;
     /* While a job moves it, the job's answers tell its state; what it shows meanwhile is the job's intent. */
     if (jobs_hold(c, old->id)) {
@@ -342,10 +329,9 @@ static void show_unknown_guests(struct core *c, const struct api_server *s, cons
     for (size_t i = 0; i < r->n_guests; i++) {
         const struct api_vm *vm = CORE_GET(c, vm, VM, r->guests[i].vm);
         bool alive = r->guests[i].state == API_VM_STATE_RUNNING || r->guests[i].state == API_VM_STATE_SUSPENDED;
-        if (alive && n < UNKNOWN_MAX && (!vm || !str_eq(vm->server, s->id)) &&
-            !failover_stale(c, s->id, &r->guests[i])) {
+        if (alive && (!vm || !str_eq(vm->server, s->id)) && !failover_stale(c, s->id, &r->guests[i])) {
             names = xreallocarray(names, n + 1, sizeof *names);
-            names[n++] = xasprintf("%.255s (%.64s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
+            names[n++] = xasprintf("%s (%s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
         }
     }
     if (n)
@@ -377,10 +363,11 @@ static void stop_unreported(struct core *c, const char *server, const struct api
     for (size_t i = 0; i < r->n_guests; i++)
         if (!str_empty(r->guests[i].vm))
             map_put(&known, r->guests[i].vm, &r->guests[i]);
-    struct table *t = &c->tables[API_KIND_VM];
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_vm *vm = t->sorted[i]->v->data;
-        if (!str_eq(vm->server, server) || map_get(&known, vm->id) || jobs_hold(c, vm->id))
+    size_t n;
+    _cleanup_free_ struct object **vms = server_vms(c, server, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct api_vm *vm = vms[i]->v->data;
+        if (map_get(&known, vm->id) || jobs_hold(c, vm->id))
             continue;
         if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
             vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||

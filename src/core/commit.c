@@ -68,6 +68,7 @@ void core_begin(struct core *c) {
     list_init(&t->effects);
     t->revision = c->revision + 1;
     c->txn = t;
+    c->deadline = -1;
 }
 
 static void txn_free(struct txn *t) {
@@ -402,6 +403,8 @@ static void recovered(struct core *c) {
 }
 
 void core_stored(struct core *c, uint64_t seq, int result) {
+    if (result < 0 || c->read_only)
+        c->deadline = -1;
     if (c->probe_seq && seq == c->probe_seq) {
         c->probe_seq = 0;
         if (result == 0)

@@ -15,10 +15,13 @@ struct core *core_new(const struct core_config *config) {
     if (!c->config.history)
         c->config.history = HISTORY_DEFAULT;
     idgen_init(&c->ids, config->seed);
+    counts_init(c);
     c->search = search_new();
     list_init(&c->effects);
     list_init(&c->pending);
     list_init(&c->jobs);
+    c->jobs_at = INT64_MAX;
+    c->deadline = -1;
     table_handlers(c);
     for (int kind = 0; kind < API_KIND_COUNT; kind++)
         c->tables[kind].unsorted = true;
@@ -153,6 +156,7 @@ void core_request(struct core *c, const struct core_request *r) {
         core_reply_error(c, r->id, &e);
         return;
     }
+    int64_t deadline = c->deadline;
     core_begin(c);
     const struct object *changed = op->body_is_change && op->kind >= 0 ? core_find(c, op->kind, r->params[0]) : NULL;
     result = c->handlers[r->op](c, r, &e);
@@ -164,6 +168,8 @@ void core_request(struct core *c, const struct core_request *r) {
     } else {
         core_end(c);
     }
+    if (is_read(op)) /* nothing has happened */
+        c->deadline = deadline;
 }
 
 struct object *core_param(struct core *c, const struct core_request *r, int i, enum api_kind kind, struct error *e) {
@@ -265,6 +271,7 @@ static void sweep(struct core *c) {
     for (size_t i = t->n; i-- > 0;) /* a job for each; an idle upload is thrown away after a day */
         core_upload_expire(c, t->sorted[i]->v->data);
     alarms_sweep(c);
+    orders_sweep(c);
     cluster_sync_all(c);
 }
 
@@ -283,7 +290,7 @@ void core_tick(struct core *c) {
     core_trim_history(c);
 }
 
-int64_t core_next_deadline(const struct core *c) {
+static int64_t next_deadline(const struct core *c) {
     if (c->read_only)
         return c->probe_at ? c->probe_at : c->mono_ms + 1000;
     int64_t next = c->next_sweep, other = core_agents_deadline(c);
@@ -296,6 +303,13 @@ int64_t core_next_deadline(const struct core *c) {
     if (c->recover_at && c->recover_at < other)
         other = c->recover_at;
     return other < next ? other : next;
+}
+
+/* Asked after every event, reads too, which are most of them: so it is looked for only when it may be another. */
+int64_t core_next_deadline(struct core *c) {
+    if (c->deadline < 0 || c->read_only)
+        c->deadline = next_deadline(c);
+    return c->deadline;
 }
 
 /* ---- questions ---- */

@@ -23,6 +23,7 @@
 
 #include "api/api.h"
 #include "base/batch.h"
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/list.h"
 
@@ -104,7 +105,7 @@ void core_forget(struct core *c, const char *const *keys, size_t n);
 
 void core_tick(struct core *c);
 /* When core_tick() is next needed, in mono_ms; INT64_MAX for never. */
-int64_t core_next_deadline(const struct core *c);
+int64_t core_next_deadline(struct core *c);
 
 /* ---- effects ---- */
 
@@ -125,16 +126,23 @@ struct core_effect {
     char *filter;            /* HISTORY: as in the request; NULL if none */
     int64_t limit;           /* HISTORY */
     char *fields;            /* HISTORY */
-    char *items;             /* HISTORY: JSON array text of those from memory that go first; before starts after them */
+    char *items;             /* HISTORY: those from memory that go first, with commas between them; before starts
+                                after them */
+    int64_t n_items;         /* HISTORY: how many they are */
 };
 /* The next effect to carry out, in order, or NULL. The caller frees it. */
 struct core_effect *core_next_effect(struct core *c);
 void core_effect_free(struct core_effect *e);
 
-/* Whether a stored object's public JSON passes the filter text, and the public JSON with the fields chosen: for
- * HISTORY. */
-int core_filter_match(const char *filter, const json_t *object, struct error *e);
-json_t *core_select_fields(const char *fields, json_t *object /* stolen */);
+/* For HISTORY: what of the stored objects of a kind (job or event) is asked for. */
+struct core_filter;
+int core_filter_new(enum api_kind kind, const char *text, struct core_filter **ret, struct error *e);
+void core_filter_free(struct core_filter *f);
+/* Whether an object that is stored as this text may pass: a look at its bytes, before it is parsed. */
+bool core_filter_may_match(const struct core_filter *f, const char *stored, size_t len);
+bool core_filter_matches(const struct core_filter *f, const void *data);
+/* An object's public JSON, with the fields chosen (NULL or "": all) and a comma before it unless it is the first. */
+void core_add_item(struct buf *out, bool first, const char *text, size_t len, const char *fields);
 
 /* ---- questions that the shell may ask at any time; results are borrowed until the next event ---- */
 

@@ -4,7 +4,7 @@
  *
  *     inventory.c   objects by kind, id and name; versions
  *     commit.c      transactions: changes, the effects that wait for them, going back when the store fails
- *     query.c       lists: filter, sort, page, fields
+ *     query.c       lists: filter, sort, page, fields; order.c keeps tables sorted by what was asked for
  *     search.c      text search over every kind
  *     summary.c     figures of everything, kept as things change
  *     event_log.c   the log of events
@@ -46,6 +46,23 @@ struct object {
     uint32_t search; /* search.c's; 0: none */
 };
 
+/* A field by its path: "hardware.memory", "disks.0.size". */
+#define PATH_DEPTH 4
+struct path {
+    const struct api_field *fields[PATH_DEPTH];
+    int64_t index[PATH_DEPTH]; /* into an array; -1: any element */
+    size_t n;
+};
+
+/* A table by another field; order.c. */
+#define ORDERS_MAX 4
+struct order {
+    struct path path;
+    struct object **list; /* NULL: not in use */
+    size_t n, cap;
+    int64_t used_at; /* mono_ms */
+};
+
 struct table {
     struct map by_id;       /* struct object * */
     struct map by_name;     /* struct object *; kinds with unique names */
@@ -53,6 +70,7 @@ struct table {
     size_t n, cap;
     bool unsorted;  /* while loading */
     uint64_t dirty; /* the last commit that touched any of them */
+    struct order orders[ORDERS_MAX];
 };
 
 struct undo {
@@ -101,6 +119,7 @@ struct job_run {
     int64_t retry_at; /* mono_ms; 0: none */
     int percent;      /* of the step under way */
     bool aside;       /* queued, and in no object's queue: its kind lets it begin */
+    bool woken;       /* queued, and what it waits for may be free now */
 };
 
 typedef int core_handler(struct core *c, const struct core_request *r, struct error *e);
@@ -119,6 +138,7 @@ struct core {
     struct map undoable; /* struct object * of the job that could be undone, by its object */
     const char *undoing; /* while a job is being undone: its id, and of the job that does so */
     char undone_by[UUID_LEN + 1];
+    const struct api_field *states[API_KIND_COUNT]; /* summary.c: the field "state"; NULL: it has none */
     struct map pool_sums; /* summary.c: struct pool_sum * by pool */
     struct map alarms; /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
@@ -136,6 +156,8 @@ struct core {
     struct map agents;   /* struct agent * by server id */
     struct list jobs;    /* struct job_run: queued, running and undoing */
     size_t n_aside;      /* of them */
+    size_t n_woken;      /* of them */
+    int64_t jobs_at;     /* mono_ms; none of them is to be tried again before that */
     int64_t recover_at;  /* job_recover.c: mono_ms of the next look at those that wait; 0: none */
     int64_t recovered_at; /* of the last one */
     struct map runs;     /* struct job_run * by job id */
@@ -144,6 +166,7 @@ struct core {
     uint64_t next_check; /* failover.c: of the questions */
     struct map loads;    /* struct server_load * by server id */
     int64_t next_sweep;
+    int64_t deadline; /* core_next_deadline(); -1: something has happened since it was found */
     struct core_counts counts;
 };
 
@@ -204,27 +227,48 @@ int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
               bool (*visible)(void *ctx, const void *data), void *ctx, struct error *e);
 void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields);
 
-/* A field by its path: "hardware.memory", "disks.0.size". */
-#define PATH_DEPTH 4
-struct path {
-    const struct api_field *fields[PATH_DEPTH];
-    int64_t index[PATH_DEPTH]; /* into an array; -1: any element */
-    size_t n;
-};
+/* A value of a field. */
 struct scalar {
-    const char *text;
+    const char *text; /* "" of a number: scalar_text() makes it */
     double number;
-    bool is_number;
+    int64_t integer; /* the same, exactly, if it is one */
+    bool is_number, is_integer;
 };
+const char *scalar_text(const struct scalar *v, char buf[static 40]);
 int path_parse(const struct api_schema *schema, const char *text, size_t len, struct path *p, struct error *e);
 /* Visits the scalars that the path leads to until visit returns true. */
 bool path_visit(const struct path *p, size_t depth, const void *object,
                 bool (*visit)(void *ctx, const struct scalar *v), void *ctx);
 
+/* ---- order.c ---- */
+
+/* What an object is sorted by. Strings are borrowed. */
+struct row {
+    const struct object *o;
+    const char *id, *text;
+    double number;
+    bool is_number;
+};
+/* The list sorted by the field, the caller's. */
+struct object **order_make(const struct path *path, struct object *const *list, size_t n);
+/* The whole table sorted by the field; borrowed until something changes. */
+struct object *const *order_of(struct core *c, struct table *t, const struct path *path);
+/* The first of a sorted list that is not below the key. */
+size_t order_find(const struct path *path, struct object *const *list, size_t n, const struct row *key);
+/* Pages: where the one before ended, as it is given to clients. id: the caller's, which the row borrows. */
+struct row order_cursor(const struct path *path, const char *after, char **ret_id);
+char *order_cursor_of(const struct path *path, const struct object *o);
+/* Before and after an object gets another version; NULL: it has none. */
+void orders_remove(struct table *t, const struct object *o, const struct version *next);
+void orders_add(struct table *t, struct object *o, const struct version *before);
+void orders_sweep(struct core *c); /* those that nobody asks for any more go */
+void orders_done(struct table *t);
+
 /* ---- summary.c ---- */
 
 /* Adds (by 1) or takes away (by -1) an object in core.counts. */
 void count_state(struct core *c, const struct object *o, int by);
+void counts_init(struct core *c);
 void counts_done(struct core *c);
 
 /* ---- search.c ---- */
@@ -404,8 +448,6 @@ json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
 /* An answer that is a GuestReport: the virtual machine is as it says. */
 int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e);
-/* Not every state is an agent's to report. */
-bool guest_state_valid(enum api_vm_state state);
 void vm_ended(struct job_ctx *x);
 
 /* Live migration: a job vm.migrate, for the operation and for what moves many (a server's maintenance). */
@@ -531,17 +573,22 @@ bool pool_restarts(const struct core *c, const struct api_vm *vm);
 
 /* ---- load.c ---- */
 
+/* The virtual machines that have this server, sorted by name: an array of its own for the caller. */
+struct object **server_vms(const struct core *c, const char *server, size_t *ret_n);
+
 struct server_load {
     int64_t cpus, memory, guests, nics; /* of virtual machines that count there */
     int64_t ha_cpus, ha_memory;         /* of those that are highly available */
     double busy_cpus, busy_net;         /* measured: CPUs in use, bytes in a second */
     int64_t told_at;                    /* mono_ms; 0: never */
+    struct object **vms; /* that have it as their server, whatever their state */
+    size_t n_vms, cap_vms;
 };
 const struct server_load *server_load(const struct core *c, const char *server); /* never NULL */
 bool load_is_told(const struct core *c, const struct server_load *l);
 bool vm_counts(const struct api_vm *vm);                          /* it takes room on its server */
 bool vm_will_restart(const struct api_guest_report *g);           /* its agent is about to restart it */
-void load_count(struct core *c, const struct api_vm *vm, int by); /* from object_swap() */
+void load_count(struct core *c, struct object *vm, int by); /* from object_swap() */
 void loads_done(struct core *c);
 
 /* ---- place.c ---- */
@@ -622,8 +669,6 @@ const char *server_role_address(const struct api_server *s, enum api_network_rol
 size_t server_rings(const struct api_server *s, const char *ret[static 2]);
 int server_check_addresses(const struct core *c, const struct api_server *old, const struct api_server *next,
                            struct error *e);
-/* Whether the fence settings may be so (base/fence_rules.h). */
-int server_check_fence(const struct api_server *s, struct error *e);
 /* Whether a server fits into a clustered pool, and its members to each other. */
 int pool_check_heartbeats(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
 int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e);

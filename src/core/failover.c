@@ -90,13 +90,13 @@ static int by_priority(const void *a, const void *b) {
 
 /* All that the server had and no job holds; those that one holds follow when it ends (failover_vm_free). */
 static void recover_all(struct core *c, const struct api_server *s) {
-    struct table *t = &c->tables[API_KIND_VM];
-    const struct api_vm **list = xcalloc(t->n + 1, sizeof *list);
-    char(*ids)[UUID_LEN + 1] = xcalloc(t->n + 1, sizeof *ids);
-    size_t n = 0;
-    for (size_t i = 0; i < t->n; i++) {
-        const struct api_vm *vm = t->sorted[i]->v->data;
-        if (!str_eq(vm->server, s->id) || jobs_hold(c, vm->id) || !runs_for_all_we_know(vm))
+    size_t all, n = 0;
+    _cleanup_free_ struct object **vms = server_vms(c, s->id, &all);
+    const struct api_vm **list = xcalloc(all + 1, sizeof *list);
+    char(*ids)[UUID_LEN + 1] = xcalloc(all + 1, sizeof *ids);
+    for (size_t i = 0; i < all; i++) {
+        const struct api_vm *vm = vms[i]->v->data;
+        if (jobs_hold(c, vm->id) || !runs_for_all_we_know(vm))
             continue;
         if (is_protected(c, vm))
             list[n++] = vm;
@@ -204,9 +204,8 @@ static bool is_suspect(const struct agent *a, const struct api_server *s) {
 
 static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
     for (size_t i = 0; state && i < state->n_left; i++)
-        if (str_eq(state->left[i].server,
-                   server)) /* whatever it says: it is added to, and longer than this is the same */
-            return state->left[i].gone_ms > HOLD_MS ? HOLD_MS : state->left[i].gone_ms;
+        if (str_eq(state->left[i].server, server))
+            return state->left[i].gone_ms;
     return -1;
 }
 
@@ -369,7 +368,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
     const struct api_server *s = CORE_GET(c, server, SERVER, id + at);
     struct agent *a = s ? core_agent(c, s->id) : NULL, *w = core_agent(c, server);
     struct api_cluster_state state;
-    if (!a || !serial || (a != w && (a->check != serial || !str_eq(a->witness, server))) ||
+    if (!a || (a != w && (a->check != serial || !str_eq(a->witness, server))) ||
         api_cluster_state_parse(json_object_get(message, "result"), API_PEER, &state, NULL) < 0)
         return;
     if (a == w) {

@@ -149,7 +149,7 @@ static void count(struct core *c, struct object *o, int by) {
     count_state(c, o, by);
     if (o->kind == API_KIND_VM) {
         index_macs(c, o, by > 0);
-        load_count(c, o->v->data, by);
+        load_count(c, o, by);
     } else if (o->kind == API_KIND_JOB) {
         undo_index(c, o, by > 0);
     } else if (o->kind == API_KIND_ALARM) {
@@ -164,6 +164,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
         old && v && (!kind_named(o->kind) || str_eq(kind_name(o->kind, old->data), kind_name(o->kind, v->data)));
     if (old) {
         count(c, o, -1);
+        orders_remove(t, o, v);
         if (!same_key) {
             sorted_remove(t, o);
             if (kind_named(o->kind))
@@ -174,6 +175,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
     o->revision = revision;
     if (v) {
         count(c, o, 1);
+        orders_add(t, o, old);
         if (!same_key) {
             sorted_add(t, o);
             if (kind_named(o->kind))
@@ -212,6 +214,7 @@ void core_inventory_done(struct core *c) {
         map_done(&t->by_id);
         map_done(&t->by_name);
         free(t->sorted);
+        orders_done(t);
     }
 }
 

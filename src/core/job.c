@@ -79,8 +79,14 @@ static void run_aside(struct core *c, struct job_run *run, bool aside) {
     run->aside = aside;
 }
 
+static void run_rest(struct core *c, struct job_run *run) {
+    c->n_woken -= run->woken;
+    run->woken = false;
+}
+
 static void run_free(struct core *c, struct job_run *run) {
     run_aside(c, run, false);
+    run_rest(c, run);
     map_remove(&c->runs, run->id);
     list_remove(&run->link);
     free(run->id);
@@ -371,7 +377,12 @@ static int check_objects(const struct job_ctx *x, struct error *e) {
     return 0;
 }
 
-static void job_put(struct job_ctx *x) { core_put(x->c, API_KIND_JOB, x->job); }
+/* After every piece of it: here shows when it is to be tried again. */
+static void job_put(struct job_ctx *x) {
+    if (x->run && x->run->retry_at && x->run->retry_at < x->c->jobs_at)
+        x->c->jobs_at = x->run->retry_at;
+    core_put(x->c, API_KIND_JOB, x->job);
+}
 
 /* Begins a job whose locks are free. */
 static bool job_begin(struct job_ctx *x, bool checked) {
@@ -404,17 +415,19 @@ static void set_waiting(struct core *c, struct api_job *j) {
 }
 
 static void wake_queue(struct core *c) {
-    for (bool again = true; again;) {
-        again = false;
+    while (c->n_woken) {
         struct job_run *run;
         list_for_each(run, &c->jobs, link) {
+            if (!run->woken)
+                continue;
+            run_rest(c, run);
             const struct api_job *old = CORE_GET(c, job, JOB, run->id);
             if (!old || old->state != API_JOB_STATE_QUEUED || run->aside || !locks_held(c, old, NULL, NULL))
                 continue;
             struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
-            again = job_begin(&x, false);
+            bool ended = job_begin(&x, false);
             job_put(&x);
-            if (again)
+            if (ended)
                 break; /* the list has changed, and more may be free */
         }
     }
@@ -711,22 +724,19 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
 
 /* ---- time, restart ---- */
 
-int64_t jobs_deadline(const struct core *c) {
-    int64_t next = INT64_MAX;
-    const struct job_run *run;
-    list_for_each(run, &c->jobs, link) if (run->retry_at && run->retry_at < next) next = run->retry_at;
-    return next;
-}
+int64_t jobs_deadline(const struct core *c) { return c->jobs_at; }
 
 void job_soon(struct core *c, const char *id) {
     struct job_run *run = run_of(c, id);
     if (run && run->retry_at)
-        run->retry_at = c->mono_ms;
+        c->jobs_at = run->retry_at = c->mono_ms;
 }
 
 void jobs_tick(struct core *c) {
     struct job_run *run;
     bool ended = true;
+    if (c->mono_ms < c->jobs_at)
+        return;
     while (ended) {
         ended = false;
         list_for_each(run, &c->jobs, link) {
@@ -741,6 +751,8 @@ void jobs_tick(struct core *c) {
         if (ended)
             wake_queue(c);
     }
+    c->jobs_at = INT64_MAX;
+    list_for_each(run, &c->jobs, link) if (run->retry_at && run->retry_at < c->jobs_at) c->jobs_at = run->retry_at;
 }
 
 /* After loading, and after the store's recovery: what is running is read back from the records. */
@@ -758,10 +770,10 @@ void jobs_start(struct core *c) {
         if (!run->aside)
             locks_add(c, j);
     }
+    struct job_run *run;
     bool ended = true;
     while (ended) {
         ended = false;
-        struct job_run *run;
         list_for_each(run, &c->jobs, link) {
             const struct api_job *old = CORE_GET(c, job, JOB, run->id);
             if (old->state == API_JOB_STATE_QUEUED || json_object_get(old->vars, "call"))
@@ -772,6 +784,10 @@ void jobs_start(struct core *c) {
             if (ended)
                 break;
         }
+    }
+    list_for_each(run, &c->jobs, link) {
+        c->n_woken += !run->woken;
+        run->woken = true;
     }
     wake_queue(c);
     recover_soon(c);

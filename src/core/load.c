@@ -54,7 +54,46 @@ static void add(struct core *c, const char *server, const struct api_vm *vm, int
     }
 }
 
-void load_count(struct core *c, const struct api_vm *vm, int by) {
+static void list_vm(struct core *c, struct object *o, bool here) {
+    const struct api_vm *vm = o->v->data;
+    if (str_empty(vm->server))
+        return;
+    struct server_load *l = load_of(c, vm->server);
+    if (here) {
+        if (l->n_vms == l->cap_vms) {
+            l->cap_vms = l->cap_vms ? l->cap_vms * 2 : 8;
+            l->vms = xreallocarray(l->vms, l->cap_vms, sizeof(struct object *));
+        }
+        l->vms[l->n_vms++] = o;
+        return;
+    }
+    for (size_t i = l->n_vms; i-- > 0;) {
+        if (l->vms[i] != o)
+            continue;
+        l->vms[i] = l->vms[--l->n_vms];
+        break;
+    }
+}
+
+static int compare_names(const void *a, const void *b) {
+    const struct object *x = *(struct object *const *)a, *y = *(struct object *const *)b;
+    return strcmp(object_name(x), object_name(y));
+}
+
+struct object **server_vms(const struct core *c, const char *server, size_t *ret_n) {
+    const struct server_load *l = server_load(c, server);
+    struct object **vms = xcalloc(l->n_vms + 1, sizeof(struct object *));
+    *ret_n = l->n_vms;
+    if (l->n_vms) {
+        memcpy(vms, l->vms, l->n_vms * sizeof(struct object *));
+        qsort(vms, l->n_vms, sizeof(struct object *), compare_names);
+    }
+    return vms;
+}
+
+void load_count(struct core *c, struct object *o, int by) {
+    const struct api_vm *vm = o->v->data;
+    list_vm(c, o, by > 0);
     if (!vm_counts(vm))
         return;
     add(c, vm->server, vm, by);
@@ -79,7 +118,9 @@ bool load_is_told(const struct core *c, const struct server_load *l) {
 void loads_done(struct core *c) {
     size_t pos = 0;
     void *value;
-    while (map_next(&c->loads, &pos, NULL, &value))
+    while (map_next(&c->loads, &pos, NULL, &value)) {
+        free(((struct server_load *)value)->vms);
         free(value);
+    }
     map_done(&c->loads);
 }

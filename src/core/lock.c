@@ -2,7 +2,8 @@
 /*
  * Which job may change which object. Each object has a queue of the jobs that want it, in the order in which they were
  * asked for; a job may run when, in the queue of each of its objects, nothing before it excludes it: exclusive locks
- * wait for all before them, shared ones for exclusive ones.
+ * wait for all before them, shared ones for exclusive ones. When a job leaves a queue, those that may be free by that
+ * are marked, so that nobody looks at the thousands of others.
  */
 #include "core/core_int.h"
 
@@ -28,6 +29,23 @@ static void entry_add(struct core *c, const char *object, const char *job, bool 
     l->entries[l->n++] = (struct lock_entry){xstrdup(job), shared};
 }
 
+static void wake(struct core *c, const struct lock_entry *e) {
+    struct job_run *run = map_get(&c->runs, e->job);
+    if (!run || run->woken)
+        return;
+    run->woken = true;
+    c->n_woken++;
+}
+
+/* What has left the queue was before the i-th. */
+static void wake_behind(struct core *c, const struct lock *l, size_t i, bool shared) {
+    if (!shared) /* it has kept those that share from joining others, as far as the next one that keeps them */
+        for (; i < l->n && l->entries[i].shared; i++)
+            wake(c, &l->entries[i]);
+    if (l->n && !l->entries[0].shared)
+        wake(c, &l->entries[0]);
+}
+
 static void entry_remove(struct core *c, const char *object, const char *job) {
     struct lock *l = map_get(&c->locks, object);
     if (!l)
@@ -35,9 +53,11 @@ static void entry_remove(struct core *c, const char *object, const char *job) {
     for (size_t i = 0; i < l->n; i++) {
         if (!str_eq(l->entries[i].job, job))
             continue;
+        bool shared = l->entries[i].shared;
         free(l->entries[i].job);
         memmove(l->entries + i, l->entries + i + 1, (l->n - i - 1) * sizeof *l->entries);
         l->n--;
+        wake_behind(c, l, i, shared);
         break;
     }
     if (!l->n) {

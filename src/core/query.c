@@ -17,10 +17,13 @@ enum term_op { TERM_EQUAL, TERM_DIFFERENT, TERM_CONTAINS, TERM_LESS, TERM_AT_MOS
 struct term {
     struct path path;
     enum term_op op;
-    char *value;
-    double number;
-    bool is_time; /* value is one: times are compared as such, whatever their digits */
+    char *value, *low; /* low: in lower case, for TERM_CONTAINS */
+    bool is_time;      /* value is one: times are compared as such, whatever their digits */
     int64_t time;
+    bool is_integer; /* value is one, as it is printed */
+    int64_t integer;
+    double number;
+    char *id; /* of what a reference names by its name; NULL */
 };
 struct filter {
     struct term terms[TERMS_MAX];
@@ -73,20 +76,30 @@ static size_t element_size(const struct api_field *f) {
     }
 }
 
-/* As text in buf (or borrowed) and as a number for sorting. */
-static struct scalar scalar_of(const struct api_field *f, const void *at, char buf[static 40]) {
+const char *scalar_text(const struct scalar *v, char buf[static 40]) {
+    if (!v->is_number)
+        return v->text;
+    if (v->is_integer)
+        snprintf(buf, 40, "%lld", (long long)v->integer);
+    else
+        snprintf(buf, 40, "%.15g", v->number);
+    return buf;
+}
+
+static struct scalar scalar_of(const struct api_field *f, const void *at) {
     struct scalar v = {.text = ""};
     switch (f->type) {
     case API_TYPE_STRING:
         v.text = str_or(*(char *const *)at, "");
         break;
     case API_TYPE_INTEGER:
-        snprintf(buf, 40, "%lld", (long long)*(const int64_t *)at);
-        v = (struct scalar){buf, (double)*(const int64_t *)at, true};
+        v.integer = *(const int64_t *)at;
+        v.number = (double)v.integer;
+        v.is_number = v.is_integer = true;
         break;
     case API_TYPE_NUMBER:
-        snprintf(buf, 40, "%.15g", *(const double *)at);
-        v = (struct scalar){buf, *(const double *)at, true};
+        v.number = *(const double *)at;
+        v.is_number = true;
         break;
     case API_TYPE_BOOLEAN:
         v.text = *(const bool *)at ? "true" : "false";
@@ -122,8 +135,7 @@ bool path_visit(const struct path *p, size_t depth, const void *object,
             if (path_visit(p, depth + 1, element, visit, ctx))
                 return true;
         } else {
-            char buf[40];
-            struct scalar v = scalar_of(f, element, buf);
+            struct scalar v = scalar_of(f, element);
             if (visit(ctx, &v))
                 return true;
         }
@@ -132,8 +144,11 @@ bool path_visit(const struct path *p, size_t depth, const void *object,
 }
 
 static void filter_done(struct filter *f) {
-    for (size_t i = 0; i < f->n; i++)
+    for (size_t i = 0; i < f->n; i++) {
         free(f->terms[i].value);
+        free(f->terms[i].low);
+        free(f->terms[i].id);
+    }
 }
 
 /* The bytes of the operator, 0 if it is none. */
@@ -150,6 +165,18 @@ static size_t op_parse(const char *s, enum term_op *ret) {
         return strlen(ops[i].text);
     }
     return 0;
+}
+
+static void term_prepare(struct term *t) {
+    char *end, text[24];
+    t->is_time = time_parse(t->value, &t->time) == 0;
+    t->number = strtod(t->value, NULL);
+    t->integer = strtoll(t->value, &end, 10);
+    snprintf(text, sizeof text, "%lld", (long long)t->integer);
+    t->is_integer = str_eq(text, t->value);
+    t->low = xstrdup(t->value);
+    for (char *p = t->low; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
 }
 
 static int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e) {
@@ -172,8 +199,7 @@ static int filter_parse(const struct api_schema *schema, const char *text, struc
         }
         t->op = op;
         t->value = xstrndup(text + name + sign, len - name - sign);
-        t->number = strtod(t->value, NULL);
-        t->is_time = time_parse(t->value, &t->time) == 0;
+        term_prepare(t);
         f->n++;
         text += len + (text[len] == ',');
     }
@@ -182,49 +208,66 @@ static int filter_parse(const struct api_schema *schema, const char *text, struc
 
 static int compare_values(const struct term *t, const struct scalar *v) {
     int64_t time;
-    if (v->is_number)
+    if (v->is_number) {
         return v->number < t->number ? -1 : v->number > t->number;
+    }
     if (t->is_time && time_parse(v->text, &time) == 0)
         return time < t->time ? -1 : time > t->time;
     return strcmp(v->text, t->value);
 }
 
+/* Whether a text has another in it, which is in lower case. ASCII only; most texts are short. */
+static bool contains(const char *s, const char *what) {
+    size_t n = strlen(what);
+    for (; n && *s; s++)
+        if (tolower((unsigned char)*s) == (unsigned char)*what && strncasecmp(s, what, n) == 0)
+            return true;
+    return n == 0;
+}
+
+static bool equals(const struct term *t, const struct scalar *v) {
+    char text[40];
+    if (v->is_integer)
+        return t->is_integer && v->integer == t->integer;
+    return strcmp(scalar_text(v, text), t->value) == 0;
+}
+
 static bool term_matches(void *ctx, const struct scalar *v) {
     const struct term *t = ctx;
+    char text[40];
+    bool is_there = v->is_number || *v->text;
     switch (t->op) {
     case TERM_CONTAINS:
-        return strcasestr(v->text, t->value) != NULL;
+        return contains(scalar_text(v, text), t->low) || (t->id && strcmp(v->text, t->id) == 0);
     case TERM_LESS:
-        return *v->text && compare_values(t, v) < 0;
+        return is_there && compare_values(t, v) < 0;
     case TERM_AT_MOST:
-        return *v->text && compare_values(t, v) <= 0;
+        return is_there && compare_values(t, v) <= 0;
     case TERM_GREATER:
-        return *v->text && compare_values(t, v) > 0;
+        return is_there && compare_values(t, v) > 0;
     case TERM_AT_LEAST:
-        return *v->text && compare_values(t, v) >= 0;
+        return is_there && compare_values(t, v) >= 0;
     default:
-        return strcmp(v->text, t->value) == 0;
+        return equals(t, v) || (t->id && strcmp(v->text, t->id) == 0);
     }
 }
 
 /* A reference may be given by the name of what it refers to. */
-static bool term_matches_ref(const struct core *c, const struct term *t, const void *data) {
-    const struct api_field *f = t->path.fields[t->path.n - 1];
-    int kind = f->ref ? api_kind_from_text(f->ref) : -1;
-    struct object *o = kind >= 0 && c ? core_find(c, (enum api_kind)kind, t->value) : NULL;
-    if (!o || t->op >= TERM_LESS)
-        return false;
-    struct term by_id = *t;
-    by_id.value = o->id;
-    by_id.op = TERM_EQUAL;
-    return path_visit(&t->path, 0, data, term_matches, &by_id);
+static void filter_resolve(const struct core *c, struct filter *f) {
+    for (size_t i = 0; i < f->n; i++) {
+        struct term *t = &f->terms[i];
+        const struct api_field *field = t->path.fields[t->path.n - 1];
+        int kind = field->ref ? api_kind_from_text(field->ref) : -1;
+        const struct object *o = kind >= 0 && t->op < TERM_LESS ? core_find(c, (enum api_kind)kind, t->value) : NULL;
+        if (o && !str_eq(o->id, t->value))
+            t->id = xstrdup(o->id);
+    }
 }
 
-static bool filter_match(const struct core *c, const struct filter *f, const void *data) {
+static bool filter_match(const struct filter *f, const void *data) {
     for (size_t i = 0; i < f->n; i++) {
         const struct term *t = &f->terms[i];
-        bool found = path_visit(&t->path, 0, data, term_matches, (void *)t) || term_matches_ref(c, t, data);
-        if (found == (t->op == TERM_DIFFERENT))
+        if (path_visit(&t->path, 0, data, term_matches, (void *)t) == (t->op == TERM_DIFFERENT))
             return false;
     }
     return true;
@@ -232,9 +275,7 @@ static bool filter_match(const struct core *c, const struct filter *f, const voi
 
 /* ---- fields ---- */
 
-json_t *core_select_fields(const char *fields, json_t *object) {
-    if (str_empty(fields))
-        return object;
+static json_t *select_fields(const char *fields, json_t *object /* stolen */) {
     json_t *out = json_object();
     while (*fields) {
         size_t len = strcspn(fields, ",");
@@ -248,12 +289,8 @@ json_t *core_select_fields(const char *fields, json_t *object) {
     return out;
 }
 
-/* Each once: a list that names one ten thousand times would be as much work for each object of the page. */
 static int fields_check(const struct api_schema *schema, const char *fields, struct error *e) {
-    size_t n = 0;
     while (fields && *fields) {
-        if (++n > schema->n_fields)
-            return error_set_field(e, ERR_INVALID, "fields", "names more fields than %s has", schema->name);
         size_t len = strcspn(fields, ",");
         const struct api_field *f = field_find(schema, fields, len);
         if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT))
@@ -269,7 +306,7 @@ static void add_object(struct buf *b, const char *text, size_t len, const char *
         buf_add(b, text, len);
         return;
     }
-    json_t *j = core_select_fields(fields, json_loadb(text, len, 0, NULL));
+    json_t *j = select_fields(fields, json_loadb(text, len, 0, NULL));
     _cleanup_free_ char *s = json_text(j);
     json_decref(j);
     buf_adds(b, s);
@@ -283,78 +320,14 @@ void core_reply_object(struct core *c, uint64_t request, int status, const struc
 
 /* ---- pages ---- */
 
-/* Strings are borrowed from the object: rows live only while a page is put together. */
-struct row {
-    const struct object *o;
-    const char *text;
-    double number;
-    bool is_number;
-};
-
-static bool take_scalar(void *ctx, const struct scalar *v) {
-    struct row *r = ctx;
-    r->text = v->is_number ? "" : v->text;
-    r->number = v->number;
-    r->is_number = v->is_number;
-    return true;
-}
-
-static int compare_rows(const void *a, const void *b) {
-    const struct row *x = a, *y = b;
-    if (x->is_number && y->is_number && x->number != y->number)
-        return x->number < y->number ? -1 : 1;
-    int r = strcmp(str_or(x->text, ""), str_or(y->text, ""));
-    return r ? r : strcmp(x->o->id, y->o->id);
-}
-
-/* The best `cap` rows seen so far, the worst of them on top: a page never needs all objects sorted. */
-struct heap {
-    struct row *rows;
-    size_t n, cap;
-    bool descending;
-};
-
-static int heap_order(const struct heap *h, const struct row *x, const struct row *y) {
-    return h->descending ? compare_rows(y, x) : compare_rows(x, y);
-}
-
-static void heap_sift_down(struct heap *h) {
-    for (size_t i = 0;;) {
-        size_t worst = i, l = 2 * i + 1;
-        for (size_t k = l; k < l + 2 && k < h->n; k++)
-            if (heap_order(h, &h->rows[k], &h->rows[worst]) > 0)
-                worst = k;
-        if (worst == i)
-            return;
-        struct row t = h->rows[i];
-        h->rows[i] = h->rows[worst];
-        h->rows[worst] = t;
-        i = worst;
-    }
-}
-
-static void heap_add(struct heap *h, const struct row *r) {
-    if (h->n == h->cap) {
-        if (heap_order(h, r, &h->rows[0]) >= 0)
-            return;
-        h->rows[0] = *r;
-        heap_sift_down(h);
-        return;
-    }
-    size_t i = h->n++;
-    h->rows[i] = *r;
-    for (; i && heap_order(h, &h->rows[i], &h->rows[(i - 1) / 2]) > 0; i = (i - 1) / 2) {
-        struct row t = h->rows[i];
-        h->rows[i] = h->rows[(i - 1) / 2];
-        h->rows[(i - 1) / 2] = t;
-    }
-}
-
 struct page {
     struct core *c;
     const struct core_request *r;
     enum api_kind kind;
     struct filter filter;
+    struct object *const *list; /* of which it is a page, in the table's own order */
+    size_t n_list;
+    bool narrow; /* it is not the whole table */
     bool (*visible)(void *ctx, const void *data);
     void *ctx;
     int64_t limit;
@@ -364,7 +337,7 @@ struct page {
 };
 
 static bool page_wants(const struct page *p, const struct object *o) {
-    return (!p->visible || p->visible(p->ctx, o->v->data)) && filter_match(p->c, &p->filter, o->v->data);
+    return (!p->visible || p->visible(p->ctx, o->v->data)) && filter_match(&p->filter, o->v->data);
 }
 
 static void page_add(struct page *p, const struct object *o) {
@@ -373,73 +346,85 @@ static void page_add(struct page *p, const struct object *o) {
     add_object(&p->out, o->v->text, o->v->len, p->r->query.fields);
 }
 
+static const char *own_key(enum api_kind kind, const struct object *o) {
+    return kind_named(kind) ? kind_name(kind, o->v->data) : o->id;
+}
+
+/* The first of the list that is not below the key. */
+static size_t page_begin(const struct page *p, const char *key) {
+    size_t lo = 0, hi = p->n_list;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (strcmp(own_key(p->kind, p->list[mid]), key) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 /* In the table's own order; the cursor is the last object's key. */
 static void page_in_order(struct page *p, bool descending) {
-    struct table *t = &p->c->tables[p->kind];
     const char *after = p->r->query.after;
-    bool by_name = kind_named(p->kind);
-    size_t at = 0;
+    const struct object *last = NULL; /* the last one shown */
+    size_t at = after ? page_begin(p, after) : descending ? p->n_list : 0;
     if (descending)
-        at = t->n - (after ? table_lower_bound(t, p->kind, after) : t->n);
-    else if (after) {
-        at = table_lower_bound(t, p->kind, after);
-        if (at < t->n && str_eq(by_name ? kind_name(p->kind, t->sorted[at]->v->data) : t->sorted[at]->id, after))
-            at++;
-    }
-    for (; at < t->n; at++) {
-        const struct object *o = t->sorted[descending ? t->n - 1 - at : at];
+        at = p->n_list - at;
+    else if (after && at < p->n_list && str_eq(own_key(p->kind, p->list[at]), after))
+        at++;
+    for (; at < p->n_list; at++) {
+        const struct object *o = p->list[descending ? p->n_list - 1 - at : at];
         if (!page_wants(p, o))
             continue;
         if ((int64_t)p->n == p->limit) {
-            const struct object *last = NULL;
-            /* The last one shown: step back over those that were filtered out. */
-            for (size_t k = at; k-- > 0 && !last;) {
-                const struct object *prev = t->sorted[descending ? t->n - 1 - k : k];
-                if (page_wants(p, prev))
-                    last = prev;
-            }
-            p->next = xstrdup(by_name ? kind_name(p->kind, last->v->data) : last->id);
+            p->next = xstrdup(own_key(p->kind, last));
             return;
         }
         page_add(p, o);
+        last = o;
     }
 }
 
-/* By any field: "ID:VALUE" is the cursor. */
+/* By any field. */
 static void page_sorted(struct page *p, const struct path *path, bool descending) {
-    struct table *t = &p->c->tables[p->kind];
     const char *after = p->r->query.after;
-    size_t id_len = after ? strcspn(after, ":") : 0;
-    _cleanup_free_ char *id = after ? xstrndup(after, id_len) : NULL;
-    struct object ghost = {.id = id};
-    struct row cursor = {.o = &ghost, .text = after && after[id_len] ? after + id_len + 1 : ""};
-    cursor.number = strtod(cursor.text, NULL);
-    struct heap h = {.cap = (size_t)p->limit + 1, .descending = descending};
-    h.rows = xcalloc(h.cap, sizeof *h.rows);
-    for (size_t i = 0; i < t->n; i++) {
-        struct row row = {.o = t->sorted[i]};
-        if (!page_wants(p, row.o))
+    _cleanup_free_ char *id = NULL;
+    _cleanup_free_ struct object **own = p->narrow ? order_make(path, p->list, p->n_list) : NULL;
+    struct object *const *list = own ? own : order_of(p->c, &p->c->tables[p->kind], path);
+    const struct object *last = NULL;
+    size_t at = 0;
+    if (after) {
+        struct row cursor = order_cursor(path, after, &id);
+        size_t found = order_find(path, list, p->n_list, &cursor);
+        at = descending ? p->n_list - found : found + (found < p->n_list && str_eq(list[found]->id, id));
+    }
+    for (; at < p->n_list; at++) {
+        const struct object *o = list[descending ? p->n_list - 1 - at : at];
+        if (!page_wants(p, o))
             continue;
-        path_visit(path, 0, row.o->v->data, take_scalar, &row);
-        struct row edge = cursor;
-        edge.is_number = row.is_number;
-        if (row.is_number)
-            edge.text = "";
-        if (!after || heap_order(&h, &row, &edge) > 0)
-            heap_add(&h, &row);
-    }
-    qsort(h.rows, h.n, sizeof *h.rows, compare_rows);
-    for (size_t k = 0; k < h.n; k++) {
-        const struct row *row = &h.rows[descending ? h.n - 1 - k : k];
         if ((int64_t)p->n == p->limit) {
-            const struct row *last = &h.rows[descending ? h.n - k : k - 1];
-            p->next = last->is_number ? xasprintf("%s:%.17g", last->o->id, last->number)
-                                      : xasprintf("%s:%s", last->o->id, str_or(last->text, ""));
-            break;
+            p->next = order_cursor_of(path, last);
+            return;
         }
-        page_add(p, row->o);
+        page_add(p, o);
+        last = o;
     }
-    free(h.rows);
+}
+
+/* Those of one server are listed with it: nobody else is looked at. To be freed. */
+static struct object **page_list(struct page *p) {
+    for (size_t i = 0; p->kind == API_KIND_VM && i < p->filter.n; i++) {
+        const struct term *t = &p->filter.terms[i];
+        if (t->op == TERM_EQUAL && t->path.n == 1 && str_eq(t->path.fields[0]->name, "server") && *t->value) {
+            struct object **vms = server_vms(p->c, t->id ? t->id : t->value, &p->n_list);
+            p->list = vms;
+            p->narrow = true;
+            return vms;
+        }
+    }
+    p->list = p->c->tables[p->kind].sorted;
+    p->n_list = p->c->tables[p->kind].n;
+    return NULL;
 }
 
 static void page_reply(struct page *p) {
@@ -475,8 +460,8 @@ static void page_history(struct page *p) {
         e->before = xstrdup(after);
     else
         e->before = xstrdup(oldest);
-    buf_addc(&p->out, ']');
-    e->items = xasprintf("[%s", p->out.data);
+    e->n_items = (int64_t)p->n;
+    e->items = p->n ? buf_take(&p->out) : xstrdup("");
     list_append(&p->c->txn->effects, &e->link);
 }
 
@@ -502,6 +487,8 @@ int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
     if (result == 0)
         result = filter_parse(schema, r->query.filter, &p.filter, e);
     if (result == 0) {
+        filter_resolve(c, &p.filter);
+        _cleanup_free_ struct object **own = page_list(&p);
         bool own_order = !sort || str_eq(sort, history ? "id" : kind_named(kind) ? "name" : "id");
         if (own_order)
             page_in_order(&p, descending);
@@ -518,22 +505,65 @@ int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
     return result;
 }
 
-int core_filter_match(const char *filter, const json_t *object, struct error *e) {
-    /* Only for kinds with history; which of the two it is shows in its fields. */
-    enum api_kind kind = json_object_get(object, "steps") ? API_KIND_JOB : API_KIND_EVENT;
+/* ---- what is in the store only ---- */
+
+struct core_filter {
     struct filter f;
-    int r = filter_parse(api_kinds[kind].schema, filter, &f, e);
-    if (r == 0 && f.n) {
-        void *data = xcalloc(1, api_kinds[kind].size);
-        r = api_kinds[kind].parse(object, API_STORED, data, e);
-        if (r == 0) {
-            r = filter_match(NULL, &f, data);
-            api_kinds[kind].done(data);
-        }
-        free(data);
-    } else if (r == 0) {
-        r = 1;
+    char *needles[TERMS_MAX]; /* of a term: stands in the text of whatever passes; NULL: not known */
+    char *names[TERMS_MAX];   /* its field, as it stands there */
+};
+
+/* A text without anything that JSON would write differently. */
+static bool is_plain(const char *s) {
+    for (const char *p = s; *p; p++)
+        if (!isalnum((unsigned char)*p) && !strchr(" ._:/-", *p))
+            return false;
+    return *s;
+}
+
+int core_filter_new(enum api_kind kind, const char *text, struct core_filter **ret, struct error *e) {
+    struct core_filter *f = xcalloc(1, sizeof *f);
+    int r = filter_parse(api_kinds[kind].schema, text, &f->f, e);
+    if (r < 0) {
+        core_filter_free(f);
+        return r;
     }
-    filter_done(&f);
-    return r;
+    for (size_t i = 0; i < f->f.n; i++) {
+        const struct term *t = &f->f.terms[i];
+        const struct api_field *field = t->path.fields[t->path.n - 1];
+        if (t->op != TERM_EQUAL || (field->type != API_TYPE_STRING && field->type != API_TYPE_ENUM) ||
+            !is_plain(t->value))
+            continue;
+        f->needles[i] = xasprintf("\"%s\"", t->value);
+        f->names[i] = xasprintf("\"%s\":", field->name);
+    }
+    *ret = f;
+    return 0;
+}
+
+void core_filter_free(struct core_filter *f) {
+    if (!f)
+        return;
+    filter_done(&f->f);
+    for (size_t i = 0; i < TERMS_MAX; i++) {
+        free(f->needles[i]);
+        free(f->names[i]);
+    }
+    free(f);
+}
+
+bool core_filter_may_match(const struct core_filter *f, const char *stored, size_t len) {
+    for (size_t i = 0; i < f->f.n; i++) /* a field that is not there at all has its default value */
+        if (f->needles[i] && !memmem(stored, len, f->needles[i], strlen(f->needles[i])) &&
+            memmem(stored, len, f->names[i], strlen(f->names[i])))
+            return false;
+    return true;
+}
+
+bool core_filter_matches(const struct core_filter *f, const void *data) { return filter_match(&f->f, data); }
+
+void core_add_item(struct buf *out, bool first, const char *text, size_t len, const char *fields) {
+    if (!first)
+        buf_addc(out, ',');
+    add_object(out, text, len, fields);
 }

@@ -45,6 +45,7 @@ struct entry {
 
 struct search_index {
     bool used;
+    size_t n_names;                         /* fields of CLASS_NAME */
     struct path paths[ARRAY_LEN(searched)]; /* n 0: the kind has no such field */
     struct path where[ARRAY_LEN(whereabouts)];
     struct path state;
@@ -72,7 +73,9 @@ struct search *search_new(void) {
         if (kind == API_KIND_TOKEN || kind == API_KIND_EVENT)
             continue;
         for (size_t i = 0; i < ARRAY_LEN(searched); i++)
-            x->used |= path_of((enum api_kind)kind, searched[i].path, &x->paths[i]) && searched[i].class == CLASS_NAME;
+            x->n_names +=
+                path_of((enum api_kind)kind, searched[i].path, &x->paths[i]) && searched[i].class == CLASS_NAME;
+        x->used = x->n_names > 0;
         for (size_t i = 0; i < ARRAY_LEN(whereabouts); i++)
             path_of((enum api_kind)kind, whereabouts[i], &x->where[i]);
         path_of((enum api_kind)kind, "state", &x->state);
@@ -198,14 +201,10 @@ static int rank_at(const char *end, const char *at, size_t len) {
 }
 
 static int compare_names(const char *a, const char *b) {
-    for (;; a++, b++) {
-        unsigned char x = (unsigned char)*a < CLASS_END ? 0 : (unsigned char)*a,
-                      y = (unsigned char)*b < CLASS_END ? 0 : (unsigned char)*b;
-        if (x != y)
-            return x < y ? -1 : 1;
-        if (!x)
-            return 0;
-    }
+    while (*a == *b && (unsigned char)*a >= CLASS_END)
+        a++, b++;
+    unsigned char x = (unsigned char)*a, y = (unsigned char)*b;
+    return x < CLASS_END && y < CLASS_END ? 0 : x < y ? -1 : x > y; /* what ends a name is below all that is in one */
 }
 
 static int compare_hits(const struct hit *a, const struct hit *b) {
@@ -256,15 +255,16 @@ static size_t entry_at(const struct search_index *x, size_t from, size_t offset)
 }
 
 /* The best match in one object's piece of the text, of which at is the first; -1 for none. */
-static int rank_entry(const char *begin, const char *end, const char *at, const char *needle, size_t len) {
-    int best = -1;
+static int rank_entry(const struct search_index *x, const char *begin, const char *end, const char *at,
+                      const char *needle, size_t len) {
+    int best = -1, enough = x->n_names > 1 ? 0 : 1; /* a name that begins so, and is longer, is not the whole too */
     if (at <= begin + UUID_LEN) {
         if (at == begin + 1 && len >= ID_PREFIX_MIN)
             best = len == UUID_LEN ? 0 : 4;
         const char *rest = begin + 1 + UUID_LEN;
         at = rest < end ? memmem(rest, (size_t)(end - rest), needle, len) : NULL;
     }
-    while (at && best != 0) {
+    while (at && (best < 0 || best > enough)) {
         int rank = rank_at(end, at, len);
         if (best < 0 || rank < best)
             best = rank;
@@ -282,7 +282,7 @@ static void search_kind(const struct search_index *x, const char *needle, size_t
         i = entry_at(x, i, (size_t)(at - text));
         const struct entry *e = &x->entries[i];
         const char *begin = text + e->at, *next = begin + e->len;
-        int best = e->o ? rank_entry(begin, next, at, needle, len) : -1;
+        int best = e->o ? rank_entry(x, begin, next, at, needle, len) : -1;
         if (best >= 0) {
             const char *name = memchr(begin, CLASS_NAME, e->len);
             hits_add(h, &(struct hit){e->o, name ? name + 1 : begin + 1, best});

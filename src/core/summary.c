@@ -14,13 +14,14 @@ static bool vm_may_run(enum api_vm_state state) {
     }
 }
 
-/* The kind's field "state", which is an enumeration; NULL if it has none. */
-static const struct api_field *state_field(enum api_kind kind) {
-    const struct api_schema *s = api_kinds[kind].schema;
-    for (size_t i = 0; i < s->n_fields; i++)
-        if (s->fields[i].type == API_TYPE_ENUM && strcmp(s->fields[i].name, "state") == 0)
-            return &s->fields[i];
-    return NULL;
+/* The kinds' field "state", where it is an enumeration. */
+void counts_init(struct core *c) {
+    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
+        const struct api_schema *s = api_kinds[kind].schema;
+        for (size_t i = 0; i < s->n_fields; i++)
+            if (s->fields[i].type == API_TYPE_ENUM && strcmp(s->fields[i].name, "state") == 0)
+                c->states[kind] = &s->fields[i];
+    }
 }
 
 struct pool_sum {
@@ -60,7 +61,7 @@ static void count_in_pool(struct core *c, const struct object *o, int state, int
 }
 
 void count_state(struct core *c, const struct object *o, int by) {
-    const struct api_field *f = state_field(o->kind);
+    const struct api_field *f = c->states[o->kind];
     int state = f ? *(const int *)((const char *)o->v->data + f->offset) : -1;
     if (state < 0 || state >= CORE_STATES)
         return;
@@ -83,9 +84,9 @@ static void add_count(const char *state, size_t count, struct api_state_count **
     s->count = (int64_t)count;
 }
 
-static void add_states(enum api_kind kind, const size_t counts[static CORE_STATES], size_t end,
+static void add_states(const struct core *c, enum api_kind kind, const size_t counts[static CORE_STATES], size_t end,
                        struct api_state_count **ret, size_t *n) {
-    const struct api_choices *names = state_field(kind)->choices;
+    const struct api_choices *names = c->states[kind]->choices;
     for (size_t i = 0; i < end && i < names->n && i < CORE_STATES; i++)
         add_count(names->texts[i], counts[i], ret, n);
 }
@@ -120,12 +121,6 @@ static void count_pool_alarms(const struct core *c, const char *pool, size_t cou
     }
 }
 
-/* What they say they have need not be true. */
-static void add_told(int64_t *sum, int64_t told) {
-    if (told > 0 && __builtin_add_overflow(*sum, told, sum))
-        *sum = INT64_MAX;
-}
-
 /* Servers and repositories are few: what they have is added up each time. */
 static void add_capacity(const struct core *c, const char *pool, struct api_summary *ret) {
     struct api_capacity *sum = &ret->capacity;
@@ -136,20 +131,20 @@ static void add_capacity(const struct core *c, const char *pool, struct api_summ
         const struct api_server *s = t->sorted[i]->v->data;
         if (s->state != API_SERVER_STATE_ONLINE || (pool && !str_eq(s->pool, pool)))
             continue;
-        add_told(&sum->cpus, s->hardware.cpus);
-        add_told(&sum->memory, s->hardware.memory);
+        sum->cpus += s->hardware.cpus;
+        sum->memory += s->hardware.memory;
     }
     t = &c->tables[API_KIND_REPOSITORY];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_repository *r = t->sorted[i]->v->data;
         if (pool && !str_eq(repository_pool(c, r), pool))
             continue;
-        add_told(&sum->storage, r->capacity);
-        add_told(&sum->storage_free, r->free);
+        sum->storage += r->capacity;
+        sum->storage_free += r->free;
         if (r->state < CORE_STATES)
             repositories[r->state]++;
     }
-    add_states(API_KIND_REPOSITORY, repositories, SIZE_MAX, &ret->repositories, &ret->n_repositories);
+    add_states(c, API_KIND_REPOSITORY, repositories, SIZE_MAX, &ret->repositories, &ret->n_repositories);
 }
 
 void core_summary(const struct core *c, const char *pool, struct api_summary *ret) {
@@ -165,11 +160,11 @@ void core_summary(const struct core *c, const char *pool, struct api_summary *re
         memcpy(jobs, c->counts.by_state[API_KIND_JOB], sizeof jobs);
         memcpy(alarms, c->counts.alarms, sizeof alarms);
     }
-    add_states(API_KIND_SERVER, pool ? s->servers : c->counts.by_state[API_KIND_SERVER], SIZE_MAX, &ret->servers,
+    add_states(c, API_KIND_SERVER, pool ? s->servers : c->counts.by_state[API_KIND_SERVER], SIZE_MAX, &ret->servers,
                &ret->n_servers);
-    add_states(API_KIND_VM, pool ? s->vms : c->counts.by_state[API_KIND_VM], SIZE_MAX, &ret->vms, &ret->n_vms);
+    add_states(c, API_KIND_VM, pool ? s->vms : c->counts.by_state[API_KIND_VM], SIZE_MAX, &ret->vms, &ret->n_vms);
     /* Most of those that have ended are in the store only. */
-    add_states(API_KIND_JOB, jobs, API_JOB_STATE_DONE, &ret->jobs, &ret->n_jobs);
+    add_states(c, API_KIND_JOB, jobs, API_JOB_STATE_DONE, &ret->jobs, &ret->n_jobs);
     for (int i = 0; i < API_SEVERITY_COUNT; i++)
         add_count(api_severity_text((enum api_severity)i), alarms[i], &ret->alarms, &ret->n_alarms);
     add_capacity(c, pool, ret);

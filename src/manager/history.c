@@ -1,25 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lists that go on in the store. A filter that few pass has many stored items looked at, and nobody else is answered
+ * meanwhile: so it is done piece by piece, between the other requests, for at most BUDGET_NS in one turn of the loop.
+ */
 #include "manager/history.h"
 
 #include "manager/http.h"
 #include "store/store.h"
 
-#define SCAN_MAX 20000 /* stored items looked at for one page of a filtered list */
+#define SCAN_MAX  20000 /* stored items looked at for one page of a filtered list */
+#define PIECE     500
+#define BUDGET_NS 500000
+#define LOOK_ROWS 16 /* from one look at the clock to the next */
 
-/* A stored item as clients see it; NULL if it is not one (the core refuses such a store when it starts). */
-static json_t *item_public(enum api_kind kind, const char *value, size_t len, int64_t revision) {
-    _cleanup_json_ json_t *stored = NULL;
-    _cleanup_free_ void *object = xmalloc(api_kinds[kind].size);
-    if (json_parse(value, len, &stored, NULL) < 0 || api_kinds[kind].parse(stored, API_STORED, object, NULL) < 0)
+/* A stored item; NULL if it is not one (the core refuses such a store when it starts). */
+static void *item_parse(enum api_kind kind, const char *value, size_t len, int64_t revision) {
+    json_t *stored = NULL;
+    void *object = xmalloc(api_kinds[kind].size);
+    json_scratch_begin();
+    int r = json_parse(value, len, &stored, NULL);
+    if (r == 0)
+        r = api_kinds[kind].parse(stored, API_STORED, object, NULL);
+    json_decref(stored);
+    json_scratch_end();
+    if (r < 0) {
+        free(object);
         return NULL;
+    }
     int64_t *rev = api_kind_revision(kind, object);
     if (rev)
         *rev = revision;
-    json_t *public = api_kinds[kind].print(object, API_PUBLIC);
     if (kind == API_KIND_JOB) /* one that is no longer in memory */
-        json_object_set_new(public, "undoable", json_false());
-    api_kinds[kind].done(object);
-    return public;
+        ((struct api_job *)object)->undoable = false;
+    return object;
+}
+
+static void item_free(enum api_kind kind, void *object) {
+    if (object)
+        api_kinds[kind].done(object);
+    free(object);
+}
+
+/* As clients see it. */
+static void item_add(struct buf *out, bool first, enum api_kind kind, const void *object, const char *fields) {
+    _cleanup_buf_ struct buf text = {0};
+    api_kinds[kind].write(object, API_PUBLIC, &text);
+    core_add_item(out, first, text.data, text.len, fields);
 }
 
 /* ---- one object ---- */
@@ -27,74 +53,151 @@ static json_t *item_public(enum api_kind kind, const char *value, size_t len, in
 static void answer_object(struct manager *m, struct exchange *x, const struct core_effect *e) {
     _cleanup_error_ struct error error = ERROR_INIT;
     _cleanup_free_ char *key = xasprintf("%s/%s", e->object_kind, e->object_id), *value = NULL;
+    enum api_kind kind = (enum api_kind)api_kind_from_text(e->object_kind);
     size_t len;
     int64_t revision;
-    json_t *public = NULL;
+    void *object = NULL;
     if (store_get(m->store, key, &value, &len, &revision, &error) == 0 && value)
-    public = item_public((enum api_kind)api_kind_from_text(e->object_kind), value, len, revision);
-    if (public)
-        exchange_reply_json(x, 200, revision, core_select_fields(e->fields, public));
-    else
+        object = item_parse(kind, value, len, revision);
+    if (object) {
+        struct buf out = {0};
+        item_add(&out, true, kind, object, e->fields);
+        item_free(kind, object);
+        exchange_reply(x, 200, revision, buf_take(&out));
+    } else {
         exchange_fail(x, ERR_NOT_FOUND, "there is no %s \"%s\"", e->object_kind, e->object_id);
+    }
 }
 
 /* ---- a page ---- */
 
-struct page {
-    const struct core_effect *e;
+struct scan {
+    struct list link;
+    struct manager *m;
+    uint64_t request;
     enum api_kind kind;
-    json_t *items;
-    char *last; /* id of the last one that was looked at */
-    int64_t scanned;
-    bool more;
-    struct error error;
+    struct core_filter *filter;
+    char *fields, *before; /* before: the key of the last one that was looked at */
+    struct buf items;
+    int64_t n, limit, scanned;
+    bool more;      /* there are others behind those of this page */
+    uint64_t until; /* this piece's end, ns */
+    int64_t piece;  /* rows of this piece */
 };
 
-static int page_add(void *ctx, const char *key, const char *value, size_t len, int64_t revision) {
-    struct page *p = ctx;
-    if (p->scanned++ >= SCAN_MAX) {
-        p->more = true;
+struct history {
+    struct manager *m;
+    struct list scans;
+};
+
+static void scan_free(struct scan *s) {
+    list_remove(&s->link);
+    core_filter_free(s->filter);
+    free(s->fields);
+    free(s->before);
+    buf_done(&s->items);
+    free(s);
+}
+
+/* 1: not another one now. */
+static int scan_item(void *ctx, const char *key, const char *value, size_t len, int64_t revision) {
+    struct scan *s = ctx;
+    void *object = NULL;
+    if (s->scanned >= SCAN_MAX) {
+        s->more = true;
         return 1;
     }
-    json_t *public = item_public(p->kind, value, len, revision);
-    int match =
-        public && !str_empty(p->e->filter) ? core_filter_match(p->e->filter, public, &p->error) : public != NULL;
-    if (match > 0 && (int64_t)json_array_size(p->items) >= p->e->limit) {
-        json_decref(public);
-        p->more = true;
-        return 1;
+    if (core_filter_may_match(s->filter, value, len))
+        object = item_parse(s->kind, value, len, revision);
+    if (object && core_filter_matches(s->filter, object)) {
+        if (s->n >= s->limit)
+            s->more = true;
+        else
+            item_add(&s->items, s->n++ == 0, s->kind, object, s->fields);
     }
-    if (match > 0)
-        json_array_append_new(p->items, core_select_fields(p->e->fields, public));
+    item_free(s->kind, object);
+    if (s->more)
+        return 1;
+    s->scanned++;
+    str_set(&s->before, key);
+    return ++s->piece % LOOK_ROWS == 0 && uv_hrtime() >= s->until;
+}
+
+static void scan_reply(struct scan *s, struct exchange *x) {
+    struct buf b = {0};
+    buf_adds(&b, "{\"items\":[");
+    if (s->items.len)
+        buf_add(&b, s->items.data, s->items.len);
+    buf_adds(&b, "]");
+    if (s->more && s->before)
+        buf_addf(&b, ",\"next\":\"%s\"", strchr(s->before, '/') + 1);
+    buf_addf(&b, ",\"revision\":%lld}", (long long)core_revision(s->m->core));
+    exchange_reply(x, 200, 0, buf_take(&b));
+}
+
+/* A piece of it. True when the request has been answered, and the scan is gone. */
+static bool scan_go(struct scan *s, uint64_t until) {
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct exchange *x = exchange_find(s->m, s->request);
+    if (!x) {
+        scan_free(s);
+        return true;
+    }
+    _cleanup_free_ char *prefix = xasprintf("%s/", api_kinds[s->kind].name);
+    s->until = until;
+    s->piece = 0;
+    int r = x->conn ? store_load_before(s->m->store, prefix, s->before, PIECE, scan_item, s, &e) : 0;
+    if (r < 0)
+        exchange_reply_error(x, &e);
+    else if (!x->conn) /* nobody waits for it any more */
+        exchange_reply(x, 503, 0, NULL);
+    else if (s->more || (r == 0 && s->piece < PIECE))
+        scan_reply(s, x);
     else
-        json_decref(public);
-    str_set(&p->last, strchr(key, '/') + 1);
-    return match < 0 ? match : 0;
+        return false;
+    scan_free(s);
+    return true;
 }
 
-static void answer_page(struct manager *m, struct exchange *x, const struct core_effect *e) {
-    struct page p = {.e = e, .kind = (enum api_kind)api_kind_from_text(e->object_kind), .last = xstrdup(e->before)};
-    if (!e->items || json_parse(e->items, strlen(e->items), &p.items, NULL) < 0)
-        p.items = json_array();
-    _cleanup_free_ char *prefix = xasprintf("%s/", e->object_kind);
-    _cleanup_free_ char *before = e->before ? xasprintf("%s%s", prefix, e->before) : NULL;
-    int r = store_load_before(m->store, prefix, before, SCAN_MAX + 1, page_add, &p, &p.error);
-    if (r < 0 || p.error.code) {
-        json_decref(p.items);
-        exchange_reply_error(x, &p.error);
-    } else {
-        json_t *j = json_object();
-        json_object_set_new(j, "items", p.items);
-        if (p.more && p.last)
-            json_set_str(j, "next", p.last);
-        json_set_int(j, "revision", core_revision(m->core));
-        exchange_reply_json(x, 200, 0, j);
+static void on_idle(uv_idle_t *h) {
+    struct history *y = h->data;
+    uint64_t until = uv_hrtime() + BUDGET_NS;
+    do {
+        struct scan *s = list_first(&y->scans, struct scan, link);
+        if (!s)
+            break;
+        if (!scan_go(s, until)) { /* the next one's turn */
+            list_remove(&s->link);
+            list_append(&y->scans, &s->link);
+        }
+    } while (uv_hrtime() < until);
+    if (list_empty(&y->scans))
+        uv_idle_stop(h);
+}
+
+static void answer_page(struct manager *m, struct exchange *x, struct core_effect *e) {
+    _cleanup_error_ struct error error = ERROR_INIT;
+    struct scan *s = xcalloc(1, sizeof *s);
+    list_init(&s->link);
+    s->m = m;
+    s->request = e->request;
+    s->kind = (enum api_kind)api_kind_from_text(e->object_kind);
+    s->fields = TAKE_PTR(e->fields);
+    s->before = e->before ? xasprintf("%s/%s", e->object_kind, e->before) : NULL;
+    buf_adds(&s->items, str_or(e->items, ""));
+    s->n = e->n_items;
+    s->limit = e->limit;
+    if (core_filter_new(s->kind, e->filter, &s->filter, &error) < 0) {
+        exchange_reply_error(x, &error);
+        scan_free(s);
+    } else if (!scan_go(s, uv_hrtime() + BUDGET_NS)) {
+        list_append(&m->history->scans, &s->link);
+        if (!uv_is_active((uv_handle_t *)&m->history_idle))
+            uv_idle_start(&m->history_idle, on_idle);
     }
-    free(p.last);
-    error_done(&p.error);
 }
 
-void history_answer(struct manager *m, const struct core_effect *e) {
+void history_answer(struct manager *m, struct core_effect *e) {
     struct exchange *x = exchange_find(m, e->request);
     if (!x)
         return;
@@ -102,6 +205,23 @@ void history_answer(struct manager *m, const struct core_effect *e) {
         answer_object(m, x, e);
     else
         answer_page(m, x, e);
+}
+
+void history_init(struct manager *m) {
+    m->history = xcalloc(1, sizeof *m->history);
+    m->history->m = m;
+    list_init(&m->history->scans);
+    uv_idle_init(m->loop, &m->history_idle);
+    m->history_idle.data = m->history;
+}
+
+void history_done(struct manager *m) {
+    struct scan *s, *tmp;
+    if (!m->history)
+        return;
+    list_for_each_safe(s, tmp, &m->history->scans, link) { scan_free(s); }
+    free(m->history);
+    m->history = NULL;
 }
 
 /* ---- what is too old ---- */

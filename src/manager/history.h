@@ -4,8 +4,11 @@
 
 #include "manager/manager.h"
 
-/* Carries out a HISTORY effect: answers its request. */
-void history_answer(struct manager *m, const struct core_effect *e);
+void history_init(struct manager *m);
+void history_done(struct manager *m);
+
+/* Carries out a HISTORY effect: its request is answered, now or when enough has been read. */
+void history_answer(struct manager *m, struct core_effect *e);
 
 /* Each second: removes a few of what is older than options.history_days. */
 void history_tick(struct manager *m);

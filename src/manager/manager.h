@@ -14,6 +14,7 @@
  *     ask.c       questions to agents, for one request each
  *     channel.c   bulk connections of agents, paired with console.c and upload.c
  *     ca.c        the platform's own certificates              metrics.c     Prometheus text
+ *     history.c   lists of jobs and events that go on in the store
  *     site.c      the console's files                      parse.c, site_pure.c, limit.c, ring.c   pure
  *
  * Rules: a struct exchange outlives its connection until it is answered; a struct ws is freed by ws.c alone; nothing
@@ -45,6 +46,7 @@ struct agent;
 struct site;
 struct loop_watch;
 struct samples;
+struct history;
 
 #define VERSION_MAJOR_MINOR TARN_VERSION
 #define API_PREFIX          "/api/v1"
@@ -61,7 +63,7 @@ struct options {
     bool metrics_public, metrics_vms;
     bool check;
     int64_t history_days; /* events and jobs are kept; 0: for ever */
-    int64_t rate, burst;  /* requests a second for each client that is not on loopback */
+    int64_t rate, burst; /* requests a second for each client that is not on loopback */
 };
 
 #define EXCHANGE_BUCKETS 1024
@@ -78,11 +80,13 @@ struct manager {
     struct http_server *http;
     struct listeners *listeners;
     struct passwords *passwords;
-    struct limiter *requests, *sign_ins, *sign_ins_from; /* _from: of one client, whatever the name */
+    struct limiter *requests, *sign_ins;
     struct stream *stream;
     struct stats *stats;
     struct samples *samples;
     uv_idle_t samples_idle;
+    struct history *history;
+    uv_idle_t history_idle;
     struct map agents;          /* by server id: struct agent, after its hello */
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */
@@ -92,8 +96,8 @@ struct manager {
     uint64_t next_exchange;
 
     /* shell.c */
-    uv_timer_t timer;   /* core_tick */
-    int64_t history_at; /* when old history is looked for next; history.c */
+    uv_timer_t timer;       /* core_tick */
+    int64_t history_at;     /* when old history is looked for next; history.c */
     bool pumping, stopping;
     bool store_failed;    /* reported to the core; the next COMMIT resets the store */
     uint64_t commits_out; /* handed to the store, not yet reported */

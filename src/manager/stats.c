@@ -14,7 +14,6 @@
 
 struct vm_entry {
     struct list link; /* in its server's */
-    struct server_entry *server;
     char id[UUID_LEN + 1];
     uint64_t sample; /* the server's in which it was last seen */
     int64_t time_ms, memory;
@@ -27,6 +26,8 @@ struct server_entry {
     size_t n_vms;
     uint64_t sample;
     bool clock_wrong;
+    struct stats_top top[STATS_METRICS][STATS_TOP_MAX]; /* of its last sample */
+    size_t n_top[STATS_METRICS];
 };
 
 struct stats {
@@ -41,16 +42,17 @@ struct stats *stats_new(void) {
     return xcalloc(1, sizeof(struct stats));
 }
 
-static void vm_drop(struct stats *s, struct vm_entry *v) {
-    map_remove(&s->vms, v->id);
+static void vm_drop(struct stats *s, struct server_entry *server, struct vm_entry *v) {
+    if (map_get(&s->vms, v->id) == v)
+        map_remove(&s->vms, v->id);
     list_remove(&v->link);
-    v->server->n_vms--;
+    server->n_vms--;
     free(v);
 }
 
 static void server_drop(struct stats *s, const char *id, struct server_entry *server) {
     struct vm_entry *v, *tmp;
-    list_for_each_safe(v, tmp, &server->vms, link) { vm_drop(s, v); }
+    list_for_each_safe(v, tmp, &server->vms, link) { vm_drop(s, server, v); }
     map_remove(&s->servers, id);
     api_server_stats_done(&server->last);
     free(server);
@@ -75,25 +77,19 @@ void stats_forget(struct manager *m, const char *server) {
         server_drop(m->stats, server, entry);
 }
 
-/* Of a virtual machine only its own server tells: while it moves both may, and one that lies has nothing to say. */
-static void vm_store(struct manager *m, const char *from, struct server_entry *server, const struct api_vm_stats *in) {
-    struct stats *s = m->stats;
-    const struct api_vm *vm = core_vm(m->core, in->vm);
-    struct vm_entry *v = vm ? map_get(&s->vms, vm->id) : NULL;
-    if (!vm || !str_eq(vm->server, from) || !str_eq(vm->id, in->vm))
-        return;
-    if (v && v->server != server)
-        vm_drop(s, TAKE_PTR(v)); /* it has come from there */
+static void vm_store(struct stats *s, struct server_entry *server, const struct api_vm_stats *in) {
+    struct vm_entry *v = map_get(&s->vms, in->vm);
     if (!v) {
-        if (server->n_vms >= VMS_MAX)
+        if (!uuid_valid(in->vm) || server->n_vms >= VMS_MAX)
             return;
         v = xcalloc(1, sizeof *v);
-        v->server = server;
         snprintf(v->id, sizeof v->id, "%s", in->vm);
         map_put(&s->vms, v->id, v);
-        list_append(&server->vms, &v->link);
         server->n_vms++;
+    } else {
+        list_remove(&v->link); /* it may have come from another server */
     }
+    list_append(&server->vms, &v->link);
     v->sample = server->sample;
     if (time_parse(in->time, &v->time_ms) < 0)
         v->time_ms = manager_wall();
@@ -104,6 +100,60 @@ static void vm_store(struct manager *m, const char *from, struct server_entry *s
     v->net_receive = in->net_receive;
     v->net_send = in->net_send;
 }
+
+/* ---- who uses most ---- */
+
+static double metric_of(const struct vm_entry *v, enum stats_metric metric) {
+    switch (metric) {
+    case STATS_CPU:
+        return v->cpu;
+    case STATS_MEMORY:
+        return (double)v->memory;
+    case STATS_DISK:
+        return v->disk_read + v->disk_write;
+    default:
+        return v->net_receive + v->net_send;
+    }
+}
+
+/* Puts one among the greatest so far. */
+static void top_add(struct stats_top top[static STATS_TOP_MAX], size_t *n, const char *vm, double value) {
+    if (!(value > 0) || (*n == STATS_TOP_MAX && value <= top[*n - 1].value))
+        return;
+    size_t at = *n < STATS_TOP_MAX ? (*n)++ : *n - 1;
+    for (; at > 0 && top[at - 1].value < value; at--)
+        top[at] = top[at - 1];
+    snprintf(top[at].vm, sizeof top[at].vm, "%s", vm);
+    top[at].value = value;
+}
+
+/* For each server when its sample comes, so that nobody walks all virtual machines for those of all servers. */
+static void top_of_server(struct server_entry *entry) {
+    const struct vm_entry *v;
+    memset(entry->n_top, 0, sizeof entry->n_top);
+    list_for_each(v, &entry->vms, link) for (int metric = 0; metric < STATS_METRICS; metric++)
+        top_add(entry->top[metric], &entry->n_top[metric], v->id, metric_of(v, (enum stats_metric)metric));
+}
+
+static bool top_has(const struct stats_top *top, size_t n, const char *vm) {
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(top[i].vm, vm))
+            return true;
+    return false;
+}
+
+static void top_merge(struct stats_top top[static STATS_TOP_MAX], size_t *n, const struct server_entry *entry,
+                      enum stats_metric metric) {
+    for (size_t i = 0; i < entry->n_top[metric]; i++) {
+        const struct stats_top *t = &entry->top[metric][i];
+        if (*n == STATS_TOP_MAX && t->value <= top[*n - 1].value)
+            break;
+        if (!top_has(top, *n, t->vm)) /* one that has moved may still be in the last sample of where it was */
+            top_add(top, n, t->vm, t->value);
+    }
+}
+
+/* ---- samples ---- */
 
 static void check_clock(struct manager *m, struct server_entry *entry) {
     const struct api_server *s = core_server(m->core, entry->last.server);
@@ -140,12 +190,13 @@ void stats_sample(struct manager *m, const char *server, const struct api_stats_
     check_clock(m, entry);
     core_server_load(m->core, server, entry->last.cpu, entry->last.net_receive + entry->last.net_send);
     for (size_t i = 0; i < sample->n_vms; i++)
-        vm_store(m, server, entry, &sample->vms[i]);
+        vm_store(s, entry, &sample->vms[i]);
     struct vm_entry *v, *tmp;
     list_for_each_safe(v, tmp, &entry->vms, link) {
         if (v->sample != entry->sample)
-            vm_drop(s, v);
+            vm_drop(s, entry, v);
     }
+    top_of_server(entry);
 }
 
 /* ---- totals ---- */
@@ -166,37 +217,11 @@ void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t 
         if (!in_pool(m, id, pool))
             continue;
         *ret_cpu += entry->last.cpu;
-        if (entry->last.memory_used > 0 && *ret_memory < JSON_TAME_NUMBER * 64)
-            *ret_memory += entry->last.memory_used;
+        *ret_memory += entry->last.memory_used;
     }
 }
 
-static double metric_of(const struct vm_entry *v, enum stats_metric metric) {
-    switch (metric) {
-    case STATS_CPU:
-        return v->cpu;
-    case STATS_MEMORY:
-        return (double)v->memory;
-    case STATS_DISK:
-        return v->disk_read + v->disk_write;
-    default:
-        return v->net_receive + v->net_send;
-    }
-}
-
-/* Puts one among the greatest so far. */
-static void top_add(struct stats_top *top, size_t *n, size_t max, const struct vm_entry *v, enum stats_metric metric) {
-    double value = metric_of(v, metric);
-    if (!(value > 0) || (*n == max && value <= top[*n - 1].value))
-        return;
-    size_t at = *n < max ? (*n)++ : *n - 1;
-    for (; at > 0 && top[at - 1].value < value; at--)
-        top[at] = top[at - 1];
-    snprintf(top[at].vm, sizeof top[at].vm, "%s", v->id);
-    top[at].value = value;
-}
-
-/* All samples are walked at most once a second, however many look at a dashboard. */
+/* At most a second old, however many look at a dashboard. */
 static void top_make(struct stats *s, int64_t now) {
     if (s->top_at && now - s->top_at < TOP_FRESH_MS)
         return;
@@ -204,34 +229,30 @@ static void top_make(struct stats *s, int64_t now) {
     memset(s->n_top, 0, sizeof s->n_top);
     size_t pos = 0;
     void *value;
-    while (map_next(&s->vms, &pos, NULL, &value))
+    while (map_next(&s->servers, &pos, NULL, &value))
         for (int metric = 0; metric < STATS_METRICS; metric++)
-            top_add(s->top[metric], &s->n_top[metric], STATS_TOP_MAX, value, (enum stats_metric)metric);
+            top_merge(s->top[metric], &s->n_top[metric], value, (enum stats_metric)metric);
 }
 
-static size_t top_of_pool(struct manager *m, const char *pool, enum stats_metric metric, struct stats_top *ret,
-                          size_t max) {
+static size_t top_of_pool(struct manager *m, const char *pool, enum stats_metric metric,
+                          struct stats_top ret[static STATS_TOP_MAX]) {
     size_t pos = 0, n = 0;
     const char *id;
     void *value;
-    while (map_next(&m->stats->servers, &pos, &id, &value)) {
-        const struct vm_entry *v;
-        const struct server_entry *entry = value;
-        if (!in_pool(m, id, pool))
-            continue;
-        list_for_each(v, &entry->vms, link) top_add(ret, &n, max, v, metric);
-    }
+    while (map_next(&m->stats->servers, &pos, &id, &value))
+        if (in_pool(m, id, pool))
+            top_merge(ret, &n, value, metric);
     return n;
 }
 
-size_t stats_top(struct manager *m, const char *pool, enum stats_metric metric, struct stats_top *ret, size_t max) {
+size_t stats_top(struct manager *m, const char *pool, enum stats_metric metric,
+                 struct stats_top ret[static STATS_TOP_MAX]) {
     struct stats *s = m->stats;
     if (pool)
-        return top_of_pool(m, pool, metric, ret, max);
+        return top_of_pool(m, pool, metric, ret);
     top_make(s, manager_now(m));
-    size_t n = s->n_top[metric] < max ? s->n_top[metric] : max;
-    memcpy(ret, s->top[metric], n * sizeof *ret);
-    return n;
+    memcpy(ret, s->top[metric], s->n_top[metric] * sizeof *ret);
+    return s->n_top[metric];
 }
 
 /* ---- handlers ---- */

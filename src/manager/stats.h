@@ -17,14 +17,14 @@ void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct bu
 void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory);
 
 enum stats_metric { STATS_CPU, STATS_MEMORY, STATS_DISK, STATS_NETWORK, STATS_METRICS };
-#define STATS_TOP_MAX 20
+#define STATS_TOP_MAX 5
 struct stats_top {
     char vm[UUID_LEN + 1];
     double value;
 };
-/* Those that use most, the greatest first; none that uses nothing. At most a second old, if of all. max: up to
-   STATS_TOP_MAX. */
-size_t stats_top(struct manager *m, const char *pool, enum stats_metric metric, struct stats_top *ret, size_t max);
+/* Those that use most, the greatest first; none that uses nothing. At most a second old, if of all. */
+size_t stats_top(struct manager *m, const char *pool, enum stats_metric metric,
+                 struct stats_top ret[static STATS_TOP_MAX]);
 
 /* Handlers. */
 void summary_get(struct exchange *x); /* summary.c */

@@ -2,12 +2,10 @@
 /* GET /summary: the core's figures, and from the last samples what is in use and by whom. */
 #include "manager/stats.h"
 
-#define TOP 5
-
 static void add_consumers(struct exchange *x, const char *pool, enum stats_metric metric, struct api_consumer **ret,
                           size_t *n) {
-    struct stats_top top[TOP];
-    size_t found = stats_top(x->m, pool, metric, top, TOP);
+    struct stats_top top[STATS_TOP_MAX];
+    size_t found = stats_top(x->m, pool, metric, top);
     *ret = xcalloc(found + 1, sizeof **ret);
     for (size_t i = 0; i < found; i++) {
         const struct api_vm *vm = core_vm(x->m->core, top[i].vm);

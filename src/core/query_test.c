@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pages of lists in every order, while the inventory changes; filters of what is in the store only. */
+#include "core/test_world.h"
+
+#define VMS 23
+
+static unsigned seed = 1;
+static int any(int n) { return (int)((seed = seed * 1103515245u + 12345u) >> 16) % n; }
+
+/* A page, and where the next one begins. */
+static json_t *page(struct world *w, const char *sort, const char *filter, const char *after, char **ret_next) {
+    struct core_request r = {.id = ++w->request,
+                             .op = API_OP_VM_LIST,
+                             .actor = "a",
+                             .role = API_ROLE_VIEWER,
+                             .query = {.sort = sort, .filter = filter, .after = after, .limit = 4}};
+    core_request(w->c, &r);
+    pump(w);
+    assert_int_equal(w->status, 200);
+    _cleanup_json_ json_t *j = json_loads(w->reply, 0, NULL);
+    *ret_next = json_object_get(j, "next") ? xstrdup(json_str(j, "next")) : NULL;
+    return json_incref(json_object_get(j, "items"));
+}
+
+static json_t *whole(struct world *w, const char *sort, const char *filter) {
+    json_t *all = json_array();
+    char *after = NULL;
+    do {
+        char *next;
+        _cleanup_json_ json_t *items = page(w, sort, filter, after, &next);
+        assert_true(json_array_size(items) <= 4);
+        json_array_extend(all, items);
+        free(after);
+        after = next;
+    } while (after);
+    return all;
+}
+
+static int compare(const json_t *a, const json_t *b, const char *field) {
+    const json_t *x = json_object_get(a, field), *y = json_object_get(b, field);
+    if (json_is_array(x)) { /* by its first element; those without one come first */
+        x = json_array_get(x, 0);
+        y = json_array_get(y, 0);
+    }
+    int r = json_is_number(x)
+                ? (json_number_value(x) > json_number_value(y)) - (json_number_value(x) < json_number_value(y))
+                : strcmp(x ? json_string_value(x) : "", y ? json_string_value(y) : "");
+    return r ? r : strcmp(json_str(a, "id"), json_str(b, "id"));
+}
+
+static void check_all(struct world *w, const char *filter, size_t n) {
+    static const char *const fields[] = {"cpus", "description", "memory", "state", "tags", "revision", "created"};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        _cleanup_free_ char *down = xasprintf("-%s", fields[i]);
+        _cleanup_json_ json_t *up = whole(w, fields[i], filter), *back = whole(w, down, filter);
+        assert_int_equal(json_array_size(up), n);
+        assert_int_equal(json_array_size(back), n);
+        for (size_t k = 0; k < n; k++)
+            assert_true(json_equal(json_array_get(up, k), json_array_get(back, n - 1 - k)));
+        for (size_t k = 1; k < n; k++)
+            assert_true(compare(json_array_get(up, k - 1), json_array_get(up, k), fields[i]) < 0);
+    }
+}
+
+static void change_some(struct world *w) {
+    for (int i = 0; i < 6; i++) {
+        _cleanup_free_ char *name = xasprintf("vm%02d", any(VMS)),
+                            *body = any(3) ? xasprintf("{\"description\":\"%d\",\"tags\":[\"t%d\"]}", any(9), any(3))
+                                           : xasprintf("{\"cpus\":%d,\"tags\":[]}", 1 + any(5));
+        assert_int_equal(ask(w, API_OP_VM_CHANGE, name, body), 200);
+    }
+}
+
+static void test_orders(void **state) {
+    struct world w;
+    world_up(&w);
+    for (int i = 0; i < VMS; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"name\":\"vm%02d\",\"cpus\":%d}", i, 1 + i % 3);
+        assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, body), 202);
+    }
+    for (int round = 0; round < 12; round++) {
+        check_all(&w, NULL, VMS);
+        check_all(&w, "server=s1", VMS);
+        check_all(&w, "server!=s1", 0);
+        change_some(&w);
+        if (round == 4) { /* what fails is taken back in every order */
+            w.store_down = true;
+            assert_true(ask(&w, API_OP_VM_CHANGE, "vm03", "{\"cpus\":60,\"description\":\"zzz\"}") >= 500);
+            w.store_down = false;
+            settle(&w);
+        }
+        if (round == 6) {
+            assert_int_equal(ask(&w, API_OP_VM_DELETE, "vm07", NULL), 202);
+            assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"vm07\"}"), 202);
+            assert_int_equal(ask(&w, API_OP_VM_CHANGE, "vm09", "{\"cpus\":0}"), 400);
+        }
+        if (round == 8) /* nobody asks for a while */
+            for (int i = 0; i < 7; i++) {
+                w.ms += 60000;
+                core_set_time(w.c, w.ms, w.ms);
+                core_tick(w.c);
+                pump(&w);
+            }
+    }
+    world_down(&w);
+}
+
+static void test_numbers(void **state) {
+    struct world w;
+    world_up(&w);
+    for (int i = 0; i < 12; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"name\":\"vm%02d\",\"cpus\":%d}", i, 1 + i);
+        assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, body), 202);
+    }
+    static const struct {
+        const char *filter;
+        size_t n;
+    } cases[] = {{"cpus=3", 1},   {"cpus=03", 0},    {"cpus=3.0", 0}, {"cpus!=3", 11}, {"cpus~1", 4},
+                 {"cpus<3", 2},   {"cpus>=10", 3},   {"cpus=x", 0},   {"name~VM1", 2}, {"name~", 12},
+                 {"name~m0", 10}, {"server~s1", 12}, {"server=s2", 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_json_ json_t *all = whole(&w, NULL, cases[i].filter);
+        if (json_array_size(all) != cases[i].n)
+            fail_msg("%s: %zu", cases[i].filter, json_array_size(all));
+    }
+    world_down(&w);
+}
+
+static void test_stored(void **state) {
+    static const char text[] =
+        "{\"id\":\"01\",\"time\":\"2026-01-01T00:00:00Z\",\"severity\":\"warning\",\"actor\":\"a "
+        "\\\"b\\\"\",\"kind\":\"vm.stopped\","
+        "\"object\":{\"kind\":\"vm\",\"id\":\"02\",\"name\":\"Web 1\"},\"message\":\"It stopped\",\"job\":\"\"}";
+    static const struct {
+        const char *filter;
+        bool may, matches;
+    } cases[] = {{"severity=warning", true, true},
+                 {"severity=error", false, false},
+                 {"object.id=02", true, true},
+                 {"object.id=03", false, false},
+                 {"object.name=Web 1", true, true},
+                 {"actor=a \"b\"", true, true}, /* not as JSON writes it */
+                 {"message~STOPPED", true, true},
+                 {"message~gone", true, false},
+                 {"severity!=error", true, true},
+                 {"address=", true, true},
+                 {"address=1", true, false}, /* a field that an older manager did not know */
+                 {"severity=warning,kind=vm.started", false, false}};
+    struct api_event event;
+    _cleanup_json_ json_t *j = json_loads(text, 0, NULL);
+    assert_int_equal(api_event_parse(j, API_STORED, &event, NULL), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct core_filter *f;
+        assert_int_equal(core_filter_new(API_KIND_EVENT, cases[i].filter, &f, NULL), 0);
+        if (core_filter_may_match(f, text, sizeof text - 1) != cases[i].may ||
+            core_filter_matches(f, &event) != cases[i].matches)
+            fail_msg("%s", cases[i].filter);
+        core_filter_free(f);
+    }
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct core_filter *f = NULL;
+    assert_true(core_filter_new(API_KIND_EVENT, "nope=1", &f, &e) < 0);
+    assert_null(f);
+    api_event_done(&event);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_orders), cmocka_unit_test(test_numbers),
+                                       cmocka_unit_test(test_stored)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
