@@ -12,12 +12,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define TICK_MS          100
 #define READY_MS         20000 /* for corosync to answer after it was started */
 #define LEAVE_MS         5000
-#define AGAIN_MS         500 /* between two tries to start the deadman */
+#define AGAIN_MS         500  /* between two tries to start the deadman */
+#define STUCK_MS         1500 /* it writes its page twenty times a second: one that has not so long stands still */
+#define STUCK_TURNS      5    /* unless we have just been woken ourselves: so many turns after another */
 #define COROSYNC_MAX_MS  30000
 #define COROSYNC_GOOD_MS 60000 /* it ran so long: the next start is at once */
 #define SECRET_BYTES     128
@@ -40,7 +43,10 @@ struct cluster_shell {
     bool armed, reloading, made_secret;
     int64_t deadline;
     int64_t deadman_at, corosync_at, corosync_delay, corosync_began;
-    bool told_to_watch; /* the deadman that we are connected to */
+    bool told_to_watch;        /* the deadman that we are connected to */
+    int stuck;                 /* turns in which it stood still */
+    bool killed;               /* the lease has ended while no deadman could see to it */
+    struct deadman_state last; /* what a deadman that lived said last */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -108,12 +114,41 @@ static void deadman_tend(struct cluster_shell *c) {
     host_each_guarded(c->a->host, watch_visit, c);
 }
 
-/* Has it gone meanwhile? A closed socket says so without asking. */
+/* It kills in time even when we hang; one that hangs itself (stopped by a signal or a debugger) must not stay in the
+   way of another, which goes on with its lease. */
 static void deadman_check(struct cluster_shell *c) {
     char byte;
+    bool still = c->link.page && deadman_now() - c->link.page->state.alive > STUCK_MS;
+    c->stuck = still ? c->stuck + 1 : 0;
+    if (c->stuck >= STUCK_TURNS) {
+        log_error("tarn-deadman stands still: it is killed and started again");
+        c->stuck = 0;
+        deadman_link_kill(&c->link);
+    }
+    /* Has it gone meanwhile? A closed socket says so without asking. */
     if (c->link.fd >= 0 && recv(c->link.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
         log_warning("tarn-deadman has ended; it is started again");
         deadman_link_drop(&c->link);
+    }
+}
+
+static void kill_visit(void *ctx, const char *vm) {
+    struct agent *a = ((struct cluster_shell *)ctx)->a;
+    int pidfd = a->config.driver->pidfd ? a->config.driver->pidfd(a->hypervisor, vm) : -ENOENT;
+    if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0)
+        log_warning("guest %s killed: the lease has ended, and no tarn-deadman lives", vm);
+}
+
+/* No deadman lives, and none could be started: what the last one had proved holds no longer than it would have for it.
+ */
+static void stand_in(struct cluster_shell *c) {
+    struct deadman_state s;
+    if (deadman_link_read(&c->link, &s)) {
+        c->last = s;
+        c->killed = false;
+    } else if (c->last.armed && !c->killed && deadman_now() - c->last.proof >= DEADMAN_PROOF_MS + TICK_MS) {
+        c->killed = true;
+        host_each_guarded(c->a->host, kill_visit, c);
     }
 }
 
@@ -379,6 +414,7 @@ static void leave(struct cluster_shell *c) {
     if (c->link_open)
         deadman_link_close(&c->link);
     c->link_open = c->configured = false;
+    c->last = (struct deadman_state){0};
     if (c->corosync)
         corosync_stop(c->corosync, SIGTERM);
 }
@@ -436,6 +472,7 @@ static void on_timer(uv_timer_t *timer) {
     if (c->configured) {
         deadman_check(c);
         deadman_tend(c);
+        stand_in(c);
     }
     work_go_on(c);
     agent_begin(c->a);
@@ -451,7 +488,7 @@ struct cluster_shell *cluster_new(struct agent *a) {
     c->a = a;
     c->dir = xasprintf("%s/cluster", a->state_dir);
     c->dirfd = -1;
-    c->link.fd = c->link.dirfd = -1;
+    c->link.fd = c->link.dirfd = c->link.pidfd = -1;
     api_cluster_configure_init(&c->config);
     uv_timer_init(a->config.loop, &c->timer);
     c->timer.data = c;

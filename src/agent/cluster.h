@@ -42,6 +42,7 @@ struct deadman_link {
     char *dir;
     int dirfd, fd;
     uint64_t serial;
+    int pidfd; /* of the deadman at the other end; -1: unknown */
     const struct deadman_page *page;
     struct deadman_request gate; /* what cluster_gate() hands out */
 };
@@ -55,4 +56,6 @@ int deadman_link_connect(struct deadman_link *l);
 int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidfd);
 /* False if no deadman runs that has looked at the clock lately. */
 bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret);
+/* Ends one that stands still (it was stopped, or hangs), so that another can take its place. */
+void deadman_link_kill(struct deadman_link *l);
 int64_t deadman_now(void);

@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -26,7 +28,7 @@ int64_t deadman_now(void) {
 
 int deadman_link_open(struct deadman_link *l, const char *dir) {
     int r = make_dirs(dir, 0700);
-    *l = (struct deadman_link){.dirfd = -1, .fd = -1};
+    *l = (struct deadman_link){.dirfd = -1, .fd = -1, .pidfd = -1};
     if (r < 0)
         return r;
     l->dirfd = open_dir(dir);
@@ -44,6 +46,7 @@ static void unmap(struct deadman_link *l) {
 
 void deadman_link_drop(struct deadman_link *l) {
     close_fd(&l->fd);
+    close_fd(&l->pidfd);
     unmap(l);
 }
 
@@ -67,6 +70,21 @@ static int map_page(struct deadman_link *l) {
     return 0;
 }
 
+/* The process that listens there. Its number may be another's by now: the name is looked at after it is held. */
+static int peer_open(int fd) {
+    struct ucred who;
+    socklen_t len = sizeof who;
+    char path[64];
+    _cleanup_free_ char *name = NULL;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 || who.pid <= 1)
+        return -ESRCH;
+    int pidfd = (int)syscall(SYS_pidfd_open, who.pid, 0);
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)who.pid);
+    if (pidfd < 0 || read_file_at(AT_FDCWD, path, 64, &name, NULL) < 0 || !str_eq(name, "tarn-deadman\n"))
+        close_fd(&pidfd);
+    return pidfd;
+}
+
 int deadman_link_connect(struct deadman_link *l) {
     if (l->fd >= 0)
         return 0;
@@ -80,6 +98,7 @@ int deadman_link_connect(struct deadman_link *l) {
         return -errno;
     int r = map_page(l);
     if (r == 0) {
+        l->pidfd = peer_open(fd);
         l->fd = fd;
         fd = -1;
     }
@@ -134,4 +153,10 @@ bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret) {
             return deadman_now() - ret->alive < SILENT_MS && ret->n_members <= DEADMAN_NODES;
     }
     return false;
+}
+
+void deadman_link_kill(struct deadman_link *l) {
+    if (l->pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0);
+    deadman_link_drop(l);
 }

@@ -14,20 +14,7 @@
 
 char *facts_read(const char *path) {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return NULL;
-    _cleanup_buf_ struct buf text = {0};
-    while (text.len < FILE_MAX) {
-        buf_reserve(&text, 4096);
-        ssize_t n = read(fd, text.data + text.len, 4096);
-        if (n < 0)
-            return NULL;
-        if (n == 0)
-            break;
-        text.len += (size_t)n;
-        text.data[text.len] = '\0';
-    }
-    return buf_take(&text);
+    return fd < 0 ? NULL : read_attribute(fd, FILE_MAX);
 }
 
 /* ---- a simulated machine ---- */

@@ -26,7 +26,8 @@ static void input(void **state) {
 
 /* One line must not become two, and no option another action. */
 static void input_refused(void **state) {
-    static const char *const options[] = {"action=on", "x", "=1", "a b=1", "passwd=1", "x=1\naction=on"};
+    static const char *const options[] = {
+        "action=on", "x", "=1", "a b=1", "passwd=1", "x=1\naction=on", "status_file=/etc/passwd"};
     struct api_fence f = {.agent = (char *)"fence_ipmilan", .address = (char *)"h", .password = (char *)"a\naction=on"};
     char *text = NULL, *option[1];
     assert_true(fence_input(&f, "off", &text, NULL) < 0);
@@ -41,7 +42,8 @@ static void input_refused(void **state) {
 }
 
 static void names_refused(void **state) {
-    static const char *const names[] = {"", "fence_", "sh", "fence_x/../sh", "../fence_x", "fence_X", "fence_a b"};
+    static const char *const names[] = {"",           "fence_",  "sh",        "fence_x/../sh",
+                                        "../fence_x", "fence_X", "fence_a b", "fence_dummy"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         _cleanup_error_ struct error e = ERROR_INIT;
         struct api_fence_run run = {.action = (char *)"off", .fence = {.agent = (char *)names[i]}};

@@ -39,20 +39,7 @@ static int open_in(int root, const char *path, int flags) {
 
 static char *system_read(void *ctx, const char *path) {
     _cleanup_close_ int fd = open_in(*(int *)ctx, path, O_RDONLY);
-    if (fd < 0)
-        return NULL;
-    _cleanup_buf_ struct buf text = {0};
-    while (text.len < FILE_MAX) {
-        buf_reserve(&text, 4096);
-        ssize_t n = read(fd, text.data + text.len, 4096);
-        if (n < 0)
-            return NULL; /* an attribute that its device does not have: the speed of a link that is down */
-        if (n == 0)
-            break;
-        text.len += (size_t)n;
-        text.data[text.len] = '\0';
-    }
-    return buf_take(&text);
+    return fd < 0 ? NULL : read_attribute(fd, FILE_MAX);
 }
 
 static size_t system_list(void *ctx, const char *path, char ***ret_names) {

@@ -47,17 +47,16 @@ bool uuid_valid(const char *s) {
     return true;
 }
 
-/* The code point at s and its length in bytes, or -1 where the bytes are not UTF-8 (RFC 3629). */
-static int32_t utf8_next(const unsigned char *s, int *ret_len) {
-    if (s[0] < 0x80) {
-        *ret_len = 1;
+int32_t utf8_next(const char *text, size_t len, size_t *ret_len) {
+    const unsigned char *s = (const unsigned char *)text;
+    *ret_len = 1;
+    if (s[0] < 0x80)
         return s[0];
-    }
-    int n = (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
-    if (!n)
+    size_t n = (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
+    if (!n || n > len)
         return -1;
     int32_t c = s[0] & (0xff >> (n + 1));
-    for (int i = 1; i < n; i++) {
+    for (size_t i = 1; i < n; i++) {
         if ((s[i] & 0xc0) != 0x80)
             return -1;
         c = (c << 6) | (s[i] & 0x3f);
@@ -69,10 +68,13 @@ static int32_t utf8_next(const unsigned char *s, int *ret_len) {
     return c;
 }
 
+/* Of a text that ends with a NUL, which no sequence goes beyond. */
+static int32_t utf8_at(const unsigned char *s, size_t *ret_len) { return utf8_next((const char *)s, 4, ret_len); }
+
 bool utf8_valid(const char *s) {
-    int len;
+    size_t len;
     for (const unsigned char *p = (const unsigned char *)s; *p; p += len)
-        if (utf8_next(p, &len) < 0)
+        if (utf8_at(p, &len) < 0)
             return false;
     return true;
 }
@@ -87,9 +89,9 @@ static bool wide_ok(int32_t c) {
 }
 
 const char *label_problem(const char *s) {
-    int len;
+    size_t len;
     for (const unsigned char *p = (const unsigned char *)s; *p; p += len) {
-        int32_t c = utf8_next(p, &len);
+        int32_t c = utf8_at(p, &len);
         if (c < 0)
             return "is not valid UTF-8";
         if (c < 0x20 || (c >= 0x7f && c < 0xa0))
@@ -111,10 +113,10 @@ const char *name_problem(const char *s) {
         return "has the form of an id";
     if (strstr(s, ".."))
         return "contains \"..\"";
-    int len;
+    size_t len;
     bool last_space = false, last_word = false;
     for (const unsigned char *p = (const unsigned char *)s; *p; p += len) {
-        int32_t c = utf8_next(p, &len);
+        int32_t c = utf8_at(p, &len);
         if (c < 0)
             return "is not valid UTF-8";
         bool word = c < 0x80 ? isalnum((int)c) != 0 : wide_ok(c);

@@ -33,3 +33,5 @@ const char *path_problem(const char *s);
 /* aa:bb:cc:dd:ee:ff, unicast; NULL if it is good. */
 const char *mac_problem(const char *s);
 bool utf8_valid(const char *s);
+/* The code point at s (len bytes, at least one) and its length in bytes; -1 where this is not UTF-8 (RFC 3629). */
+int32_t utf8_next(const char *s, size_t len, size_t *ret_len);

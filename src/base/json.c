@@ -129,3 +129,52 @@ json_t *json_merge_patch(const json_t *target, const json_t *patch) {
     }
     return out;
 }
+
+/* ---- what strangers say ---- */
+
+static bool is_control(unsigned char c) { return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f; }
+
+static void tame_text(json_t *j) {
+    const char *s = json_string_value(j);
+    size_t len = json_string_length(j), keep = len;
+    bool good = len <= JSON_TAME_TEXT;
+    for (size_t i = 0; i < len && good; i++)
+        good = !is_control((unsigned char)s[i]);
+    if (good)
+        return;
+    if (keep > JSON_TAME_TEXT)
+        for (keep = JSON_TAME_TEXT; keep && ((unsigned char)s[keep] & 0xc0) == 0x80; keep--)
+            ;
+    char *text = xstrndup(s, keep);
+    for (char *p = text; *p; p++)
+        if (is_control((unsigned char)*p))
+            *p = '?';
+    json_string_setn_nocheck(j, text, keep);
+    free(text);
+}
+
+static void tame_number(json_t *j) {
+    if (json_is_integer(j)) {
+        json_int_t n = json_integer_value(j);
+        if (n > JSON_TAME_NUMBER || n < -JSON_TAME_NUMBER)
+            json_integer_set(j, n > 0 ? JSON_TAME_NUMBER : -JSON_TAME_NUMBER);
+    } else {
+        double n = json_real_value(j), most = (double)JSON_TAME_NUMBER;
+        if (!(n <= most && n >= -most))
+            json_real_set(j, n > 0 ? most : -most);
+    }
+}
+
+void json_tame(json_t *j) {
+    size_t i;
+    const char *key;
+    json_t *value;
+    if (json_is_string(j))
+        tame_text(j);
+    else if (json_is_number(j))
+        tame_number(j);
+    else if (json_is_array(j))
+        json_array_foreach(j, i, value) json_tame(value);
+    else if (json_is_object(j))
+        json_object_foreach(j, key, value) json_tame(value);
+}

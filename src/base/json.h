@@ -43,3 +43,12 @@ void json_set_int(json_t *object, const char *key, int64_t value);
 
 /* RFC 7396 merge patch: a new value from target and patch. */
 json_t *json_merge_patch(const json_t *target, const json_t *patch);
+
+/*
+ * Makes what a stranger says bearable, in place: texts longer than JSON_TAME_TEXT bytes are cut (between characters),
+ * control characters but line break and tab become question marks, and numbers are brought between -JSON_TAME_NUMBER
+ * and +JSON_TAME_NUMBER, so that a hundred of them can be added up. Lists and objects stay as they are.
+ */
+#define JSON_TAME_TEXT   4096
+#define JSON_TAME_NUMBER (INT64_C(1) << 56)
+void json_tame(json_t *j);

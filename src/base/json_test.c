@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json.h"
 
+#include "base/buf.h"
+#include "base/id.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -136,12 +138,33 @@ static void test_merge_patch(void **state) {
     }
 }
 
+static void test_tame(void **state) {
+    struct buf text = {0};
+    json_t *j = NULL;
+    buf_adds(&text, "{\"a\":[\"x\\u001b[31m\\ny\",9223372036854775807,-9223372036854775807,1e300,-1e300,7,\"z");
+    for (size_t i = 0; i < JSON_TAME_TEXT / 2 + 10; i++)
+        buf_adds(&text, "\xc3\xa4");
+    buf_adds(&text, "\"]}");
+    assert_int_equal(json_parse(text.data, text.len, &j, NULL), 0);
+    buf_done(&text);
+    json_tame(j);
+    const json_t *a = json_object_get(j, "a");
+    assert_string_equal(json_string_value(json_array_get(a, 0)), "x?[31m\ny");
+    assert_int_equal(json_integer_value(json_array_get(a, 1)), JSON_TAME_NUMBER);
+    assert_int_equal(json_integer_value(json_array_get(a, 2)), -JSON_TAME_NUMBER);
+    assert_true(json_real_value(json_array_get(a, 3)) == (double)JSON_TAME_NUMBER);
+    assert_true(json_real_value(json_array_get(a, 4)) == -(double)JSON_TAME_NUMBER);
+    assert_int_equal(json_integer_value(json_array_get(a, 5)), 7);
+    /* "z" and characters of two bytes: the last whole one ends before the limit. */
+    assert_int_equal(json_string_length(json_array_get(a, 6)), JSON_TAME_TEXT - 1);
+    assert_true(utf8_valid(json_string_value(json_array_get(a, 6))));
+    json_decref(j);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_accessors),
-        cmocka_unit_test(test_merge_patch),
+        cmocka_unit_test(test_tame),      cmocka_unit_test(test_refusals),    cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_accessors), cmocka_unit_test(test_merge_patch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

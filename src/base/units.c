@@ -73,6 +73,41 @@ static int64_t days_from_civil(int64_t y, int m, int d) {
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
+static const struct {
+    int64_t seconds;
+    const char *letter, *text;
+} spans[] = {{86400, "d", "d"}, {3600, "h", "h"}, {60, "m", "min"}, {1, "s", "s"}};
+
+int seconds_parse(const char *s, int64_t *ret_seconds) {
+    if (!isdigit((unsigned char)*s))
+        return -EINVAL;
+    char *end;
+    int64_t span = 0, seconds;
+    errno = 0;
+    long long whole = strtoll(s, &end, 10);
+    if (errno)
+        return -ERANGE;
+    while (*end == ' ')
+        end++;
+    for (size_t i = 0; i < sizeof spans / sizeof *spans; i++)
+        if (!strcmp(end, spans[i].letter) || !strcmp(end, spans[i].text) || (!*end && spans[i].seconds == 1))
+            span = spans[i].seconds;
+    if (!span)
+        return -EINVAL;
+    if (__builtin_mul_overflow((int64_t)whole, span, &seconds))
+        return -ERANGE;
+    *ret_seconds = seconds;
+    return 0;
+}
+
+const char *seconds_format(int64_t seconds, char buf[static SECONDS_TEXT_MAX]) {
+    size_t i = 0, last = sizeof spans / sizeof *spans - 1;
+    while (i < last && (!seconds || seconds % spans[i].seconds))
+        i++;
+    snprintf(buf, SECONDS_TEXT_MAX, "%lld %s", (long long)(seconds / spans[i].seconds), spans[i].text);
+    return buf;
+}
+
 const char *time_format(int64_t ms, char buf[static TIME_TEXT_MAX]) {
     if (ms < 0 || ms > 253402300799999LL)
         ms = 0;

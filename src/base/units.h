@@ -10,6 +10,12 @@ int size_parse(const char *s, int64_t *ret_bytes);
 /* "256 MiB", "1.5 GiB" */
 const char *size_format(int64_t bytes, char buf[static SIZE_TEXT_MAX]);
 
+/* "90", "90s", "10m", "2h", "7d": seconds, a whole number of them. -EINVAL, -ERANGE. */
+int seconds_parse(const char *s, int64_t *ret_seconds);
+#define SECONDS_TEXT_MAX 24
+/* "90 s", "10 min", "2 h", "7 d": in the greatest unit of which it is a whole number */
+const char *seconds_format(int64_t seconds, char buf[static SECONDS_TEXT_MAX]);
+
 #define TIME_TEXT_MAX 32
 /* "2026-11-21T02:30:00.123Z" from ms since 1970 (RFC 3339, UTC). */
 const char *time_format(int64_t ms, char buf[static TIME_TEXT_MAX]);

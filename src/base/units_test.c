@@ -10,6 +10,30 @@
 
 #include <cmocka.h>
 
+static void test_seconds(void **state) {
+    static const struct {
+        const char *text;
+        int64_t seconds;
+        const char *shown;
+    } good[] = {{"0", 0, "0 s"},       {"90", 90, "90 s"},      {"90s", 90, "90 s"},      {"10m", 600, "10 min"},
+                {"2h", 7200, "2 h"},   {"2 h", 7200, "2 h"},    {"7d", 604800, "7 d"},    {"36h", 129600, "36 h"},
+                {"15min", 900, "15 min"}};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        int64_t n = -1;
+        char text[SECONDS_TEXT_MAX];
+        assert_int_equal(seconds_parse(good[i].text, &n), 0);
+        assert_true(n == good[i].seconds);
+        assert_string_equal(seconds_format(n, text), good[i].shown);
+    }
+    static const char *const bad[] = {"", "h", "-1", "1.5h", "1w", "1 hour", "2hh", " 1", "0x10"};
+    int64_t n = 7;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_int_equal(seconds_parse(bad[i], &n), -EINVAL);
+    assert_int_equal(seconds_parse("9223372036854775807d", &n), -ERANGE);
+    assert_int_equal(seconds_parse("99999999999999999999", &n), -ERANGE);
+    assert_int_equal(n, 7);
+}
+
 static void test_size_parse(void **state) {
     static const struct {
         const char *text;
@@ -145,6 +169,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_skew),
         cmocka_unit_test(test_size_parse),
+        cmocka_unit_test(test_seconds),
         cmocka_unit_test(test_size_format),
         cmocka_unit_test(test_time),
     };

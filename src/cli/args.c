@@ -25,7 +25,7 @@ const struct option options_list[] = {
     {"filter", "FILTER",
      "FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or FIELD>VALUE, comma-separated; all must hold", 0},
     {"sort", "FIELD", "sort by a field; -FIELD for descending", 0},
-    {"limit", "N", "at most N objects; default all, of jobs the last 100", 0},
+    {"limit", "N", "at most N objects; default all, and of jobs the last 100", 0},
     {"fields", "FIELDS", "comma-separated fields to show, dotted for inner ones (hardware.cpus)", 0},
     {0},
 };
@@ -221,6 +221,21 @@ static int output_check(const struct args *a, struct error *e) {
     return given ? error_set(e, ERR_INVALID, "--output is table, json, yaml or name, not \"%s\"", given) : 0;
 }
 
+static bool is_on_off(const char *text) { return str_eq(text, "on") || str_eq(text, "off"); }
+
+/* "NAME on" is as good as "on NAME", which is as the help has it. */
+static int on_off_first(struct args *a, struct error *e) {
+    if (!is_on_off(a->values[0]) && a->n_values > 1 && is_on_off(a->values[1])) {
+        const char *name = a->values[0];
+        a->values[0] = a->values[1];
+        a->values[1] = name;
+    }
+    const struct command *c = a->command;
+    return is_on_off(a->values[0]) ? 0
+                                   : error_set(e, ERR_INVALID, "say on or off: tarn %s %s on %s", c->object, c->verb,
+                                               a->n_values > 1 ? a->values[1] : a->values[0]);
+}
+
 int args_parse(const struct command *command, int argc, char *const *argv, struct args *ret, struct error *e) {
     _cleanup_args_ struct args a = {.command = command, .options = json_object()};
     if (command_has_flags(command))
@@ -248,8 +263,8 @@ int args_parse(const struct command *command, int argc, char *const *argv, struc
         return r;
     error_done(e);
     bool on_off = command->row && command->row->on_off && a.n_values;
-    if (on_off && !str_eq(a.values[0], "on") && !str_eq(a.values[0], "off"))
-        return error_set(e, ERR_INVALID, "say on or off, not \"%s\"", a.values[0]);
+    if (on_off && (r = on_off_first(&a, e)) < 0)
+        return r;
     for (int i = 0; a.body && i < a.n_values && i < API_CLI_ARGS; i++)
         if (command->row->args[i] && !command_arg_in_path(command->row, i))
             body_set(a.body, command->row->args[i],

@@ -21,8 +21,6 @@
 #include <unistd.h>
 
 #define LEAVE            0x1d /* Ctrl-] */
-#define CONNECT_MS       10000
-#define PING_MS          20000
 #define RETRY_FIRST_MS   300
 #define RETRY_MAX_MS     5000
 #define PIECE            16384
@@ -248,23 +246,16 @@ static void on_close(void *ctx, struct ws_client *ws, int code, const char *reas
 }
 
 static void console_connect(struct console *c) {
-    struct cli *cli = c->cli;
     struct ws_client_config config = {
-        .host = cli->url.host,
-        .port = cli->url.port,
         .path = c->path,
-        .ca_path = cli->profile.ca,
-        .bearer = str_empty(cli->profile.token) ? NULL : cli->profile.token,
         .max_message = 1 << 20,
-        .connect_timeout_ms = CONNECT_MS,
-        .ping_ms = PING_MS,
         .on_open = on_open,
         .on_binary = on_binary,
         .on_writable = on_writable,
         .on_close = on_close,
         .ctx = c,
     };
-    int r = ws_connect(cli_ws(), &config, &c->ws);
+    int r = cli_ws_connect(c->cli, &config, &c->ws);
     if (r < 0)
         finish(c, error_set(&c->error, ERR_UNAVAILABLE, "cannot open the console: %s", strerror(-r)));
 }

@@ -212,15 +212,47 @@ static void say_done(const struct cli *cli, const json_t *object) {
     const char *what = str_eq(verb, "create")   ? "created"
                        : str_eq(verb, "set")    ? "changed"
                        : str_eq(verb, "delete") ? "deleted"
+                       : str_eq(verb, "ack")    ? "acknowledged"
+                       : str_eq(verb, "abort")  ? "is being aborted"
                                                 : "done";
     _cleanup_free_ char *safe = text_safe(*name ? name : cli->args.n_values ? cli->args.values[0] : "");
     _cleanup_free_ char *line = xasprintf("%s %s: %s\n", c->object, safe, what);
     cli_write(line, strlen(line));
 }
 
-static int answer(struct cli *cli, json_t *object) {
+/* What went with an object that was deleted, if anything did. */
+static int say_deleted(struct cli *cli, const json_t *object, const struct api_cli_view *view) {
+    const json_t *value;
+    const char *field;
+    bool more = false;
+    say_done(cli, object);
+    json_object_foreach((json_t *)object, field, value) more |= json_array_size(value) > 0;
+    return more ? show_object(cli, object, view) : 0;
+}
+
+/* A pool's servers are no field of it: they say themselves in which pool they are. */
+static int show_members(struct cli *cli, const json_t *pool, struct error *e) {
+    struct command servers;
+    _cleanup_columns_ struct column *columns = NULL;
+    _cleanup_json_ json_t *list = NULL;
+    _cleanup_free_ char *filter = xasprintf("pool=%s", json_str(pool, "id"));
+    if (!command_find("server", "list", &servers))
+        return 0;
+    int r = engine_list(cli, "servers", filter, NULL, NULL, 0, &list, e);
+    if (r >= 0)
+        r = columns_make(servers.row->result, NULL, &columns, e);
+    if (r < 0)
+        return r;
+    if (!json_array_size(list))
+        cli_note(cli, "no server is in the pool: tarn pool add %s SERVER", json_str(pool, "name"));
+    else
+        cli_write("\n", 1);
+    return json_array_size(list) ? show_list(cli, list, columns) : 0;
+}
+
+static int answer(struct cli *cli, json_t *object, struct error *e) {
     const struct command *c = cli->args.command;
-    bool change = c->row->change || str_eq(c->verb, "create");
+    bool change = c->row->change || str_eq(c->verb, "create") || str_eq(c->verb, "ack") || str_eq(c->verb, "abort");
     const struct api_cli_view *view = c->row->result;
     if (cli->output == OUTPUT_TABLE && object && *json_str(object, "ca_fingerprint") &&
         str_eq(json_str(json_object_get(object, "token"), "kind"), "join"))
@@ -231,7 +263,18 @@ static int answer(struct cli *cli, json_t *object) {
             say_done(cli, object);
         return 0;
     }
-    return show_object(cli, object, view);
+    if (str_eq(c->verb, "delete") && cli->output == OUTPUT_TABLE)
+        return say_deleted(cli, object, view);
+    int r = show_object(cli, object, view);
+    bool pool = str_eq(c->object, "pool") && str_eq(c->verb, "show") && cli->output == OUTPUT_TABLE;
+    return r >= 0 && pool ? show_members(cli, object, e) : r;
+}
+
+/* Who asks for an end while the beginning is still under way gets the job that is aborted for that. */
+static bool asked_to_end(const struct cli *cli, const json_t *job) {
+    const struct api_cli_command *row = cli->args.command->row;
+    return row && row->on_off && json_is_false(json_object_get(cli->args.body, row->args[0])) &&
+           json_is_true(json_object_get(job, "abort_requested"));
 }
 
 int engine_job(struct cli *cli, json_t *job, struct error *e) {
@@ -239,7 +282,10 @@ int engine_job(struct cli *cli, json_t *job, struct error *e) {
         return job_print_started(cli, job, e);
     json_t *ended = NULL;
     int r = job_follow(cli, job, &ended, e);
-    if (r == 0)
+    if (r == 0 && asked_to_end(cli, job) && str_eq(json_str(ended, "state"), "aborted") &&
+        cli->output == OUTPUT_TABLE)
+        say_done(cli, json_object_get(ended, "object"));
+    else if (r == 0)
         r = job_print_ended(cli, ended, e);
     json_decref(ended);
     return r;
@@ -264,5 +310,5 @@ int engine_run(struct cli *cli, struct error *e) {
         return r;
     if (row->job && json_is_object(reply.body))
         return engine_job(cli, reply.body, e);
-    return answer(cli, reply.body);
+    return answer(cli, reply.body, e);
 }

@@ -23,6 +23,8 @@ const char *flag_metavar(const struct api_cli_flag *flag) {
         return "N";
     case API_CLI_SIZE:
         return "SIZE";
+    case API_CLI_SECONDS:
+        return "TIME";
     case API_CLI_OBJECT:
         return "KEY=VALUE,...";
     case API_CLI_BOOLEAN:
@@ -36,11 +38,13 @@ const char *flag_metavar(const struct api_cli_flag *flag) {
 
 void flag_default(const struct api_cli_flag *flag, struct buf *out) {
     _cleanup_json_ json_t *v = flag->text_default ? json_loads(flag->text_default, JSON_DECODE_ANY, NULL) : NULL;
-    char size[SIZE_TEXT_MAX];
+    char size[SIZE_TEXT_MAX], seconds[SECONDS_TEXT_MAX];
     if (json_is_string(v))
         buf_adds(out, json_string_value(v));
     else if (flag->type == API_CLI_SIZE && json_is_integer(v))
         buf_adds(out, size_format(json_integer_value(v), size));
+    else if (flag->type == API_CLI_SECONDS && json_is_integer(v))
+        buf_adds(out, seconds_format(json_integer_value(v), seconds));
     else if (json_is_integer(v) || json_is_real(v))
         buf_adds(out, flag->text_default);
     size_t i;
@@ -167,6 +171,18 @@ static int size_value(const struct api_cli_flag *flag, const char *text, json_t 
     return 0;
 }
 
+static int seconds_value(const struct api_cli_flag *flag, const char *text, json_t **ret, struct error *e) {
+    int64_t seconds;
+    int r = seconds_parse(text, &seconds);
+    if (r == -ERANGE)
+        return error_set(e, ERR_INVALID, "%s: %s is too long", flag->name, text);
+    if (r < 0)
+        return error_set(e, ERR_INVALID, "%s takes a time such as 90 (seconds), 10m, 2h or 7d, not \"%s\"", flag->name,
+                         text);
+    *ret = json_integer(seconds);
+    return 0;
+}
+
 /* A key that takes a list: "roles=migration+storage", or given twice. */
 static int member_values(const struct api_cli_flag *m, char *text, json_t *object, struct error *e) {
     json_t *list = body_get(object, m->path), *value;
@@ -233,11 +249,16 @@ static int object_value(const struct api_cli_flag *flag, const char *text, json_
     return 0;
 }
 
+/* "password", "fence.password": the file's first line, as editors and echo end it with a line break. */
+static bool is_password(const struct api_cli_flag *flag) {
+    const char *last = strrchr(flag->path, '.');
+    return str_eq(last ? last + 1 : flag->path, "password");
+}
+
 int flag_value(const struct api_cli_flag *flag, const char *text, json_t **ret, struct error *e) {
     _cleanup_free_ char *file = NULL;
     if (flag->type == API_CLI_FILE) {
-        int r =
-            str_eq(flag->path, "password") ? input_read_secret(text, &file, e) : input_read(text, FILE_MAX, &file, e);
+        int r = is_password(flag) ? input_read_secret(text, &file, e) : input_read(text, FILE_MAX, &file, e);
         if (r >= 0)
             *ret = json_string(file);
         return r;
@@ -248,6 +269,8 @@ int flag_value(const struct api_cli_flag *flag, const char *text, json_t **ret, 
         return number_value(flag, text, ret, e);
     case API_CLI_SIZE:
         return size_value(flag, text, ret, e);
+    case API_CLI_SECONDS:
+        return seconds_value(flag, text, ret, e);
     case API_CLI_ENUM:
         return enum_value(flag, text, ret, e);
     case API_CLI_OBJECT:

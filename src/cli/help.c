@@ -41,9 +41,12 @@ static const struct {
     {"vm", "virtual machines"},
     {"template", "what virtual machines are made from"},
     {"disk", "virtual disks"},
+    {"iso", "images of CDs and DVDs"},
     {"repository", "storage repositories"},
     {"upload", "files on their way into a repository"},
     {"server", "servers that run virtual machines"},
+    {"pool", "servers among which virtual machines are placed, moved and restarted"},
+    {"rule", "which virtual machines run together, apart, or on which servers"},
     {"job", "changes under way, and their history"},
     {"alarm", "what needs somebody now"},
     {"event", "what happened, and who did it"},
@@ -146,9 +149,11 @@ static void usage_line(const struct command *c, struct buf *out) {
 }
 
 static void limit_text(const struct api_cli_flag *f, int64_t value, struct buf *out) {
-    char size[SIZE_TEXT_MAX];
+    char size[SIZE_TEXT_MAX], seconds[SECONDS_TEXT_MAX];
     if (f->type == API_CLI_SIZE)
         buf_adds(out, size_format(value, size));
+    else if (f->type == API_CLI_SECONDS)
+        buf_adds(out, seconds_format(value, seconds));
     else
         buf_addf(out, "%" PRId64, value);
 }
@@ -172,7 +177,7 @@ static void flag_describe(const struct api_cli_flag *f, struct buf *out, bool ke
     if (text.len)
         fact(&facts, "%s", text.data);
     buf_done(&text);
-    if ((f->min || f->max) && (f->type == API_CLI_INTEGER || f->type == API_CLI_SIZE)) {
+    if ((f->min || f->max) && (f->type == API_CLI_INTEGER || f->type == API_CLI_SIZE || f->type == API_CLI_SECONDS)) {
         limit_text(f, f->min, &text);
         buf_adds(&text, " to ");
         limit_text(f, f->max, &text);

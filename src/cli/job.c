@@ -21,6 +21,7 @@
 #define POLL_FIRST_MS  40
 #define POLL_MAX_MS    1000
 #define POLL_STREAM_MS 10000
+#define FIGURES_MS     5000   /* between plain lines that tell only how far it is */
 #define LOST_MAX_MS    120000 /* a manager that stays away for so long is given up */
 
 struct follow {
@@ -34,6 +35,7 @@ struct follow {
     uint64_t interval, lost_since;
     struct progress progress;
     char *said; /* the last plain line */
+    uint64_t said_at;
     struct error error;
 };
 
@@ -70,6 +72,17 @@ char *job_describe(const json_t *job) {
     return buf_take(&b);
 }
 
+/* Whether two lines say the same with other figures ("34.5 MiB left" and "2 KiB left"). */
+static bool differ_in_figures(const char *a, const char *b) {
+    static const char figures[] = "0123456789.KMGTPiB";
+    for (;; a++, b++) {
+        a += strspn(a, figures);
+        b += strspn(b, figures);
+        if (*a != *b || !*a)
+            return *a == *b;
+    }
+}
+
 static void show_state(struct follow *f) {
     const struct cli *cli = f->cli;
     if (cli->quiet || job_has_ended(f->job))
@@ -82,9 +95,11 @@ static void show_state(struct follow *f) {
                       (int)json_int(f->job, "progress", 0), percent ? tail + 1 : text);
         return;
     }
-    if (str_eq(text, f->said))
+    uint64_t now = uv_hrtime() / 1000000;
+    if (str_eq(text, f->said) || (f->said && differ_in_figures(text, f->said) && now - f->said_at < FIGURES_MS))
         return;
     str_set(&f->said, text);
+    f->said_at = now;
     _cleanup_free_ char *safe = text_safe(text);
     fprintf(stderr, "job %s %s: %s\n", json_str(f->job, "id"), json_str(f->job, "kind"), safe);
 }

@@ -63,7 +63,7 @@ static char *list_text(const struct column *column, const json_t *value, const j
 }
 
 char *show_cell(const struct column *column, const json_t *value, const json_t *names) {
-    char size[SIZE_TEXT_MAX];
+    char size[SIZE_TEXT_MAX], seconds[SECONDS_TEXT_MAX];
     if (!value || json_is_null(value))
         return xstrdup("");
     if (json_is_array(value))
@@ -74,6 +74,8 @@ char *show_cell(const struct column *column, const json_t *value, const json_t *
         return xstrdup(json_is_true(value) ? "yes" : "no");
     if (json_is_integer(value) && column->type == API_CLI_SIZE)
         return xstrdup(size_format(json_integer_value(value), size));
+    if (json_is_integer(value) && column->type == API_CLI_SECONDS)
+        return xstrdup(seconds_format(json_integer_value(value), seconds));
     if (json_is_integer(value))
         return xasprintf("%lld", (long long)json_integer_value(value));
     if (json_is_real(value))
@@ -99,7 +101,8 @@ const char *show_style(const struct column *column, const char *text) {
 }
 
 static bool is_number(const struct column *c) {
-    return !c->array && (c->type == API_CLI_INTEGER || c->type == API_CLI_NUMBER || c->type == API_CLI_SIZE);
+    return !c->array && (c->type == API_CLI_INTEGER || c->type == API_CLI_NUMBER || c->type == API_CLI_SIZE ||
+                         c->type == API_CLI_SECONDS);
 }
 
 static void table_fill(struct table *t, const json_t *objects, const struct column *columns, const json_t *names) {
@@ -245,6 +248,52 @@ static void print_fields(const struct cli *cli, struct buf *out, const json_t *o
     }
 }
 
+/* Samples come as one array for each figure, beside the times: a row for each time is what people read. */
+static bool is_series(const json_t *object) {
+    const json_t *times = json_object_get(object, "times"), *value;
+    const char *name;
+    if (!json_is_array(times))
+        return false;
+    json_object_foreach((json_t *)object, name, value) {
+        if (json_array_size(value) && json_array_size(value) != json_array_size(times))
+            return false;
+    }
+    return true;
+}
+
+static char *series_cell(const struct column *c, const json_t *value) {
+    char text[TIME_TEXT_MAX], size[SIZE_TEXT_MAX];
+    if (str_eq(c->path, "times") && json_is_integer(value)) {
+        time_format(json_integer_value(value) * 1000, text);
+        return xasprintf("%.19sZ", text);
+    }
+    /* Bytes, and bytes in a second: of all that is sampled only CPUs are something else. */
+    if (json_is_number(value) && !str_eq(c->path, "cpu"))
+        return xstrdup(size_format((int64_t)json_number_value(value), size));
+    return show_cell(c, value, NULL);
+}
+
+static void show_series(struct cli *cli, const json_t *object, const struct api_cli_view *view) {
+    _cleanup_columns_ struct column *columns = NULL;
+    _cleanup_table_ struct table *t = table_new();
+    _cleanup_buf_ struct buf out = {0};
+    columns_make(view, NULL, &columns, NULL);
+    for (const struct column *c = columns; c->path; c++)
+        if (json_array_size(json_object_get(object, c->path)))
+            table_column(t, str_eq(c->path, "times") ? "TIME" : c->title, TABLE_RIGHT);
+    for (size_t i = 0; i < json_array_size(json_object_get(object, "times")); i++) {
+        for (const struct column *c = columns; c->path; c++) {
+            const json_t *values = json_object_get(object, c->path);
+            if (!json_array_size(values))
+                continue;
+            _cleanup_free_ char *text = series_cell(c, json_array_get(values, i));
+            table_cell(t, *text ? text : "-", NULL);
+        }
+    }
+    table_print(t, &out, cli->width, cli->colour);
+    cli_write(out.data, out.len);
+}
+
 int show_object(struct cli *cli, const json_t *object, const struct api_cli_view *view) {
     if (cli->output == OUTPUT_NAME) {
         show_name(object);
@@ -252,6 +301,10 @@ int show_object(struct cli *cli, const json_t *object, const struct api_cli_view
     }
     if (cli->output != OUTPUT_TABLE || !view || !json_is_object(object)) {
         show_value(cli, object);
+        return 0;
+    }
+    if (is_series(object) && json_array_size(json_object_get(object, "times"))) {
+        show_series(cli, object, view);
         return 0;
     }
     _cleanup_json_ json_t *list = json_pack("[O]", object), *names = NULL;

@@ -61,6 +61,15 @@ static const struct option stream_options[] = {
     {0},
 };
 
+/* Whoever asks for a list must not get a secret of that name. */
+static bool is_other_verb(const char *text) {
+    static const char *const verbs[] = {"list", "ls", "show", "delete", "rm", "remove", "revoke", "set", "help"};
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (str_eq(verbs[i], text))
+            return true;
+    return false;
+}
+
 /* NAME alone is how it was written once; it says for whom the token is, and binds nobody. */
 static int server_token_run(struct cli *cli, struct error *e) {
     const struct args *a = &cli->args;
@@ -68,8 +77,18 @@ static int server_token_run(struct cli *cli, struct error *e) {
     const char *name = !create ? a->values[0] : a->n_values > 1 ? a->values[1] : "join";
     if (!name || (!create && a->n_values > 1))
         return error_set(e, ERR_INVALID, "write: tarn server token create [NAME]");
+    if (!create && is_other_verb(name))
+        return error_set(e, ERR_INVALID,
+                         "tokens are shown and taken back with tarn token list and tarn token delete; here one is "
+                         "made: tarn server token create [NAME]");
     json_set_str(a->body, "name", name);
     return engine_run(cli, e);
+}
+
+/* The manager's is in tarn manager show. */
+static int version_run(struct cli *cli, struct error *e) {
+    cli_write("tarn " TARN_VERSION "\n", sizeof "tarn " TARN_VERSION "\n" - 1);
+    return 0;
 }
 
 const struct special specials[] = {
@@ -82,7 +101,7 @@ const struct special specials[] = {
               "apart; the server\n"
               "joins under a name of its own. tarn server token NAME does the same.\n\n"
               "  tarn server token create\n"
-              "  tarn server token create rack7 --uses 20 --lifetime 3600"},
+              "  tarn server token create rack7 --uses 20 --lifetime 1h"},
      server_token_run,
      true},
     {{.object = "login",
@@ -194,6 +213,7 @@ const struct special specials[] = {
       .more = "  source <(tarn completion bash)"},
      completion_run,
      false},
+    {{.object = "version", .verb = "", .summary = "Print the version of this command line"}, version_run, false},
     {{.object = "help",
       .verb = "",
       .summary = "Explain a command, or exit-codes",

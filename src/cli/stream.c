@@ -21,6 +21,16 @@ struct ws_context *cli_ws(void) {
     return context;
 }
 
+int cli_ws_connect(struct cli *cli, struct ws_client_config *config, struct ws_client **ret) {
+    config->host = cli->url.host;
+    config->port = cli->url.port;
+    config->ca_path = cli->profile.ca;
+    config->bearer = str_empty(cli->profile.token) ? NULL : cli->profile.token;
+    config->connect_timeout_ms = CONNECT_MS;
+    config->ping_ms = PING_MS;
+    return ws_connect(cli_ws(), config, ret);
+}
+
 void cli_ws_free(void) {
     if (!context)
         return;
@@ -79,20 +89,14 @@ int stream_open(struct cli *cli, const struct stream_config *config, struct stre
     struct stream *s = xcalloc(1, sizeof *s);
     s->config = *config;
     struct ws_client_config ws = {
-        .host = cli->url.host,
-        .port = cli->url.port,
         .path = path.data,
-        .ca_path = cli->profile.ca,
-        .bearer = str_empty(cli->profile.token) ? NULL : cli->profile.token,
         .max_message = MESSAGE_MAX,
-        .connect_timeout_ms = CONNECT_MS,
-        .ping_ms = PING_MS,
         .on_open = on_open,
         .on_text = on_text,
         .on_close = on_close,
         .ctx = s,
     };
-    int r = ws_connect(cli_ws(), &ws, &s->ws);
+    int r = cli_ws_connect(cli, &ws, &s->ws);
     buf_done(&path);
     if (r < 0) {
         free(s);

@@ -21,6 +21,10 @@ struct stream_config {
 /* One context for all WebSockets of the program; on the default loop. */
 struct ws_context;
 struct ws_context *cli_ws(void);
+/* Connects to the manager as the profile says; of config, path, the callbacks and max_message are the caller's. */
+struct ws_client;
+struct ws_client_config;
+int cli_ws_connect(struct cli *cli, struct ws_client_config *config, struct ws_client **ret);
 /* Whether a WebSocket that ended with this code was refused for good: the manager, asked again without one, says why.
    path: with /api/v1. */
 bool cli_refused(struct cli *cli, const char *path, int code, struct error *e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/text.h"
 
+#include "base/id.h"
 #include "base/mem.h"
 
 #include <ctype.h>
@@ -13,27 +14,6 @@ void text_init(void) {
     /* Only the character type: numbers must keep their point whatever the user's language. */
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
         setlocale(LC_CTYPE, "C.UTF-8");
-}
-
-int32_t text_utf8(const char *text, size_t len, size_t *ret_len) {
-    const unsigned char *s = (const unsigned char *)text;
-    *ret_len = 1;
-    if (s[0] < 0x80)
-        return s[0];
-    size_t n = (s[0] & 0xe0) == 0xc0 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 ? 4 : 0;
-    if (!n || n > len)
-        return -1;
-    int32_t c = s[0] & (0xff >> (n + 1));
-    for (size_t i = 1; i < n; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return -1;
-        c = (c << 6) | (s[i] & 0x3f);
-    }
-    static const int32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-        return -1;
-    *ret_len = n;
-    return c;
 }
 
 /* Controls, and the format characters that turn the direction of a line, join lines or are invisible. */
@@ -61,7 +41,7 @@ static void escape_one(struct buf *out, int32_t c, unsigned char byte) {
 static void escape(struct buf *out, const char *s, size_t len, bool lines) {
     size_t n;
     for (size_t i = 0; i < len; i += n) {
-        int32_t c = text_utf8(s + i, len - i, &n);
+        int32_t c = utf8_next(s + i, len - i, &n);
         if (c >= 0 && (!harmful(c) || (lines && (c == '\n' || c == '\t'))))
             buf_add(out, s + i, n);
         else
@@ -86,7 +66,7 @@ char *text_safe_lines(const char *s) {
 void text_escape_json(struct buf *out, const char *json, size_t len) {
     size_t n;
     for (size_t i = 0; i < len; i += n) {
-        int32_t c = text_utf8(json + i, len - i, &n);
+        int32_t c = utf8_next(json + i, len - i, &n);
         if (c < 0x7f || !harmful(c))
             buf_add(out, json + i, n);
         else if (c < 0x10000)
@@ -104,7 +84,7 @@ static size_t char_width(int32_t c) {
 size_t text_width(const char *s) {
     size_t width = 0, len = strlen(s), n;
     for (size_t i = 0; i < len; i += n)
-        width += char_width(text_utf8(s + i, len - i, &n));
+        width += char_width(utf8_next(s + i, len - i, &n));
     return width;
 }
 
@@ -116,7 +96,7 @@ size_t text_fit(struct buf *out, const char *s, size_t width) {
     }
     size_t used = 0, len = strlen(s), n;
     for (size_t i = 0; i < len; i += n) {
-        size_t w = char_width(text_utf8(s + i, len - i, &n));
+        size_t w = char_width(utf8_next(s + i, len - i, &n));
         if (used + w + 1 > width)
             break;
         buf_add(out, s + i, n);

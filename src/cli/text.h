@@ -34,6 +34,3 @@ void text_wrap(struct buf *out, const char *s, size_t indent, size_t width);
 
 /* The candidate that the user probably meant, or NULL if none is near. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t n);
-
-/* The code point at s (at most len bytes) with its length in *ret_len; -1 where the bytes are not UTF-8 (length 1). */
-int32_t text_utf8(const char *s, size_t len, size_t *ret_len);

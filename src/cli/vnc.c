@@ -15,10 +15,8 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define CONNECT_MS 10000
-#define PING_MS    20000
-#define PIECE      65536
-#define QUEUE_MAX  (4 * 1024 * 1024) /* for a viewer that does not read; then the display waits */
+#define PIECE     65536
+#define QUEUE_MAX (4 * 1024 * 1024) /* for a viewer that does not read; then the display waits */
 
 struct door {
     struct cli *cli;
@@ -138,16 +136,9 @@ static void on_connection(uv_stream_t *listener, int status) {
     list_append(&d->viewers, &v->link);
     uv_tcp_init(uv_default_loop(), &v->tcp);
     v->tcp.data = v;
-    struct cli *cli = d->cli;
     struct ws_client_config config = {
-        .host = cli->url.host,
-        .port = cli->url.port,
         .path = d->path,
-        .ca_path = cli->profile.ca,
-        .bearer = str_empty(cli->profile.token) ? NULL : cli->profile.token,
         .max_message = 1 << 20,
-        .connect_timeout_ms = CONNECT_MS,
-        .ping_ms = PING_MS,
         .on_open = on_open,
         .on_binary = on_binary,
         .on_writable = on_writable,
@@ -155,7 +146,7 @@ static void on_connection(uv_stream_t *listener, int status) {
         .ctx = v,
     };
     uv_tcp_nodelay(&v->tcp, 1);
-    if (uv_accept(listener, (uv_stream_t *)&v->tcp) < 0 || ws_connect(cli_ws(), &config, &v->ws) < 0)
+    if (uv_accept(listener, (uv_stream_t *)&v->tcp) < 0 || cli_ws_connect(d->cli, &config, &v->ws) < 0)
         viewer_close(v);
 }
 
@@ -238,6 +229,9 @@ int vnc_run(struct cli *cli, struct error *e) {
     int r = http_get(cli->http, vm_path, &object, e);
     if (r < 0)
         return r;
+    if (str_eq(json_str(object, "machine"), "microvm"))
+        return error_set(e, ERR_CONFLICT, "a microvm has no display; use its serial console: tarn vm console %s",
+                         vm[0]);
     if (!str_eq(json_str(object, "display"), "vnc"))
         return error_set(e, ERR_CONFLICT,
                          "%s has no display; give it one while it is stopped: tarn vm set %s --display vnc", vm[0],

@@ -9,6 +9,9 @@
 
 /* A short cut of the network is no news: guests become unknown only after this. */
 #define OFFLINE_GRACE_MS 10000
+#define CPUS_MAX         (1 << 20)
+#define MEMORY_MAX       (INT64_C(1) << 50)
+#define UNKNOWN_MAX      100 /* unknown guests that are shown of one server */
 
 static void held_free(struct api_guest_report *g) {
     if (!g)
@@ -110,10 +113,18 @@ void core_agents_start(struct core *c) {
         core_agent(c, t->sorted[i]->id)->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
 }
 
+/* Placement adds and multiplies what a server says it has. */
+static void bring_within(int64_t *n, int64_t most) {
+    if (*n < 0 || *n > most)
+        *n = *n < 0 ? 0 : most;
+}
+
 static void take_hello(struct api_server *s, const struct api_agent_hello *hello) {
     str_set(&s->version, hello->version);
     api_hardware_done(&s->hardware);
     api_hardware_copy(&s->hardware, &hello->server.hardware);
+    bring_within(&s->hardware.cpus, CPUS_MAX);
+    bring_within(&s->hardware.memory, MEMORY_MAX);
     s->has_hardware = true;
     for (size_t i = 0; i < s->n_hypervisors; i++)
         api_hypervisor_done(&s->hypervisors[i]);
@@ -213,6 +224,11 @@ static const char *const state_words[] = {
     [API_VM_STATE_CRASHED] = "crashed",
 };
 
+/* These two are the manager's to say. */
+bool guest_state_valid(enum api_vm_state state) {
+    return state != API_VM_STATE_CREATING && state != API_VM_STATE_DELETING;
+}
+
 static void hold_report(struct core *c, const struct api_guest_report *g) {
     struct api_guest_report *copy = xcalloc(1, sizeof *copy);
     api_guest_report_copy(copy, g);
@@ -227,7 +243,7 @@ void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequ
 
 static void apply_guest(struct core *c, const struct api_server *s, const struct api_guest_report *g) {
     const struct api_vm *old = CORE_GET(c, vm, VM, g->vm);
-    if (!old || !str_eq(old->server, s->id))
+    if (!old || !str_eq(old->server, s->id) || !guest_state_valid(g->state))
         return;
     /* While a job moves it, the job's answers tell its state; what it shows meanwhile is the job's intent. */
     if (jobs_hold(c, old->id)) {
@@ -329,9 +345,10 @@ static void show_unknown_guests(struct core *c, const struct api_server *s, cons
     for (size_t i = 0; i < r->n_guests; i++) {
         const struct api_vm *vm = CORE_GET(c, vm, VM, r->guests[i].vm);
         bool alive = r->guests[i].state == API_VM_STATE_RUNNING || r->guests[i].state == API_VM_STATE_SUSPENDED;
-        if (alive && (!vm || !str_eq(vm->server, s->id)) && !failover_stale(c, s->id, &r->guests[i])) {
+        if (alive && n < UNKNOWN_MAX && (!vm || !str_eq(vm->server, s->id)) &&
+            !failover_stale(c, s->id, &r->guests[i])) {
             names = xreallocarray(names, n + 1, sizeof *names);
-            names[n++] = xasprintf("%s (%s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
+            names[n++] = xasprintf("%.255s (%.64s)", str_or(r->guests[i].name, "unnamed"), r->guests[i].vm);
         }
     }
     if (n)

@@ -448,6 +448,8 @@ json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
 /* An answer that is a GuestReport: the virtual machine is as it says. */
 int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e);
+/* Not every state is an agent's to report. */
+bool guest_state_valid(enum api_vm_state state);
 void vm_ended(struct job_ctx *x);
 
 /* Live migration: a job vm.migrate, for the operation and for what moves many (a server's maintenance). */
@@ -669,6 +671,8 @@ const char *server_role_address(const struct api_server *s, enum api_network_rol
 size_t server_rings(const struct api_server *s, const char *ret[static 2]);
 int server_check_addresses(const struct core *c, const struct api_server *old, const struct api_server *next,
                            struct error *e);
+/* Whether the fence settings may be so (base/fence_rules.h). */
+int server_check_fence(const struct api_server *s, struct error *e);
 /* Whether a server fits into a clustered pool, and its members to each other. */
 int pool_check_heartbeats(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
 int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e);

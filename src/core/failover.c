@@ -204,8 +204,9 @@ static bool is_suspect(const struct agent *a, const struct api_server *s) {
 
 static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
     for (size_t i = 0; state && i < state->n_left; i++)
-        if (str_eq(state->left[i].server, server))
-            return state->left[i].gone_ms;
+        if (str_eq(state->left[i].server,
+                   server)) /* whatever it says: it is added to, and longer than this is the same */
+            return state->left[i].gone_ms > HOLD_MS ? HOLD_MS : state->left[i].gone_ms;
     return -1;
 }
 
@@ -368,7 +369,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
     const struct api_server *s = CORE_GET(c, server, SERVER, id + at);
     struct agent *a = s ? core_agent(c, s->id) : NULL, *w = core_agent(c, server);
     struct api_cluster_state state;
-    if (!a || (a != w && (a->check != serial || !str_eq(a->witness, server))) ||
+    if (!a || !serial || (a != w && (a->check != serial || !str_eq(a->witness, server))) ||
         api_cluster_state_parse(json_object_get(message, "result"), API_PEER, &state, NULL) < 0)
         return;
     if (a == w) {

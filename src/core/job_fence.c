@@ -7,6 +7,8 @@
  */
 #include "core/core_int.h"
 
+#include "base/fence_rules.h"
+
 #include <errno.h>
 
 static bool is_action(const struct job_ctx *x, const char *action) {
@@ -161,6 +163,26 @@ void fence_off(struct core *c, const char *server) {
     struct job_request q = {.actor = "tarn"};
     if (submit(c, &q, s, API_FENCE_ACTION_OFF, &e) < 0)
         fencing_failed(c, server);
+}
+
+int server_check_fence(const struct api_server *s, struct error *e) {
+    const struct api_fence *f = &s->fence;
+    const char *problem = str_empty(f->agent) ? NULL : fence_agent_problem(f->agent);
+    if (problem)
+        return error_set_field(e, ERR_INVALID, "fence.agent", "%s", problem);
+    if ((problem = fence_word_problem(f->address)))
+        return error_set_field(e, ERR_INVALID, "fence.address", "%s", problem);
+    if ((problem = fence_word_problem(f->user)))
+        return error_set_field(e, ERR_INVALID, "fence.user", "%s", problem);
+    if (strpbrk(f->password, "\n\r"))
+        return error_set_field(e, ERR_INVALID, "fence.password", "has a line break");
+    for (size_t i = 0; i < f->n_options; i++) {
+        /* What fence_dummy needs in tests; agents take it there only. */
+        bool dummy = str_eq(f->agent, "fence_dummy") && strncmp(f->options[i], "status_file=", 12) == 0;
+        if (!dummy && (problem = fence_option_problem(f->options[i])))
+            return error_set_field(e, ERR_INVALID, "fence.options", "\"%.60s\" %s", f->options[i], problem);
+    }
+    return 0;
 }
 
 int op_server_fence(struct core *c, const struct core_request *r, struct error *e) {

@@ -58,7 +58,7 @@ static int64_t after_ms(const struct core *c, const struct api_vm *vm, const cha
             return -1;
         }
         if (other->state == API_VM_STATE_RUNNING && time_parse(other->started, &at) == 0 && at > last)
-            last = at;
+            last = at < c->wall_ms ? at : c->wall_ms; /* its server's clock may be ahead: it is up now at the latest */
     }
     return last;
 }

@@ -37,6 +37,11 @@ void vm_ended(struct job_ctx *x) {
 int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     struct api_guest_report g;
     int r = api_guest_report_parse(result, API_PEER, &g, e);
+    if (r == 0 && !guest_state_valid(g.state)) {
+        r = error_set(e, ERR_INTERNAL, "the server's agent says that the guest is %s, which it cannot be",
+                      api_vm_state_text(g.state));
+        api_guest_report_done(&g);
+    }
     if (r < 0)
         return r;
     struct api_vm *vm = CORE_COPY(vm, VM, vm_of(x));

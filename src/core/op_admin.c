@@ -3,6 +3,7 @@
 #include "core/core_int.h"
 
 #include <errno.h>
+#include <strings.h>
 
 static int show(struct core *c, const struct core_request *r, enum api_kind kind, struct error *e) {
     const struct object *o = core_param(c, r, 0, kind, e);
@@ -62,6 +63,8 @@ int op_user_create(struct core *c, const struct core_request *r, struct error *e
         return result;
     struct api_user *u = xmemdup(&in, sizeof in);
     result = core_check_name_free(c, API_KIND_USER, u->name, NULL, e);
+    if (result == 0 && strcasecmp(u->name, "tarn") == 0)
+        result = error_set_field(e, ERR_INVALID, "name", "is what Tarn calls itself in the log of events");
     if (result == 0 && str_empty(r->password_hash))
         result = error_set_field(e, ERR_INVALID, "password", "is missing");
     if (result < 0) {
@@ -196,12 +199,44 @@ static bool refuse_read_only(struct core *c, uint64_t request) {
     return true;
 }
 
+#define TOKENS_MAX 250 /* of one user and kind */
+
+/*
+ * Room for one more, or whoever may sign in fills the store: the oldest session goes; of API tokens their user must say
+ * which. Tokens to join with are made by administrators, for as many servers as there are.
+ */
+static int make_room(struct core *c, const struct api_token *t, struct error *e) {
+    const struct table *all = &c->tables[API_KIND_TOKEN];
+    const struct api_token *oldest = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        const struct api_token *other = all->sorted[i]->v->data;
+        if (other->kind != t->kind || !str_eq(other->user, t->user))
+            continue;
+        n++;
+        if (!oldest || strcmp(other->id, oldest->id) < 0)
+            oldest = other;
+    }
+    if (n < TOKENS_MAX || t->kind == API_TOKEN_KIND_JOIN)
+        return 0;
+    if (t->kind != API_TOKEN_KIND_SESSION)
+        return error_set(e, ERR_CONFLICT, "there are %zu tokens already; revoke those that are not used any more", n);
+    core_remove(c, API_KIND_TOKEN, oldest->id);
+    return 0;
+}
+
 void core_token_add(struct core *c, uint64_t request, const char *actor, const struct api_token *t) {
+    _cleanup_error_ struct error e = ERROR_INIT;
     if (refuse_read_only(c, request))
         return;
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
-    struct api_token *put = CORE_COPY(token, TOKEN, t);
     core_begin(c);
+    if (make_room(c, t, &e) < 0) {
+        core_reply_error(c, request, &e);
+        core_end(c);
+        return;
+    }
+    struct api_token *put = CORE_COPY(token, TOKEN, t);
     core_new_id(c, id);
     str_set(&put->id, id);
     str_set(&put->created, core_now(c, now));
@@ -291,7 +326,8 @@ static bool has_addresses(const struct core_request *r) { return json_object_get
 
 static int check_server(struct core *c, const struct core_request *r, const struct object *o, const void *next,
                         struct error *e) {
-    return has_addresses(r) ? server_check_addresses(c, o->v->data, next, e) : 0;
+    int result = has_addresses(r) ? server_check_addresses(c, o->v->data, next, e) : 0;
+    return result < 0 || !json_object_get(r->body, "fence") ? result : server_check_fence(next, e);
 }
 
 int op_server_change(struct core *c, const struct core_request *r, struct error *e) {

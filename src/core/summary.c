@@ -121,6 +121,12 @@ static void count_pool_alarms(const struct core *c, const char *pool, size_t cou
     }
 }
 
+/* What they say they have need not be true. */
+static void add_told(int64_t *sum, int64_t told) {
+    if (told > 0 && __builtin_add_overflow(*sum, told, sum))
+        *sum = INT64_MAX;
+}
+
 /* Servers and repositories are few: what they have is added up each time. */
 static void add_capacity(const struct core *c, const char *pool, struct api_summary *ret) {
     struct api_capacity *sum = &ret->capacity;
@@ -131,16 +137,16 @@ static void add_capacity(const struct core *c, const char *pool, struct api_summ
         const struct api_server *s = t->sorted[i]->v->data;
         if (s->state != API_SERVER_STATE_ONLINE || (pool && !str_eq(s->pool, pool)))
             continue;
-        sum->cpus += s->hardware.cpus;
-        sum->memory += s->hardware.memory;
+        add_told(&sum->cpus, s->hardware.cpus);
+        add_told(&sum->memory, s->hardware.memory);
     }
     t = &c->tables[API_KIND_REPOSITORY];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_repository *r = t->sorted[i]->v->data;
         if (pool && !str_eq(repository_pool(c, r), pool))
             continue;
-        sum->storage += r->capacity;
-        sum->storage_free += r->free;
+        add_told(&sum->storage, r->capacity);
+        add_told(&sum->storage_free, r->free);
         if (r->state < CORE_STATES)
             repositories[r->state]++;
     }

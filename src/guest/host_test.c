@@ -7,45 +7,14 @@
 
 #include <cmocka.h>
 
-static bool ok(struct world *w, const char *id) { return json_bool(world_reply(w, id), "ok", false); }
-static const char *code(struct world *w, const char *id) {
-    return json_str(json_object_get(world_reply(w, id), "error"), "code");
-}
-static const char *reply_state(struct world *w, const char *id) {
-    return json_str(json_object_get(world_reply(w, id), "result"), "state");
-}
-
-static int setup(void **state) {
-    struct world *w = xcalloc(1, sizeof(*w));
-    world_init(w);
-    world_run(w);
-    world_connect(w);
-    *state = w;
-    return 0;
-}
-static int teardown(void **state) {
-    world_done(*state);
-    free(*state);
-    return 0;
-}
-
-static void start(struct world *w, const char *vm, const char *policy) {
-    static int n;
-    char id[40];
-    snprintf(id, sizeof(id), "setup%d/start/do", n++);
-    world_op(w, id, "guest.start", start_args(vm, policy));
-    assert_true(ok(w, id));
-    assert_string_equal(world_state(w, vm), "running");
-}
-
 /* ---- once ---- */
 
 static void start_is_two_commits_and_answers(void **state) {
     struct world *w = *state;
     size_t before = w->n_commits;
     world_op(w, "j/1/do", "guest.start", start_args(VM1, "never"));
-    assert_true(ok(w, "j/1/do"));
-    assert_string_equal(reply_state(w, "j/1/do"), "running");
+    assert_true(world_ok(w, "j/1/do"));
+    assert_string_equal(world_reply_state(w, "j/1/do"), "running");
     assert_string_equal(world_state(w, VM1), "running");
     assert_int_equal(w->n_commits - before, 2);
     assert_int_equal(world_process(w, VM1), RUNS);
@@ -78,11 +47,11 @@ static void failures_are_remembered_too(void **state) {
     w->fail_op = API_AGENT_OP_GUEST_START;
     w->fail_code = ERR_GUEST;
     world_op(w, "j/1/do", "guest.start", start_args(VM1, "always"));
-    assert_string_equal(code(w, "j/1/do"), "guest");
+    assert_string_equal(world_code(w, "j/1/do"), "guest");
     assert_string_equal(world_state(w, VM1), "stopped");
     w->fail_op = -1;
     world_op(w, "j/1/do", "guest.start", start_args(VM1, "always"));
-    assert_string_equal(code(w, "j/1/do"), "guest");
+    assert_string_equal(world_code(w, "j/1/do"), "guest");
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 1);
     world_time(w, 120000);
     assert_int_equal(world_process(w, VM1), ABSENT); /* the policy is for guests that ran */
@@ -99,7 +68,7 @@ static void nothing_leaves_before_it_is_durable(void **state) {
     assert_string_equal(world_state(w, VM1), "starting");
     assert_null(world_reply(w, "j/1/do"));
     world_release(w);
-    assert_true(ok(w, "j/1/do"));
+    assert_true(world_ok(w, "j/1/do"));
 }
 
 static void forget_drops_the_answers(void **state) {
@@ -107,14 +76,14 @@ static void forget_drops_the_answers(void **state) {
     world_op(w, "j/1/do", "guest.start", start_args(VM1, "never"));
     world_op(w, "jj/1/do", "guest.suspend", vm_args(VM1));
     world_op(w, "f", "op.forget", json_pack("{ss}", "job", "j"));
-    assert_true(ok(w, "f"));
+    assert_true(world_ok(w, "f"));
     assert_null(map_get(&w->store, "op/j/1/do"));
     assert_non_null(map_get(&w->store, "op/jj/1/do"));
     w->hold_calls = true;
     world_op(w, "k/1/do", "guest.resume", vm_args(VM1));
     world_op(w, "f", "op.forget", json_pack("{ss}", "job", "k"));
     world_answer(w, API_AGENT_OP_GUEST_RESUME, ERR_OK);
-    assert_true(ok(w, "k/1/do"));
+    assert_true(world_ok(w, "k/1/do"));
     assert_null(map_get(&w->store, "op/k/1/do"));
 }
 
@@ -154,7 +123,7 @@ static void malformed_messages_are_answered_or_dropped(void **state) {
         world_forget_frames(w);
         world_send(w, m);
         assert_int_equal(world_replies(w, id), 1);
-        assert_false(ok(w, id));
+        assert_false(world_ok(w, id));
         free(id);
     }
     assert_int_equal(w->n_commits, before);
@@ -173,7 +142,7 @@ static void one_op_at_a_time_on_a_guest(void **state) {
     world_answer(w, API_AGENT_OP_GUEST_START, ERR_OK);
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_SUSPEND], 1);
     world_answer(w, API_AGENT_OP_GUEST_SUSPEND, ERR_OK);
-    assert_string_equal(reply_state(w, "b/1/do"), "suspended");
+    assert_string_equal(world_reply_state(w, "b/1/do"), "suspended");
 }
 
 static void storage_ops_run_eight_at_once(void **state) {
@@ -189,7 +158,7 @@ static void storage_ops_run_eight_at_once(void **state) {
     for (int i = 0; i < 12; i++)
         world_answer(w, API_AGENT_OP_DISK_CREATE, ERR_OK);
     assert_int_equal(w->n_calls[API_AGENT_OP_DISK_CREATE], 12);
-    assert_true(ok(w, "d11/1/do"));
+    assert_true(world_ok(w, "d11/1/do"));
 }
 
 static void storage_ops_on_one_object_keep_their_order(void **state) {
@@ -210,16 +179,16 @@ static void cancel_reaches_what_can_be_cancelled(void **state) {
     world_op(w, "a/1/do", "disk.create", disk_args(DISK1));
     world_op(w, "b/1/do", "disk.create", disk_args(DISK1)); /* waits */
     world_op(w, "x", "op.cancel", json_pack("{ss}", "op", "b/1/do"));
-    assert_string_equal(code(w, "b/1/do"), "cancelled");
+    assert_string_equal(world_code(w, "b/1/do"), "cancelled");
     world_op(w, "x", "op.cancel", json_pack("{ss}", "op", "a/1/do"));
     assert_int_equal(w->n_cancels, 1);
     assert_null(world_reply(w, "a/1/do"));
     world_answer(w, API_AGENT_OP_DISK_CREATE, ERR_CANCELLED);
-    assert_string_equal(code(w, "a/1/do"), "cancelled");
+    assert_string_equal(world_code(w, "a/1/do"), "cancelled");
     world_op(w, "x", "op.cancel", json_pack("{ss}", "op", "nobody/1/do"));
-    assert_true(ok(w, "x"));
+    assert_true(world_ok(w, "x"));
     world_op(w, "b/1/do", "disk.create", disk_args(DISK1));
-    assert_string_equal(code(w, "b/1/do"), "cancelled");
+    assert_string_equal(world_code(w, "b/1/do"), "cancelled");
 }
 
 static void cancel_before_the_call_has_left(void **state) {
@@ -229,7 +198,7 @@ static void cancel_before_the_call_has_left(void **state) {
     world_op(w, "x", "op.cancel", json_pack("{ss}", "op", "a/1/do"));
     w->hold_commits = false;
     world_release(w);
-    assert_string_equal(code(w, "a/1/do"), "cancelled");
+    assert_string_equal(world_code(w, "a/1/do"), "cancelled");
     assert_int_equal(w->n_calls[API_AGENT_OP_DISK_CREATE], 0);
 }
 
@@ -251,10 +220,10 @@ static void progress_is_told(void **state) {
 
 static void stop_asks_and_waits(void **state) {
     struct world *w = *state;
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     size_t before = w->n_commits;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 60, false));
-    assert_string_equal(reply_state(w, "s/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "s/1/do"), "stopped");
     assert_int_equal(w->n_commits - before, 2);
     assert_int_equal(world_process(w, VM1), ABSENT);
     world_time(w, 120000);
@@ -263,7 +232,7 @@ static void stop_asks_and_waits(void **state) {
 
 static void stop_times_out_and_leaves_it_running(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     w->ignore_shutdown = true;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 35, false));
     assert_string_equal(world_state(w, VM1), "stopping");
@@ -271,7 +240,7 @@ static void stop_times_out_and_leaves_it_running(void **state) {
     assert_int_equal(w->n_calls[HOST_CALL_GUEST_SHUTDOWN], 4);
     assert_null(world_reply(w, "s/1/do"));
     world_time(w, 2000);
-    assert_string_equal(code(w, "s/1/do"), "timeout");
+    assert_string_equal(world_code(w, "s/1/do"), "timeout");
     assert_string_equal(world_state(w, VM1), "running");
     assert_int_equal(world_process(w, VM1), RUNS);
     world_event(w, VM1, GUEST_DIED);
@@ -280,11 +249,11 @@ static void stop_times_out_and_leaves_it_running(void **state) {
 
 static void stop_with_force_kills(void **state) {
     struct world *w = *state;
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     w->ignore_shutdown = true;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 5, true));
     world_time(w, 6000);
-    assert_string_equal(reply_state(w, "s/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "s/1/do"), "stopped");
     assert_int_equal(world_process(w, VM1), ABSENT);
     world_time(w, 120000);
     assert_int_equal(world_process(w, VM1), ABSENT);
@@ -292,51 +261,51 @@ static void stop_with_force_kills(void **state) {
 
 static void kill_passes_a_waiting_stop(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     w->ignore_shutdown = true;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 500, false));
     world_op(w, "p/1/do", "guest.suspend", vm_args(VM1));
     world_op(w, "k/1/do", "guest.kill", vm_args(VM1));
-    assert_string_equal(reply_state(w, "k/1/do"), "stopped");
-    assert_string_equal(reply_state(w, "s/1/do"), "stopped");
-    assert_string_equal(code(w, "p/1/do"), "conflict");
+    assert_string_equal(world_reply_state(w, "k/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "s/1/do"), "stopped");
+    assert_string_equal(world_code(w, "p/1/do"), "conflict");
     assert_int_equal(world_process(w, VM1), ABSENT);
 }
 
 static void a_kill_that_fails_leaves_the_stop_waiting(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     w->ignore_shutdown = true;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 20, false));
     w->fail_op = API_AGENT_OP_GUEST_KILL;
     w->fail_code = ERR_GUEST;
     world_op(w, "k/1/do", "guest.kill", vm_args(VM1));
-    assert_string_equal(code(w, "k/1/do"), "guest");
+    assert_string_equal(world_code(w, "k/1/do"), "guest");
     assert_null(world_reply(w, "s/1/do"));
     world_time(w, 21000);
-    assert_string_equal(code(w, "s/1/do"), "timeout");
+    assert_string_equal(world_code(w, "s/1/do"), "timeout");
     world_op(w, "k/2/do", "guest.kill", vm_args(VM1));
-    assert_string_equal(code(w, "k/2/do"), "guest");
+    assert_string_equal(world_code(w, "k/2/do"), "guest");
     assert_string_equal(world_state(w, VM1), "running");
 }
 
 static void stop_can_be_cancelled(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     w->ignore_shutdown = true;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 500, false));
     world_op(w, "x", "op.cancel", json_pack("{ss}", "op", "s/1/do"));
-    assert_string_equal(code(w, "s/1/do"), "cancelled");
+    assert_string_equal(world_code(w, "s/1/do"), "cancelled");
     assert_string_equal(world_state(w, VM1), "running");
 }
 
 static void death_while_stopping_is_a_crash(void **state) {
     struct world *w = *state;
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     w->ignore_shutdown = true;
     world_op(w, "s/1/do", "guest.stop", stop_args(VM1, 500, false));
     world_event(w, VM1, GUEST_DIED);
-    assert_string_equal(reply_state(w, "s/1/do"), "crashed");
+    assert_string_equal(world_reply_state(w, "s/1/do"), "crashed");
     assert_string_equal(world_state(w, VM1), "crashed");
     world_time(w, 120000);
     assert_int_equal(world_process(w, VM1), ABSENT);
@@ -344,26 +313,26 @@ static void death_while_stopping_is_a_crash(void **state) {
 
 static void death_while_being_killed_is_not(void **state) {
     struct world *w = *state;
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     w->hold_calls = true;
     world_op(w, "k/1/do", "guest.kill", vm_args(VM1));
     world_event(w, VM1, GUEST_DIED);
     world_answer(w, API_AGENT_OP_GUEST_KILL, ERR_OK);
-    assert_string_equal(reply_state(w, "k/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "k/1/do"), "stopped");
 }
 
 static void stop_and_kill_of_what_does_not_run(void **state) {
     struct world *w = *state;
     world_op(w, "a/1/do", "guest.stop", stop_args(VM1, 5, false));
-    assert_string_equal(reply_state(w, "a/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "a/1/do"), "stopped");
     world_op(w, "a/2/do", "guest.kill", vm_args(VM1));
-    assert_string_equal(reply_state(w, "a/2/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "a/2/do"), "stopped");
     world_op(w, "a/3/do", "guest.resume", vm_args(VM1));
-    assert_string_equal(code(w, "a/3/do"), "conflict");
+    assert_string_equal(world_code(w, "a/3/do"), "conflict");
     world_op(w, "a/4/do", "guest.policy", json_pack("{ss ss}", "vm", VM1, "name", "x"));
-    assert_true(ok(w, "a/4/do"));
+    assert_true(world_ok(w, "a/4/do"));
     world_op(w, "a/5/do", "guest.forget", vm_args(VM1));
-    assert_true(ok(w, "a/5/do"));
+    assert_true(world_ok(w, "a/5/do"));
     size_t n = 0;
     const char *key;
     void *value;
@@ -391,53 +360,53 @@ static void cd_drives(void **state) {
     assert_string_equal(next_cd(w), "one");
     world_op(w, "a/2/do", "guest.cdrom",
              json_pack("{ss si ss ss}", "vm", VM1, "index", 0, "iso", "two", "repository", "r"));
-    assert_string_equal(reply_state(w, "a/2/do"), "running");
+    assert_string_equal(world_reply_state(w, "a/2/do"), "running");
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_CDROM], 1);
     assert_string_equal(next_cd(w), "two");
     /* Refused by the driver: the next start has what is in it now. */
     w->fail_op = API_AGENT_OP_GUEST_CDROM;
     w->fail_code = ERR_IO;
     world_op(w, "a/3/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM1, "index", 0, "iso", ""));
-    assert_string_equal(code(w, "a/3/do"), "io");
+    assert_string_equal(world_code(w, "a/3/do"), "io");
     assert_string_equal(next_cd(w), "two");
     /* While it does not run nobody is asked, and a drive that is none does not matter. */
     world_op(w, "a/4/do", "guest.kill", vm_args(VM1));
     world_op(w, "a/5/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM1, "index", 0, "iso", ""));
-    assert_true(ok(w, "a/5/do"));
+    assert_true(world_ok(w, "a/5/do"));
     assert_string_equal(next_cd(w), "");
     world_op(w, "a/6/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM1, "index", 7, "iso", "three"));
-    assert_true(ok(w, "a/6/do"));
+    assert_true(world_ok(w, "a/6/do"));
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_CDROM], 2);
     world_op(w, "a/7/do", "guest.cdrom", json_pack("{ss si ss}", "vm", VM2, "index", 0, "iso", "x"));
-    assert_true(ok(w, "a/7/do"));
+    assert_true(world_ok(w, "a/7/do"));
 }
 
 static void suspended_guests(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     world_op(w, "a/1/do", "guest.suspend", vm_args(VM1));
     world_op(w, "a/2/do", "guest.suspend", vm_args(VM1));
-    assert_string_equal(reply_state(w, "a/2/do"), "suspended");
+    assert_string_equal(world_reply_state(w, "a/2/do"), "suspended");
     world_op(w, "a/3/do", "guest.start", start_args(VM1, "never"));
-    assert_string_equal(code(w, "a/3/do"), "conflict");
+    assert_string_equal(world_code(w, "a/3/do"), "conflict");
     world_op(w, "a/4/do", "guest.stop", stop_args(VM1, 60, false));
-    assert_string_equal(code(w, "a/4/do"), "conflict");
+    assert_string_equal(world_code(w, "a/4/do"), "conflict");
     world_op(w, "a/5/do", "guest.resume", vm_args(VM1));
-    assert_string_equal(reply_state(w, "a/5/do"), "running");
+    assert_string_equal(world_reply_state(w, "a/5/do"), "running");
     world_event(w, VM1, GUEST_PAUSED);
     assert_string_equal(world_state(w, VM1), "suspended");
     world_op(w, "a/6/do", "guest.stop", stop_args(VM1, 60, true));
-    assert_string_equal(reply_state(w, "a/6/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "a/6/do"), "stopped");
 }
 
 static void forget_removes_the_record(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     world_op(w, "a/1/do", "guest.forget", vm_args(VM1));
-    assert_string_equal(code(w, "a/1/do"), "conflict");
+    assert_string_equal(world_code(w, "a/1/do"), "conflict");
     world_op(w, "a/2/do", "guest.kill", vm_args(VM1));
     world_op(w, "a/3/do", "guest.forget", vm_args(VM1));
-    assert_true(ok(w, "a/3/do"));
+    assert_true(world_ok(w, "a/3/do"));
     assert_null(map_get(&w->store, "guest/" VM1));
 }
 
@@ -445,13 +414,13 @@ static void forget_removes_the_record(void **state) {
 
 static void poweroff_inside(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     world_event(w, VM1, GUEST_POWEROFF);
     assert_string_equal(world_state(w, VM1), "stopped");
     assert_int_equal(world_process(w, VM1), ABSENT); /* cleaned up */
     world_time(w, 120000);
     assert_int_equal(world_process(w, VM1), ABSENT);
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     world_event(w, VM1, GUEST_POWEROFF);
     assert_string_equal(world_state(w, VM1), "stopped");
     world_time(w, 1000);
@@ -460,13 +429,13 @@ static void poweroff_inside(void **state) {
 
 static void panic_and_death_obey_the_policy(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     world_event(w, VM1, GUEST_PANICKED);
     assert_string_equal(world_state(w, VM1), "crashed");
     assert_int_equal(world_process(w, VM1), ABSENT);
     world_time(w, 120000);
     assert_int_equal(world_process(w, VM1), ABSENT);
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     world_event(w, VM1, GUEST_DIED);
     assert_string_equal(world_state(w, VM1), "crashed");
     world_time(w, 900);
@@ -478,7 +447,7 @@ static void panic_and_death_obey_the_policy(void **state) {
 
 static void restarts_back_off_and_end(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     for (int i = 0; i < 5; i++) {
         world_event(w, VM1, GUEST_DIED);
         world_time(w, (1000 << i) - 1);
@@ -490,7 +459,7 @@ static void restarts_back_off_and_end(void **state) {
     assert_non_null(strstr(json_str(world_last_event(w, "guest.state"), "reason"), "not restarted any more"));
     world_time(w, 3600000);
     assert_string_equal(world_state(w, VM1), "crashed");
-    start(w, VM1, "on-failure"); /* by hand: counts anew */
+    world_started(w, VM1, "on-failure"); /* by hand: counts anew */
     assert_int_equal(json_int(world_last_event(w, "guest.state"), "restarts", 9), 0);
     world_event(w, VM1, GUEST_DIED);
     world_time(w, 1000);
@@ -499,7 +468,7 @@ static void restarts_back_off_and_end(void **state) {
 
 static void restarts_that_fail_count(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     w->fail_op = API_AGENT_OP_GUEST_START;
     w->fail_code = ERR_IO;
     world_event(w, VM1, GUEST_DIED);
@@ -510,7 +479,7 @@ static void restarts_that_fail_count(void **state) {
 
 static void old_restarts_do_not_count(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     for (int i = 0; i < 20; i++) {
         world_event(w, VM1, GUEST_DIED);
         world_time(w, 200000);
@@ -520,13 +489,13 @@ static void old_restarts_do_not_count(void **state) {
 
 static void a_waiting_restart_can_be_called_off(void **state) {
     struct world *w = *state;
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     world_event(w, VM1, GUEST_DIED);
     world_op(w, "a/1/do", "guest.stop", stop_args(VM1, 5, false));
-    assert_string_equal(reply_state(w, "a/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "a/1/do"), "stopped");
     world_time(w, 120000);
     assert_int_equal(world_process(w, VM1), ABSENT);
-    start(w, VM1, "always");
+    world_started(w, VM1, "always");
     world_event(w, VM1, GUEST_DIED);
     world_op(w, "a/2/do", "guest.policy", json_pack("{ss ss}", "vm", VM1, "restart_policy", "never"));
     world_time(w, 120000);
@@ -535,7 +504,7 @@ static void a_waiting_restart_can_be_called_off(void **state) {
 
 static void a_waiting_restart_outlives_the_agent(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     world_event(w, VM1, GUEST_DIED);
     world_restart(w);
     world_run(w);
@@ -547,7 +516,7 @@ static void a_waiting_restart_outlives_the_agent(void **state) {
 
 static void resets_are_told_but_not_each(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     size_t before = w->n_commits;
     for (int i = 0; i < 50; i++)
         world_event(w, VM1, GUEST_RESET);
@@ -561,18 +530,18 @@ static void an_end_during_the_start(void **state) {
     world_op(w, "a/1/do", "guest.start", start_args(VM1, "on-failure"));
     world_event(w, VM1, GUEST_DIED);
     world_answer(w, API_AGENT_OP_GUEST_START, ERR_OK);
-    assert_true(ok(w, "a/1/do"));
+    assert_true(world_ok(w, "a/1/do"));
     assert_string_equal(world_state(w, VM1), "crashed");
 }
 
 static void sequence_grows(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     int64_t first = json_int(world_last_event(w, "guest.state"), "sequence", 0);
     world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
     world_op(w, "a/2/do", "guest.forget", vm_args(VM1));
     world_time(w, 10);
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     assert_true(json_int(world_last_event(w, "guest.state"), "sequence", 0) > first);
 }
 
@@ -593,7 +562,7 @@ static const char *reported(struct world *w) {
 
 static void found_as_it_was(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     size_t before = w->n_commits;
     restart_with(w, RUNS);
     assert_string_equal(reported(w), "running");
@@ -606,14 +575,14 @@ static void found_as_it_was(void **state) {
 
 static void found_gone_or_ended(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     restart_with(w, ABSENT);
     assert_string_equal(reported(w), "crashed");
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     restart_with(w, OFF);
     assert_string_equal(reported(w), "stopped");
     assert_int_equal(world_process(w, VM1), ABSENT);
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     restart_with(w, PANICKED);
     assert_string_equal(reported(w), "crashed");
     world_time(w, 1000);
@@ -633,13 +602,13 @@ static void a_start_that_fails_leaves_nothing_that_runs(void **state) {
     restart_with(w, RUNS); /* the first try had started it; the second fails */
     w->fail_op = -1;
     world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
-    assert_string_equal(code(w, "a/1/do"), "io");
+    assert_string_equal(world_code(w, "a/1/do"), "io");
     assert_int_equal(world_process(w, VM1), ABSENT);
 }
 
 static void find_that_fails_is_tried_again(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     w->fail_op = HOST_CALL_GUEST_FIND;
     w->fail_code = ERR_TIMEOUT;
     restart_with(w, RUNS);
@@ -647,14 +616,14 @@ static void find_that_fails_is_tried_again(void **state) {
     assert_null(world_reply(w, "a/1/do"));
     w->fail_op = -1;
     world_time(w, 1000);
-    assert_true(ok(w, "a/1/do"));
+    assert_true(world_ok(w, "a/1/do"));
 }
 
 static void repositories_are_opened_first(void **state) {
     struct world *w = *state;
     world_op(w, "r/1/do", "repository.open",
              json_pack("{ss ss ss}", "repository", REPO, "driver", "dir", "path", "/tmp/x"));
-    assert_true(ok(w, "r/1/do"));
+    assert_true(world_ok(w, "r/1/do"));
     w->hold_calls = true;
     world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
     world_restart(w);
@@ -666,7 +635,7 @@ static void repositories_are_opened_first(void **state) {
     assert_ptr_equal(c->link.next, &w->calls);
     world_answer(w, API_AGENT_OP_REPOSITORY_OPEN, ERR_OK);
     world_answer(w, API_AGENT_OP_GUEST_START, ERR_OK);
-    assert_true(ok(w, "a/1/do"));
+    assert_true(world_ok(w, "a/1/do"));
     const json_t *r = json_array_get(json_object_get(world_last_event(w, "report"), "repositories"), 0);
     assert_true(json_bool(r, "usable", false));
     world_op(w, "r/2/do", "repository.close", json_pack("{ss}", "repository", REPO));
@@ -707,7 +676,7 @@ static void a_repository_that_fails_is_tried_again(void **state) {
 
 static void report_after_reconnecting(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     host_disconnected(w->h);
     world_forget_frames(w);
     world_event(w, VM1, GUEST_DIED);
@@ -724,14 +693,14 @@ static void report_after_reconnecting(void **state) {
 static void channels(void **state) {
     struct world *w = *state;
     world_op(w, "c/1", "channel.open", json_pack("{ss ss ss}", "channel", "00", "type", "serial", "vm", VM1));
-    assert_string_equal(code(w, "c/1"), "conflict");
-    start(w, VM1, "never");
+    assert_string_equal(world_code(w, "c/1"), "conflict");
+    world_started(w, VM1, "never");
     world_op(w, "c/2", "channel.open", json_pack("{ss ss ss}", "channel", "00", "type", "serial", "vm", VM1));
-    assert_true(ok(w, "c/2"));
+    assert_true(world_ok(w, "c/2"));
     assert_int_equal(w->n_channels, 1);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(start_is_two_commits_and_answers),

@@ -9,69 +9,38 @@
 
 #include <cmocka.h>
 
-static bool ok(struct world *w, const char *id) { return json_bool(world_reply(w, id), "ok", false); }
-static const char *code(struct world *w, const char *id) {
-    return json_str(json_object_get(world_reply(w, id), "error"), "code");
-}
-static const char *reply_state(struct world *w, const char *id) {
-    return json_str(json_object_get(world_reply(w, id), "result"), "state");
-}
-
-static int setup(void **state) {
-    struct world *w = xcalloc(1, sizeof(*w));
-    world_init(w);
-    world_run(w);
-    world_connect(w);
-    *state = w;
-    return 0;
-}
-static int teardown(void **state) {
-    world_done(*state);
-    free(*state);
-    return 0;
-}
-
-static void start(struct world *w, const char *vm, const char *policy) {
-    static int n;
-    char id[40];
-    snprintf(id, sizeof(id), "setup%d/start/do", n++);
-    world_op(w, id, "guest.start", start_args(vm, policy));
-    assert_true(ok(w, id));
-    assert_string_equal(world_state(w, vm), "running");
-}
-
 static void a_full_store_refuses_ops_and_recovers(void **state) {
     struct world *w = *state;
     w->store_error = -ENOSPC;
     world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
-    assert_string_equal(code(w, "a/1/do"), "no-space");
+    assert_string_equal(world_code(w, "a/1/do"), "no-space");
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 0);
     world_op(w, "a/2/do", "disk.create", disk_args(DISK1));
-    assert_string_equal(code(w, "a/2/do"), "no-space");
+    assert_string_equal(world_code(w, "a/2/do"), "no-space");
     world_time(w, 60000);
     w->store_error = -EROFS;
     world_time(w, 6000);
     world_op(w, "a/2/do", "disk.create", disk_args(DISK1));
-    assert_string_equal(code(w, "a/2/do"), "read-only");
+    assert_string_equal(world_code(w, "a/2/do"), "read-only");
     w->store_error = 0;
     world_time(w, 6000);
     world_op(w, "a/1/do", "guest.start", start_args(VM1, "never"));
-    assert_true(ok(w, "a/1/do"));
+    assert_true(world_ok(w, "a/1/do"));
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
 static void a_refused_op_is_answered_once(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
     w->store_error = -ENOSPC;
     world_op(w, "a/2/do", "guest.kill",
              vm_args(VM1)); /* ends as it begins: its answer waits in the commit that fails */
-    assert_string_equal(code(w, "a/2/do"), "no-space");
+    assert_string_equal(world_code(w, "a/2/do"), "no-space");
     w->store_error = 0;
     world_time(w, 6000);
     world_op(w, "a/3/do", "guest.kill", vm_args(VM1));
-    assert_true(ok(w, "a/3/do"));
+    assert_true(world_ok(w, "a/3/do"));
     assert_int_equal(world_replies(w, "a/2/do"), 1);
 }
 
@@ -107,20 +76,20 @@ static void answers_wait_for_the_store(void **state) {
     assert_null(world_reply(w, "a/1/do"));
     w->store_error = 0;
     world_time(w, 6000);
-    assert_true(ok(w, "a/1/do"));
+    assert_true(world_ok(w, "a/1/do"));
     assert_string_equal(world_state(w, VM1), "running");
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 1);
 }
 
 static void a_refused_stop_leaves_no_trace(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     w->store_error = -ENOSPC;
     world_op(w, "a/1/do", "guest.stop", stop_args(VM1, 5, true));
-    assert_string_equal(code(w, "a/1/do"), "no-space");
+    assert_string_equal(world_code(w, "a/1/do"), "no-space");
     assert_int_equal(w->n_calls[HOST_CALL_GUEST_SHUTDOWN], 0);
     world_op(w, "a/2/do", "guest.kill", vm_args(VM1));
-    assert_string_equal(code(w, "a/2/do"), "no-space");
+    assert_string_equal(world_code(w, "a/2/do"), "no-space");
     w->store_error = 0;
     world_time(w, 20000);
     assert_string_equal(world_state(w, VM1), "running");
@@ -131,28 +100,28 @@ static void a_refused_stop_leaves_no_trace(void **state) {
 
 static void several_commits_fail_together(void **state) {
     struct world *w = *state;
-    start(w, VM1, "never");
+    world_started(w, VM1, "never");
     w->hold_commits = true;
     world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
     world_op(w, "a/2/do", "guest.start", start_args(VM2, "never"));
     world_op(w, "a/3/do", "disk.create", disk_args(DISK1));
     w->store_error = -ENOSPC;
     world_release(w);
-    assert_string_equal(code(w, "a/1/do"), "no-space");
-    assert_string_equal(code(w, "a/2/do"), "no-space");
-    assert_string_equal(code(w, "a/3/do"), "no-space");
+    assert_string_equal(world_code(w, "a/1/do"), "no-space");
+    assert_string_equal(world_code(w, "a/2/do"), "no-space");
+    assert_string_equal(world_code(w, "a/3/do"), "no-space");
     w->hold_commits = false;
     w->store_error = 0;
     world_time(w, 10000);
     assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_KILL] + w->n_calls[API_AGENT_OP_DISK_CREATE], 0);
     assert_null(map_get(&w->store, "guest/" VM2));
     world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
-    assert_string_equal(reply_state(w, "a/1/do"), "stopped");
+    assert_string_equal(world_reply_state(w, "a/1/do"), "stopped");
 }
 
 static void deaths_during_a_failure_are_told_later(void **state) {
     struct world *w = *state;
-    start(w, VM1, "on-failure");
+    world_started(w, VM1, "on-failure");
     w->store_error = -ENOSPC;
     world_event(w, VM1, GUEST_DIED);
     assert_string_equal(world_state(w, VM1), "running");
@@ -180,13 +149,13 @@ static void orders_to_fence_are_for_now(void **state) {
     world_run(w);
     world_connect(w);
     world_op(w, "j/1/do", "fence.run", fence_args("off", false)); /* the manager asks again */
-    assert_string_equal(code(w, "j/1/do"), "unavailable");
+    assert_string_equal(world_code(w, "j/1/do"), "unavailable");
     w->hold_calls = false;
     world_op(w, "j/3/do", "fence.run", fence_args("off", true)); /* it is in no ring that could miss anybody */
-    assert_string_equal(code(w, "j/3/do"), "conflict");
+    assert_string_equal(world_code(w, "j/3/do"), "conflict");
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/test_world.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
 struct frame {
     struct list link;
     json_t *json;
@@ -401,4 +406,37 @@ json_t *receive_args(const char *vm) {
     json_t *args = move_args(vm);
     json_object_set_new(args, "start", start_args(vm, "on-failure"));
     return args;
+}
+
+/* ---- what most tests begin with ---- */
+
+bool world_ok(struct world *w, const char *id) { return json_bool(world_reply(w, id), "ok", false); }
+const char *world_code(struct world *w, const char *id) {
+    return json_str(json_object_get(world_reply(w, id), "error"), "code");
+}
+const char *world_reply_state(struct world *w, const char *id) {
+    return json_str(json_object_get(world_reply(w, id), "result"), "state");
+}
+
+int world_setup(void **state) {
+    struct world *w = xcalloc(1, sizeof(*w));
+    world_init(w);
+    world_run(w);
+    world_connect(w);
+    *state = w;
+    return 0;
+}
+int world_teardown(void **state) {
+    world_done(*state);
+    free(*state);
+    return 0;
+}
+
+void world_started(struct world *w, const char *vm, const char *policy) {
+    static int n;
+    char id[40];
+    snprintf(id, sizeof(id), "setup%d/start/do", n++);
+    world_op(w, id, "guest.start", start_args(vm, policy));
+    assert_true(world_ok(w, id));
+    assert_string_equal(world_state(w, vm), "running");
 }

@@ -65,6 +65,9 @@ void world_set_process(struct world *w, const char *vm, enum process p);
 
 /* The last answer to this id, or NULL; borrowed. */
 const json_t *world_reply(struct world *w, const char *id);
+bool world_ok(struct world *w, const char *id);
+const char *world_code(struct world *w, const char *id);        /* of its error */
+const char *world_reply_state(struct world *w, const char *id); /* of its result */
 size_t world_replies(struct world *w, const char *id);
 /* The last event of this name, or NULL. */
 const json_t *world_last_event(struct world *w, const char *name);
@@ -72,6 +75,12 @@ size_t world_events(struct world *w, const char *name);
 /* The state in the last guest.state of the VM ("" if none). */
 const char *world_state(struct world *w, const char *vm);
 void world_forget_frames(struct world *w);
+
+/* A guest that runs. */
+void world_started(struct world *w, const char *vm, const char *policy);
+/* For cmocka: *state is a connected world. */
+int world_setup(void **state);
+int world_teardown(void **state);
 
 json_t *start_args(const char *vm, const char *policy);
 json_t *vm_args(const char *vm);

@@ -17,14 +17,23 @@
 #define SILENCE_MS  15000
 #define HELLO_MS    10000
 
+/* One that says more than it has reason to is read more slowly: it costs the others nothing. A message costs one, and
+ * one more for each KiB; a whole report after a long absence is within what it may say at once. */
+#define SAY_BURST    6000
+#define SAY_SECOND   500
+#define SAY_GO_ON    500
+#define HELLO_LENGTH (512 * 1024)
+
 struct agent {
     struct list link; /* in waiting, until its hello */
     struct manager *m;
     struct ws *ws;
     char server[UUID_LEN + 1];
     char *name;
-    bool up; /* its hello has been taken; it is in manager.agents */
+    bool up;   /* its hello has been taken; it is in manager.agents */
+    bool held; /* it is not read for a while */
     int64_t since;
+    int64_t may_say, said_at;
 };
 
 static void agent_free(struct agent *a) {
@@ -123,10 +132,10 @@ static void check_clock(struct agent *a, const char *time) {
     if (!s || time_parse(time, &theirs) < 0)
         return;
     int64_t ahead = theirs - manager_wall();
-    _cleanup_free_ char *message =
-        llabs(ahead) > CLOCK_WARN_MS ? xasprintf("The clock of server %s is %s the manager's: set both right (NTP)",
-                                                 s->name, skew_format(ahead, skew))
-                                     : NULL;
+    _cleanup_free_ char *message = llabs(ahead) > CLOCK_WARN_MS
+                                       ? xasprintf("The clock of server %s is %s the manager's: set both right (NTP)",
+                                                   s->name, skew_format(ahead, skew))
+                                       : NULL;
     core_condition(a->m->core, API_SEVERITY_WARNING, API_KIND_SERVER, s->id, "server.clock", message);
 }
 
@@ -193,10 +202,14 @@ static void on_message(struct agent *a, const json_t *message) {
     }
 }
 
+static void end_bad(struct agent *a, const char *reason, const char *why) {
+    log_warning("server %s: %s", a->name, why);
+    ws_close(a->ws, 4004, reason);
+    agent_gone(a, why);
+}
+
 static void malformed(struct agent *a) {
-    log_warning("server %s: sent something that is not a JSON object", a->name);
-    ws_close(a->ws, 4004, "a frame is not a JSON object");
-    agent_gone(a, "it sent something that is not a JSON object");
+    end_bad(a, "a frame is not a JSON object", "it sent something that is not a JSON object");
 }
 
 void agents_malformed(struct manager *m, const char *server) {
@@ -205,9 +218,37 @@ void agents_malformed(struct manager *m, const char *server) {
         malformed(a);
 }
 
+static void say_refill(struct agent *a) {
+    int64_t now = manager_now(a->m);
+    a->may_say += (now - a->said_at) * SAY_SECOND / 1000;
+    a->said_at = now;
+    if (a->may_say > SAY_BURST)
+        a->may_say = SAY_BURST;
+}
+
+static void say_count(struct agent *a, size_t len) {
+    say_refill(a);
+    a->may_say -= 1 + (int64_t)(len / 1024);
+    if (a->may_say >= 0)
+        return;
+    if (!a->held)
+        log_warning("server %s: says more than can be listened to; it is read more slowly", a->name);
+    a->held = true;
+    ws_pause(a->ws, true);
+}
+
+static void say_go_on(struct agent *a) {
+    say_refill(a);
+    if (!a->held || a->may_say < SAY_GO_ON)
+        return;
+    a->held = false;
+    ws_pause(a->ws, false);
+}
+
 static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
     struct agent *a = ctx;
     json_t *message = NULL;
+    say_count(a, len);
     if (a->up && samples_are(data, len)) {
         samples_add(a->m, a->server, data, len);
         return;
@@ -217,7 +258,12 @@ static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
         malformed(a);
         return;
     }
-    on_message(a, message);
+    json_tame(message);
+    /* What it says of its server is kept and shown to everybody. */
+    if (len > HELLO_LENGTH && str_eq(json_str(message, "event"), api_agent_events[API_AGENT_EVENT_HELLO].name))
+        end_bad(a, "the hello is too long", "its hello is longer than any server's hardware");
+    else
+        on_message(a, message);
     json_decref(message);
 }
 
@@ -232,7 +278,8 @@ static bool control_upgrade(struct exchange *x, const struct api_server *server)
     a->m = m;
     a->name = xstrdup(server->name);
     snprintf(a->server, sizeof a->server, "%s", server->id);
-    a->since = manager_now(m);
+    a->since = a->said_at = manager_now(m);
+    a->may_say = SAY_BURST;
     list_append(&m->agents_waiting, &a->link);
     const struct ws_config config = {.ops = &ops,
                                      .ctx = a,
@@ -295,6 +342,10 @@ void agents_tick(struct manager *m) {
         if (manager_now(m) - a->since > HELLO_MS)
             agent_refuse(a, 4004, "no hello came within 10 s");
     }
+    size_t pos = 0;
+    void *value;
+    while (map_next(&m->agents, &pos, NULL, &value))
+        say_go_on(value);
 }
 
 void agents_done(struct manager *m) { map_done(&m->agents); }

@@ -54,7 +54,7 @@ static void page_ca(struct exchange *x) {
     exchange_reply(x, 200, 0, xstrdup(ca_certificate(x->m->ca)));
 }
 
-static void page_openapi(struct exchange *x) { exchange_reply(x, 200, 0, xstrdup(api_openapi_json)); }
+static void page_openapi(struct exchange *x) { exchange_reply_borrowed(x, api_openapi_json, api_openapi_json_len); }
 
 struct page {
     const char *path;
@@ -83,7 +83,7 @@ static int check_rate(struct exchange *x) {
     int wait = 1;
     if (conn_is_loopback(x->conn))
         return 0;
-    const char *client = x->who.known ? x->who.user_id : conn_peer(x->conn);
+    const char *client = x->who.known ? x->who.user_id : conn_client(x->conn);
     if (limiter_take(x->m->requests, client, manager_now(x->m), &wait))
         return 0;
     buf_addf(&x->extra, "Retry-After: %d\r\n", wait);
@@ -107,8 +107,8 @@ static int check_caller(struct exchange *x, bool public, unsigned roles, const c
     if (r == 0 && !public && !(roles & 1u << x->who.role))
         r = error_set(&e, ERR_FORBIDDEN, "the role %s does not have the permission %s; ask an administrator",
                       api_role_text(x->who.role), permission);
-    if (r == 0 && !public && strcmp(x->method, "GET") != 0)
-        r = auth_check_csrf(x, &e);
+    if (r == 0 && strcmp(x->method, "GET") != 0)
+        r = public ? auth_check_origin(x, &e) : auth_check_csrf(x, &e);
     if (r == 0)
         return 0;
     if (e.code == ERR_UNAUTHENTICATED)
@@ -287,9 +287,7 @@ static int parse_body(struct exchange *x) {
     return -1;
 }
 
-void exchange_client(const struct exchange *x) {
-    core_set_client(x->m->core, x->conn ? conn_peer(x->conn) : NULL);
-}
+void exchange_client(const struct exchange *x) { core_set_client(x->m->core, x->conn ? conn_peer(x->conn) : NULL); }
 
 void exchange_client_end(const struct exchange *x) { core_set_client(x->m->core, NULL); }
 
@@ -325,12 +323,23 @@ static void on_hashed(void *ctx, const char *hash) {
     to_core(x);
 }
 
+/* A token may end before its user's trust in it; who has found one must not become its user for good. */
+static bool is_oneself(const struct exchange *x) {
+    const struct api_user *u = core_user(x->m->core, x->route.params[0]);
+    return u && strcmp(u->id, x->who.user_id) == 0;
+}
+
 /* Takes the password out of the body. 1: it is being hashed, and the request goes on later; -1: it has been answered.
  */
 static int take_password(struct exchange *x) {
     json_t *p = json_object_get(x->json, "password");
     if ((x->op->id != API_OP_USER_CREATE && x->op->id != API_OP_USER_CHANGE) || !p)
         return 0;
+    if (x->op->id == API_OP_USER_CHANGE && x->who.by_api_token && is_oneself(x)) {
+        exchange_fail(x, ERR_FORBIDDEN,
+                      "a token cannot change its user's password; sign in (tarn login) and change it");
+        return -1;
+    }
     const char *text = json_string_value(p);
     size_t len = json_string_length(p);
     if (!text || len < 8 || len > 256) {

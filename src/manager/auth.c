@@ -30,7 +30,7 @@ static int token_check(struct manager *m, const struct api_token *t, struct erro
 }
 
 int auth_identify(struct exchange *x, struct error *e) {
-    char buf[1024], cookies[4096], secret[SECRET_TEXT], hash[65];
+    char buf[1024], cookies[HTTP_HEAD_MAX], secret[SECRET_TEXT], hash[65];
     struct manager *m = x->m;
     bool by_cookie = false;
     conn_header(x->conn, "authorization:", buf, sizeof buf);
@@ -53,6 +53,7 @@ int auth_identify(struct exchange *x, struct error *e) {
         struct identity *who = &x->who;
         who->known = true;
         who->by_cookie = by_cookie;
+        who->by_api_token = t->kind == API_TOKEN_KIND_API;
         who->role = u->role;
         memcpy(who->hash, hash, sizeof who->hash);
         snprintf(who->user_id, sizeof who->user_id, "%s", u->id);
@@ -78,14 +79,21 @@ enum auth_change auth_still_valid(struct manager *m, const char *hash, enum api_
     return api_ops[op].roles & 1u << u->role ? AUTH_GOOD : AUTH_DENIED;
 }
 
+int auth_check_origin(struct exchange *x, struct error *e) {
+    char origin[512], host[512];
+    if (!conn_header(x->conn, "origin:", origin, sizeof origin)[0] ||
+        origin_matches(origin, conn_header(x->conn, "host:", host, sizeof host)))
+        return 0;
+    return error_set(e, ERR_FORBIDDEN, "a page of another site (%.100s) may not use this manager", origin);
+}
+
 int auth_check_csrf(struct exchange *x, struct error *e) {
-    char origin[512], host[512], given[128];
+    char given[128];
     if (!x->who.by_cookie)
         return 0;
-    conn_header(x->conn, "origin:", origin, sizeof origin);
-    conn_header(x->conn, "host:", host, sizeof host);
-    if (*origin && !origin_matches(origin, host))
-        return error_set(e, ERR_FORBIDDEN, "a page of another site (%.100s) may not use this session", origin);
+    int r = auth_check_origin(x, e);
+    if (r < 0)
+        return r;
     conn_header(x->conn, "x-tarn-csrf:", given, sizeof given);
     if (strlen(given) != 64 || CRYPTO_memcmp(given, x->who.csrf, 64) != 0)
         return error_set(e, ERR_FORBIDDEN,

@@ -4,12 +4,15 @@
 
 #include "manager/http.h"
 
-#define SESSION_COOKIE "tarn_session"
+/* The prefix: browsers take it only from this very host, not from a neighbour in its domain. */
+#define SESSION_COOKIE "__Host-tarn_session"
 #define SECRET_BYTES   32
 #define SECRET_TEXT    (SECRET_BYTES * 2 + 1)
 
 /* Fills x->who. No credentials: 0 and x->who.known is false. Bad or expired ones: an error. */
 int auth_identify(struct exchange *x, struct error *e);
+/* A page of another site may not sign its visitor in as somebody of its choice: 0 or an error. */
+int auth_check_origin(struct exchange *x, struct error *e);
 /* What a change made with a cookie must show besides it, so that no other site can make it: 0 or an error. */
 int auth_check_csrf(struct exchange *x, struct error *e);
 /* For connections that stay, whose user may have been given another role since. */

@@ -24,14 +24,15 @@ struct conn {
     struct lws *wsi;
     struct exchange *x;
     struct ws *ws;
-    char peer[INET6_ADDRSTRLEN];
+    char peer[INET6_ADDRSTRLEN], client[INET6_ADDRSTRLEN]; /* client: whom it counts as */
     bool loopback;
 
     bool in_callback; /* of the request: who answers now is written when it returns */
     bool paused;      /* reading is off */
     bool close_after, lingering;
     int64_t linger_until, linger_left;
-    int64_t body_left; /* of the request's body, still to arrive */
+    int64_t body_left;     /* of the request's body, still to arrive */
+    int64_t body_deadline; /* for it, where it is collected */
 
     bool answered; /* a request before this one */
     uint64_t read_mark;

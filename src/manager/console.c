@@ -133,6 +133,8 @@ static const char *problem(struct manager *m, const struct api_vm *vm, bool vnc,
     default:
         return "it is not running; start it first";
     }
+    if (vnc && vm->machine == API_MACHINE_MICROVM)
+        return "a microvm has no display; use its serial console";
     if (vnc && vm->display != API_DISPLAY_VNC)
         return "it has no display (display: none); use its serial console";
     *ret = ERR_UNAVAILABLE;

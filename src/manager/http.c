@@ -18,6 +18,7 @@
 #define REPLY_TIMEOUT_S  30     /* for each chunk of an answer */
 #define ANSWER_TIMEOUT_S 300    /* for us to find one; handlers have deadlines of their own */
 #define ANSWER_MS        120000 /* for the client to read one */
+#define BODY_MS          60000  /* for one that is collected to arrive */
 #define STALLED_MS       5
 #define LINGER_MS        2000
 #define LINGER_BYTES     (64 * 1024 * 1024)
@@ -55,7 +56,7 @@ static void conn_free(struct conn *c) {
     list_remove(&c->link);
     list_remove(&c->stalled);
     c->server->n_conns--;
-    listen_closed(c->server->m, c->peer);
+    listen_closed(c->server->m, c->client);
     free(c);
 }
 
@@ -66,6 +67,7 @@ void conn_close_soon(struct conn *c) {
 }
 
 const char *conn_peer(const struct conn *c) { return c->peer; }
+const char *conn_client(const struct conn *c) { return c->client; }
 bool conn_is_loopback(const struct conn *c) { return c->loopback; }
 
 void conn_pause(struct conn *c, bool pause) {
@@ -132,6 +134,8 @@ int conn_query_check(struct conn *c, const char *names, struct error *e) {
     for (int i = 0; i < 64; i++) {
         if (lws_hdr_copy_fragment(c->wsi, buf, HTTP_HEAD_MAX, WSI_TOKEN_HTTP_URI_ARGS, i) < 0)
             return 0;
+        if (!utf8_valid(buf))
+            return error_set(e, ERR_INVALID, "a query parameter is not valid UTF-8");
         buf[strcspn(buf, "=")] = 0;
         if (*buf && !list_has(names, buf))
             return *names ? error_set(e, ERR_INVALID, "there is no query parameter \"%.60s\" here; there are: %s", buf,
@@ -499,6 +503,7 @@ static int request_framing(struct conn *c, struct exchange *x) {
         return -1;
     }
     c->body_left = x->content_length;
+    c->body_deadline = manager_now(c->server->m) + BODY_MS;
     return 0;
 }
 
@@ -651,7 +656,8 @@ static void lws_log(int level, const char *line) {
 static void conn_tick(struct conn *c, int64_t now) {
     if (c->ws)
         ws_tick(c->ws, now);
-    else if ((c->lingering && now > c->linger_until) || (c->answering && now > c->answer_deadline))
+    else if ((c->lingering && now > c->linger_until) || (c->answering && now > c->answer_deadline) ||
+             (c->x && !c->x->complete && !c->x->on_body && now > c->body_deadline))
         conn_close_soon(c);
 }
 
@@ -757,6 +763,7 @@ void http_adopt(struct manager *m, int fd, const char *peer, bool loopback) {
     c->wsi = wsi;
     c->loopback = loopback;
     snprintf(c->peer, sizeof c->peer, "%s", peer);
+    client_of(peer, c->client);
     list_append(&m->http->conns, &c->link);
     m->http->n_conns++;
     lws_set_opaque_user_data(wsi, c);

@@ -33,6 +33,7 @@ struct ws;
 struct identity {
     bool known;
     bool by_cookie;
+    bool by_api_token; /* not by a session */
     enum api_role role;
     char user_id[UUID_LEN + 1];
     char token_id[UUID_LEN + 1];
@@ -102,6 +103,8 @@ char *conn_query(struct conn *c, const char *name);
 /* Refuses parameters that are not in names (comma-separated). */
 int conn_query_check(struct conn *c, const char *names, struct error *e);
 const char *conn_peer(const struct conn *c);
+/* Whom its address counts as where clients have limits. */
+const char *conn_client(const struct conn *c);
 bool conn_is_loopback(const struct conn *c);
 /* SHA-256 of the DER of the verified client certificate; false if there is none. */
 bool conn_certificate(struct conn *c, char ret[static 65]);

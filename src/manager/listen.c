@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define PER_CLIENT     2048 /* connections of one address that is not on loopback */
+#define PER_NETWORK    8192 /* of one IPv6 network, whose hosts cannot be told apart */
 #define RESERVED_FILES 64   /* descriptors for everything else */
 #define ACCEPT_AT_ONCE 64
 #define PAUSE_MS       200
@@ -129,22 +130,25 @@ static void on_resume(uv_timer_t *t) {
 }
 
 static bool client_enter(struct listeners *l, const char *peer, bool loopback) {
-    struct client *c = map_get(&l->clients, peer);
+    char client[INET6_ADDRSTRLEN];
+    client_of(peer, client);
+    struct client *c = map_get(&l->clients, client);
+    size_t most = strchr(client, ':') ? PER_NETWORK : PER_CLIENT;
+    if (!loopback && c && c->n >= most)
+        return false;
     if (!c) {
         c = xcalloc(1, sizeof *c);
-        map_put(&l->clients, peer, c);
+        map_put(&l->clients, client, c);
     }
-    if (!loopback && c->n >= PER_CLIENT)
-        return false;
     c->n++;
     return true;
 }
 
-void listen_closed(struct manager *m, const char *peer) {
+void listen_closed(struct manager *m, const char *client) {
     struct listeners *l = m->listeners;
-    struct client *c = l ? map_get(&l->clients, peer) : NULL;
+    struct client *c = l ? map_get(&l->clients, client) : NULL;
     if (c && --c->n == 0) {
-        map_remove(&l->clients, peer);
+        map_remove(&l->clients, client);
         free(c);
     }
 }

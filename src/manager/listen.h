@@ -11,6 +11,6 @@ int listen_start(struct manager *m, struct error *e);
 void listen_stop(struct manager *m); /* accepts no more; the loop must run before listen_done() */
 void listen_done(struct manager *m);
 /* A connection has ended. */
-void listen_closed(struct manager *m, const char *peer);
+void listen_closed(struct manager *m, const char *client);
 /* "https://ADDR:PORT" of the first; the caller's. */
 char *listen_address(struct manager *m);

@@ -30,6 +30,9 @@
 
 #define STOP_MS          1500
 #define SIGN_IN_FAILURES 10 /* in a minute, for one name from one address */
+/* For all names from one address: enough for many people behind one, too little to keep all others from signing in. */
+#define CLIENT_FAILURES         12
+#define CLIENT_FAILURES_AT_ONCE 60
 #define CLIENTS_MAX      65536
 #define RENEW_CHECK_MS   (24 * 3600 * 1000LL)
 
@@ -179,6 +182,7 @@ static int manager_open(struct manager *m, struct error *e) {
     m->passwords = passwords_new(m->loop);
     m->requests = limiter_new((double)o->rate, (double)o->burst, CLIENTS_MAX);
     m->sign_ins = limiter_new(SIGN_IN_FAILURES / 60.0, SIGN_IN_FAILURES, CLIENTS_MAX);
+    m->sign_ins_from = limiter_new(CLIENT_FAILURES / 60.0, CLIENT_FAILURES_AT_ONCE, CLIENTS_MAX);
     m->stats = stats_new();
     samples_init(m);
     history_init(m);
@@ -222,6 +226,7 @@ static void manager_close(struct manager *m) {
     stats_free(m->stats);
     limiter_free(m->requests);
     limiter_free(m->sign_ins);
+    limiter_free(m->sign_ins_from);
     ca_free(m->ca);
     site_free(m->site);
     uv_walk(m->loop, close_handle, NULL);

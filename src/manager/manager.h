@@ -63,7 +63,7 @@ struct options {
     bool metrics_public, metrics_vms;
     bool check;
     int64_t history_days; /* events and jobs are kept; 0: for ever */
-    int64_t rate, burst; /* requests a second for each client that is not on loopback */
+    int64_t rate, burst;  /* requests a second for each client that is not on loopback */
 };
 
 #define EXCHANGE_BUCKETS 1024
@@ -80,7 +80,7 @@ struct manager {
     struct http_server *http;
     struct listeners *listeners;
     struct passwords *passwords;
-    struct limiter *requests, *sign_ins;
+    struct limiter *requests, *sign_ins, *sign_ins_from; /* _from: of one client, whatever the name */
     struct stream *stream;
     struct stats *stats;
     struct samples *samples;
@@ -96,8 +96,8 @@ struct manager {
     uint64_t next_exchange;
 
     /* shell.c */
-    uv_timer_t timer;       /* core_tick */
-    int64_t history_at;     /* when old history is looked for next; history.c */
+    uv_timer_t timer;   /* core_tick */
+    int64_t history_at; /* when old history is looked for next; history.c */
     bool pumping, stopping;
     bool store_failed;    /* reported to the core; the next COMMIT resets the store */
     uint64_t commits_out; /* handed to the store, not yet reported */

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -56,6 +57,18 @@ bool bearer_find(const char *authorization, char *ret, size_t size) {
     const char *p = authorization + 7;
     p += strspn(p, " ");
     return token_copy(p, strlen(p), ret, size);
+}
+
+void client_of(const char *address, char ret[static INET6_ADDRSTRLEN]) {
+    struct in6_addr a;
+    size_t len = strnlen(address, INET6_ADDRSTRLEN - 1);
+    if (inet_pton(AF_INET6, address, &a) == 1 && !IN6_IS_ADDR_LINKLOCAL(&a) && !IN6_IS_ADDR_LOOPBACK(&a)) {
+        memset(a.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &a, ret, INET6_ADDRSTRLEN);
+        return;
+    }
+    memcpy(ret, address, len);
+    ret[len] = 0;
 }
 
 /* Its length without the port 443, which may stand in one header and not in the other. */

@@ -2,6 +2,7 @@
 /* Small texts that clients send, taken apart. Pure; each has a fuzz target in fuzz/. */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,11 @@ int decimal_parse(const char *s, int64_t *ret);
 bool cookie_find(const char *header, const char *name, char *ret, size_t size);
 /* The token of "Bearer TOKEN", of the same characters. */
 bool bearer_find(const char *authorization, char *ret, size_t size);
+/*
+ * Whom an address counts as: itself, but of IPv6 its network of 64 bits, for any customer of a provider has so many
+ * addresses of their own. Those of one link alone count singly.
+ */
+void client_of(const char *address, char ret[static INET6_ADDRSTRLEN]);
 /* Whether an Origin header names the host of a Host header, over https. */
 bool origin_matches(const char *origin, const char *host);
 /* If-Match: "REVISION" (the quotes may be missing) gives 0 and the digits; * gives 1; else -EINVAL. */

@@ -38,6 +38,22 @@ static void test_cookies(void **state) {
     assert_false(cookie_find(";;; ;", "tarn_session", v, sizeof v));
 }
 
+static void test_clients(void **state) {
+    static const char *const pairs[][2] = {
+        {"192.0.2.7", "192.0.2.7"},
+        {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
+        {"2001:db8:1:2::1", "2001:db8:1:2::"},
+        {"fe80::1:2", "fe80::1:2"},
+        {"::1", "::1"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        char client[INET6_ADDRSTRLEN];
+        client_of(pairs[i][0], client);
+        assert_string_equal(client, pairs[i][1]);
+    }
+}
+
 static void test_bearer(void **state) {
     char v[16];
     assert_true(bearer_find("Bearer abc", v, sizeof v));
@@ -117,9 +133,9 @@ static void test_lists_and_paths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decimal),  cmocka_unit_test(test_cookies),         cmocka_unit_test(test_bearer),
-        cmocka_unit_test(test_origin),   cmocka_unit_test(test_if_match),        cmocka_unit_test(test_listen),
-        cmocka_unit_test(test_versions), cmocka_unit_test(test_lists_and_paths),
+        cmocka_unit_test(test_decimal), cmocka_unit_test(test_cookies),  cmocka_unit_test(test_clients),
+        cmocka_unit_test(test_bearer),  cmocka_unit_test(test_origin),   cmocka_unit_test(test_if_match),
+        cmocka_unit_test(test_listen),  cmocka_unit_test(test_versions), cmocka_unit_test(test_lists_and_paths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

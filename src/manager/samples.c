@@ -66,6 +66,8 @@ static void take(struct manager *m, const struct sample *p) {
     json_t *message = NULL;
     json_scratch_begin();
     int parsed = json_parse(p->text, p->len, &message, NULL);
+    if (parsed == 0)
+        json_tame(message);
     int r = parsed < 0 ? parsed : api_stats_sample_parse(json_object_get(message, "args"), API_PEER, &sample, NULL);
     json_decref(message);
     json_scratch_end();

@@ -97,8 +97,23 @@ static void session_created(struct exchange *x, int status, int64_t revision, ch
     exchange_reply_json(x, 201, 0, j);
 }
 
-static char *sign_in_key(const struct exchange *x, const char *name) {
-    return xasprintf("%s|%s", x->conn ? conn_peer(x->conn) : "", name);
+static const char *client_key(const struct exchange *x) { return x->conn ? conn_client(x->conn) : ""; }
+static char *sign_in_key(const struct exchange *x, const char *name) { return xasprintf("%s|%s", client_key(x), name); }
+
+/* Taken before the answer is known: a flood of guesses at once counts like one after another. */
+static bool sign_in_take(struct exchange *x, const char *key, int *ret_wait) {
+    struct manager *m = x->m;
+    if (!limiter_take(m->sign_ins, key, manager_now(m), ret_wait))
+        return false;
+    if (limiter_take(m->sign_ins_from, client_key(x), manager_now(m), ret_wait))
+        return true;
+    limiter_give(m->sign_ins, key);
+    return false;
+}
+
+static void sign_in_give(struct exchange *x, const char *key) {
+    limiter_give(x->m->sign_ins, key);
+    limiter_give(x->m->sign_ins_from, client_key(x));
 }
 
 /* In the event log, but not the name: what people type there by mistake is often the password. */
@@ -129,7 +144,7 @@ static void on_verified(void *ctx, bool good) {
         return;
     }
     _cleanup_free_ char *key = sign_in_key(x, x->who.user);
-    limiter_give(m->sign_ins, key);
+    sign_in_give(x, key);
     x->who.role = u->role;
     snprintf(x->who.user_id, sizeof x->who.user_id, "%s", u->id);
     struct api_token t;
@@ -160,12 +175,11 @@ void session_create(struct exchange *x) {
     bool exists = u && strcmp(u->name, s.name) == 0;
     str_set(&x->who.user, s.name);
     x->who.known = false;
-    /* Taken before the answer is known: a flood of guesses at once counts like one after another. */
-    if (!limiter_take(m->sign_ins, key, manager_now(m), &wait)) {
+    if (!sign_in_take(x, key, &wait)) {
         buf_addf(&x->extra, "Retry-After: %d\r\n", wait);
-        exchange_fail(x, ERR_RATE, "too many failed sign-ins for this name; wait %d s", wait);
+        exchange_fail(x, ERR_RATE, "too many failed sign-ins for this name or from this address; wait %d s", wait);
     } else if (passwords_verify(m->passwords, s.password, exists ? u->password_hash : NULL, on_verified, x) < 0) {
-        limiter_give(m->sign_ins, key); /* nothing was tried */
+        sign_in_give(x, key); /* nothing was tried */
         buf_adds(&x->extra, "Retry-After: 5\r\n");
         exchange_fail(x, ERR_RATE, "too many sign-ins just now; try again in a few seconds");
     }
@@ -221,6 +235,11 @@ static void token_create(struct exchange *x, enum api_token_kind kind) {
     t.kind = kind;
     if (kind == API_TOKEN_KIND_API)
         str_set(&t.user, x->who.user_id);
+    /* Or whoever has found a token that is about to expire would have one for ever. */
+    int64_t expires, now = manager_wall();
+    if (kind == API_TOKEN_KIND_API && x->who.by_api_token && time_parse(x->who.expires, &expires) == 0 &&
+        t.lifetime > (expires - now) / 1000)
+        t.lifetime = expires > now + 1000 ? (expires - now) / 1000 : 1;
     /* A token with which a server joins is meant to be used now; one that lies about for months is a door left open. */
     bool short_lived = kind == API_TOKEN_KIND_JOIN && !json_object_get(x->json, "lifetime");
     issue_new(x, &t, short_lived ? JOIN_LIFETIME_S : t.lifetime);
@@ -295,7 +314,7 @@ void session_server_join(struct exchange *x) {
         exchange_reply_error(x, &e);
         return;
     }
-    _cleanup_free_ char *key = xasprintf("%s|join", x->conn ? conn_peer(x->conn) : "");
+    _cleanup_free_ char *key = xasprintf("%s|join", client_key(x));
     struct issue *i = xcalloc(1, sizeof *i);
     int r = limiter_peek(m->sign_ins, key, manager_now(m), &wait)
                 ? join_check(x, &join, hash, &e)

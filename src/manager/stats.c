@@ -14,6 +14,7 @@
 
 struct vm_entry {
     struct list link; /* in its server's */
+    struct server_entry *server;
     char id[UUID_LEN + 1];
     uint64_t sample; /* the server's in which it was last seen */
     int64_t time_ms, memory;
@@ -42,17 +43,16 @@ struct stats *stats_new(void) {
     return xcalloc(1, sizeof(struct stats));
 }
 
-static void vm_drop(struct stats *s, struct server_entry *server, struct vm_entry *v) {
-    if (map_get(&s->vms, v->id) == v)
-        map_remove(&s->vms, v->id);
+static void vm_drop(struct stats *s, struct vm_entry *v) {
+    map_remove(&s->vms, v->id);
     list_remove(&v->link);
-    server->n_vms--;
+    v->server->n_vms--;
     free(v);
 }
 
 static void server_drop(struct stats *s, const char *id, struct server_entry *server) {
     struct vm_entry *v, *tmp;
-    list_for_each_safe(v, tmp, &server->vms, link) { vm_drop(s, server, v); }
+    list_for_each_safe(v, tmp, &server->vms, link) { vm_drop(s, v); }
     map_remove(&s->servers, id);
     api_server_stats_done(&server->last);
     free(server);
@@ -77,19 +77,25 @@ void stats_forget(struct manager *m, const char *server) {
         server_drop(m->stats, server, entry);
 }
 
-static void vm_store(struct stats *s, struct server_entry *server, const struct api_vm_stats *in) {
-    struct vm_entry *v = map_get(&s->vms, in->vm);
+/* Of a virtual machine only its own server tells: while it moves both may, and one that lies has nothing to say. */
+static void vm_store(struct manager *m, const char *from, struct server_entry *server, const struct api_vm_stats *in) {
+    struct stats *s = m->stats;
+    const struct api_vm *vm = core_vm(m->core, in->vm);
+    struct vm_entry *v = vm ? map_get(&s->vms, vm->id) : NULL;
+    if (!vm || !str_eq(vm->server, from) || !str_eq(vm->id, in->vm))
+        return;
+    if (v && v->server != server)
+        vm_drop(s, TAKE_PTR(v)); /* it has come from there */
     if (!v) {
-        if (!uuid_valid(in->vm) || server->n_vms >= VMS_MAX)
+        if (server->n_vms >= VMS_MAX)
             return;
         v = xcalloc(1, sizeof *v);
+        v->server = server;
         snprintf(v->id, sizeof v->id, "%s", in->vm);
         map_put(&s->vms, v->id, v);
+        list_append(&server->vms, &v->link);
         server->n_vms++;
-    } else {
-        list_remove(&v->link); /* it may have come from another server */
     }
-    list_append(&server->vms, &v->link);
     v->sample = server->sample;
     if (time_parse(in->time, &v->time_ms) < 0)
         v->time_ms = manager_wall();
@@ -190,11 +196,11 @@ void stats_sample(struct manager *m, const char *server, const struct api_stats_
     check_clock(m, entry);
     core_server_load(m->core, server, entry->last.cpu, entry->last.net_receive + entry->last.net_send);
     for (size_t i = 0; i < sample->n_vms; i++)
-        vm_store(s, entry, &sample->vms[i]);
+        vm_store(m, server, entry, &sample->vms[i]);
     struct vm_entry *v, *tmp;
     list_for_each_safe(v, tmp, &entry->vms, link) {
         if (v->sample != entry->sample)
-            vm_drop(s, entry, v);
+            vm_drop(s, v);
     }
     top_of_server(entry);
 }
@@ -217,7 +223,8 @@ void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t 
         if (!in_pool(m, id, pool))
             continue;
         *ret_cpu += entry->last.cpu;
-        *ret_memory += entry->last.memory_used;
+        if (entry->last.memory_used > 0 && *ret_memory < JSON_TAME_NUMBER * 64)
+            *ret_memory += entry->last.memory_used;
     }
 }
 

@@ -9,6 +9,7 @@
 #define RING_ITEMS 8192
 #define RING_BYTES (8 * 1024 * 1024)
 #define AHEAD      65536 /* bytes queued on one connection */
+#define PER_USER   100   /* streams: every change is sent on each of them */
 #define PROGRESS   "{\"type\":\"progress\""
 
 struct client {
@@ -17,10 +18,10 @@ struct client {
     struct ws *ws;
     uint64_t position, live; /* live: where the backlog ends */
     bool resync, synced;
-    char *kinds;  /* as in the query; NULL: all */
-    unsigned may; /* bits of the kinds that the role may list */
+    unsigned kinds; /* bits of those it asks for */
+    unsigned may;   /* and of those that the role may list */
     enum api_role role;
-    char token[65];
+    char user[UUID_LEN + 1], token[65];
 };
 
 struct stream {
@@ -40,7 +41,6 @@ struct stream *stream_new(int64_t revision) {
 static void client_free(struct client *c) {
     c->m->stream->n_clients--;
     list_remove(&c->link);
-    free(c->kinds);
     free(c);
 }
 
@@ -53,21 +53,26 @@ void stream_free(struct stream *s) {
 
 size_t stream_clients(const struct manager *m) { return m->stream->n_clients; }
 
-static bool kinds_are_known(const char *kinds) {
-    while (*kinds) {
-        size_t len = strcspn(kinds, ",");
-        _cleanup_free_ char *kind = xstrndup(kinds, len);
-        if (api_kind_from_text(kind) < 0)
+/* Bits of the kinds in a list; false if one is not known. */
+static bool kinds_parse(const char *list, unsigned *ret) {
+    unsigned kinds = 0;
+    while (*list) {
+        size_t len = strcspn(list, ",");
+        _cleanup_free_ char *name = xstrndup(list, len);
+        int kind = api_kind_from_text(name);
+        if (kind < 0)
             return false;
-        kinds += len + (kinds[len] == ',');
+        kinds |= 1u << kind;
+        list += len + (list[len] == ',');
     }
+    *ret = kinds;
     return true;
 }
 
 static bool client_wants(const void *ctx, const char *kind) {
     const struct client *c = ctx;
     int k = api_kind_from_text(kind);
-    return k >= 0 && (c->may & 1u << k) && (!c->kinds || list_has(c->kinds, kind));
+    return k >= 0 && (c->may & c->kinds & 1u << k);
 }
 
 static void send_mark(struct client *c, const char *type) {
@@ -151,6 +156,13 @@ void stream_tick(struct manager *m) {
     list_for_each_safe(c, tmp, &m->stream->clients, link) { client_check(c); }
 }
 
+static bool has_too_many(const struct exchange *x) {
+    const struct client *c;
+    size_t n = 0;
+    list_for_each(c, &x->m->stream->clients, link) n += strcmp(c->user, x->who.user_id) == 0;
+    return n >= PER_USER;
+}
+
 bool stream_upgrade(struct exchange *x) {
     static const struct ws_ops ops = {.pull = on_pull, .closed = on_closed};
     struct manager *m = x->m;
@@ -160,14 +172,20 @@ bool stream_upgrade(struct exchange *x) {
         exchange_fail(x, ERR_INVALID, "since must be a revision, a decimal number");
         return false;
     }
-    _cleanup_free_ char *kinds = conn_query(x->conn, "kinds");
-    if (kinds && !kinds_are_known(kinds)) {
+    _cleanup_free_ char *list = conn_query(x->conn, "kinds");
+    unsigned kinds = ~0u;
+    if (list && !kinds_parse(list, &kinds)) {
         exchange_fail(x, ERR_INVALID, "kinds must be a comma-separated list of kinds (vm, job, …)");
+        return false;
+    }
+    if (has_too_many(x)) {
+        exchange_fail(x, ERR_RATE, "%s has %d streams already; close those that nobody looks at", x->who.user,
+                      PER_USER);
         return false;
     }
     struct client *c = xcalloc(1, sizeof *c);
     c->m = m;
-    c->kinds = TAKE_PTR(kinds);
+    c->kinds = kinds;
     c->role = x->who.role;
     c->may = core_role_kinds(c->role);
     c->position = c->live = m->stream->ring.next;
@@ -175,6 +193,7 @@ bool stream_upgrade(struct exchange *x) {
         c->resync =
             since > core_revision(m->core) || !ring_resume(&m->stream->ring, since, client_wants, c, &c->position);
     memcpy(c->token, x->who.hash, sizeof c->token);
+    memcpy(c->user, x->who.user_id, sizeof c->user);
     c->ws = exchange_accept_ws(
         x, &(struct ws_config){
                .ops = &ops, .ctx = c, .max_queue = 4 * 1024 * 1024, .ping_ms = 20000, .silence_ms = 60000});

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "os/file.h"
 
+#include "base/buf.h"
 #include "base/mem.h"
 
 #include <dirent.h>
@@ -249,4 +250,19 @@ int remove_tree_at(int dirfd, const char *name) {
     if (parent < 0)
         return parent == -ENOENT ? 0 : parent;
     return remove_entry(parent, last, 0);
+}
+
+char *read_attribute(int fd, size_t max) {
+    _cleanup_buf_ struct buf text = {0};
+    while (text.len < max) {
+        buf_reserve(&text, 4096);
+        ssize_t n = read(fd, text.data + text.len, 4096);
+        if (n < 0)
+            return NULL;
+        if (n == 0)
+            break;
+        text.len += (size_t)n;
+        text.data[text.len] = '\0';
+    }
+    return buf_take(&text);
 }

@@ -17,6 +17,9 @@ int open_dir(const char *path);
 int make_dir(int dirfd, const char *name, mode_t mode);
 int make_dirs(const char *path, mode_t mode); /* mkdir -p */
 /* Whole file, at most max bytes (-EFBIG), NUL-terminated, malloc'd. */
+/* An open file of /proc or /sys, whose size nobody knows before: at most about max bytes; NULL if it cannot be read (an
+   attribute that its device does not have, say). */
+char *read_attribute(int fd, size_t max);
 int read_file_at(int dirfd, const char *name, size_t max, char **ret, size_t *ret_len);
 /* Atomic and durable: temporary, write, fsync, rename, fsync of the directory. */
 int write_file_at(int dirfd, const char *name, const void *data, size_t len, mode_t mode);
