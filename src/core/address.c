@@ -223,18 +223,28 @@ void server_tell_addresses(struct core *c, const struct api_server *s) {
 }
 
 void server_note_addresses(struct core *c, const struct api_server *old, const struct api_server *now) {
+    _cleanup_buf_ struct buf missing = {0};
     for (size_t i = 0; i < now->n_addresses; i++) {
         const char *text = now->addresses[i].address;
         struct address a;
         if (!now->addresses[i].n_roles || address_parse(text, &a) < 0 || address_is_loopback(&a))
             continue;
-        bool was = !old->hardware.n_nics || find_on_nics(old, &a), is = find_on_nics(now, &a);
+        const char *role = api_network_role_text(now->addresses[i].roles[0]);
+        bool was = !old->hardware.n_nics || find_on_nics(old, &a), is = !now->hardware.n_nics || find_on_nics(now, &a);
+        if (!is)
+            buf_addf(&missing, "%s%s (%s)", missing.len ? ", " : "", text, role);
         if (was && !is)
             core_event(c, API_SEVERITY_WARNING, "tarn", "server.address-lost", API_KIND_SERVER, now->id, now->name,
-                       NULL, "Server %s has lost its address %s (%s)", now->name, text,
-                       api_network_role_text(now->addresses[i].roles[0]));
+                       NULL, "Server %s has lost its address %s (%s)", now->name, text, role);
         else if (!was && is)
             core_event(c, API_SEVERITY_INFO, "tarn", "server.address-back", API_KIND_SERVER, now->id, now->name, NULL,
                        "Server %s has its address %s again", now->name, text);
     }
+    if (missing.len)
+        core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, now->id, now->name, "server.address",
+                         "Server %s does not have the address %s: look at its network, or change its addresses with "
+                         "tarn server set %s --address",
+                         now->name, missing.data, now->name);
+    else
+        core_alarm_clear(c, now->id, "server.address");
 }

@@ -677,7 +677,7 @@ int server_check_fence(const struct api_server *s, struct error *e);
 int pool_check_heartbeats(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
 int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e);
 void server_tell_addresses(struct core *c, const struct api_server *s);
-/* Events for addresses with a role that have gone or come back. */
+/* Events for addresses with a role that have gone or come back, and an alarm while one is missing. */
 void server_note_addresses(struct core *c, const struct api_server *old, const struct api_server *now);
 
 /* ---- operations ---- */

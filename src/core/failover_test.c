@@ -467,6 +467,63 @@ static void two_servers_wait_for_the_fence(void **state) {
     world_down(&w);
 }
 
+/* The cluster is changed without a member that dies meanwhile, and again with it when it is back. */
+static void member_dies_while_the_cluster_changes(void **state) {
+    for (int adds = 0; adds < 2; adds++) {
+        struct world w;
+        prepare(&w, 4);
+        if (adds) {
+            assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s4\"}"), 202);
+            walk(&w, 3000);
+        }
+        assert_int_equal(core_pool(w.c, "p")->cluster.n_nodes, adds ? 3 : 4);
+        dies(&w, 0);
+        assert_int_equal(ask(&w, adds ? API_OP_POOL_ADD : API_OP_POOL_REMOVE, "p", "{\"server\":\"s4\"}"), 202);
+        walk(&w, 20000);
+        assert_true(core_server(w.c, "s1")->cluster.gone);
+        assert_null(running_job(&w));
+        assert_int_equal(core_pool(w.c, "p")->cluster.n_nodes,
+                         3); /* who comes has to wait: all must be there for that */
+        assert_non_null(strstr(core_pool(w.c, "p")->cluster.reason, "s1"));
+        assert_true(has_alarm(&w, "pool.cluster"));
+        int64_t version = core_pool(w.c, "p")->cluster.version;
+        assert_int_equal(core_server(w.c, "s3")->cluster.version, version);
+        comes_back(&w, 0);
+        walk(&w, 5000);
+        assert_int_equal(core_pool(w.c, "p")->cluster.n_nodes, adds ? 4 : 3);
+        assert_int_equal(core_server(w.c, "s1")->cluster.version, core_pool(w.c, "p")->cluster.version);
+        assert_true(cluster_is_armed(core_server(w.c, "s1")));
+        assert_false(has_alarm(&w, "pool.cluster"));
+        world_down(&w);
+    }
+}
+
+/* What makes something waits for the server that was asked, and says so; also when it is aborted. */
+static void what_waits_says_for_whom(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    for (int i = 0; i < 3; i++)
+        w.agents[i].silent = true;
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576,\"repository\":\"r\"}"), 202);
+    for (int i = 0; i < 3; i++) {
+        w.agents[i].away = true;
+        world_disconnect(&w, &w.agents[i]);
+    }
+    walk(&w, 12000);
+    const struct api_job *j = last_job(&w, "disk.create");
+    assert_non_null(strstr(j->message, "waits for server s"));
+    assert_non_null(strstr(j->message, "--force"));
+    assert_int_equal(ask(&w, API_OP_JOB_ABORT, j->id, NULL), 200);
+    assert_non_null(strstr(last_job(&w, "disk.create")->message, "aborting: waits for server s"));
+    for (int i = 0; i < 3; i++) {
+        w.agents[i].silent = w.agents[i].away = false;
+        world_connect(&w, &w.agents[i]);
+    }
+    walk(&w, 2000);
+    assert_int_equal(last_job(&w, "disk.create")->state, API_JOB_STATE_ABORTED);
+    world_down(&w);
+}
+
 static void policy_none(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -503,6 +560,8 @@ int main(void) {
         cmocka_unit_test(fenced_needs_no_hold),
         cmocka_unit_test(fence_that_lies),
         cmocka_unit_test(two_servers_wait_for_the_fence),
+        cmocka_unit_test(member_dies_while_the_cluster_changes),
+        cmocka_unit_test(what_waits_says_for_whom),
         cmocka_unit_test(policy_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

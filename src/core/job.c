@@ -142,6 +142,21 @@ static void remember_server(struct api_job *j, const char *list, const char *ser
     json_array_append_new(servers, json_string(server));
 }
 
+static char *wait_text(const struct api_server *s, bool aborting) {
+    return xasprintf("%swaits for server %s to connect. If that is gone for good: tarn server delete %s --force",
+                     aborting ? "aborting: " : "", s->name, s->name);
+}
+
+/*
+ * What need not be waited for when its server was given up: its guests are dead, and the cluster of its pool goes on
+ * without it, and with it when it is back (cluster.c). What it was asked to do to its storage waits, as it may be at
+ * it, and so does what makes it kill nothing any more.
+ */
+static bool ends_with_server(const char *op) {
+    return strncmp(op, "guest.", 6) == 0 || strncmp(op, "fence.", 6) == 0 || str_eq(op, "cluster.configure") ||
+           str_eq(op, "cluster.arm");
+}
+
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
     struct api_job *j = x->job;
     const struct api_server *s = CORE_GET(x->c, server, SERVER, server);
@@ -155,7 +170,8 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
     bool past = x->undo || step_def(j, (size_t)j->current)->forward;
     /* Its guests are dead, and what is left of others ends with its next report, or with this job if that comes before.
      * While it is connected it is told. */
-    if (past && api_agent_ops[op].name[0] == 'g' && server_is_gone(x->c, s->id) && !core_agent_ready(x->c, s->id)) {
+    if (past && ends_with_server(api_agent_ops[op].name) && server_is_gone(x->c, s->id) &&
+        !core_agent_ready(x->c, s->id)) {
         json_decref(args);
         remember_server(j, "skipped", s->id);
         return STEP_DONE;
@@ -570,8 +586,16 @@ static bool job_server_gone(struct core *c, const struct api_job *old, const cha
     return ended;
 }
 
-/* only_guests: what it was asked to do to its storage waits for it, as it may come back. */
-static void settle(struct core *c, const char *server, const char *name, bool only_guests) {
+enum lost { LOST_GONE, LOST_FORGOTTEN, LOST_FENCE };
+
+static bool is_lost(const struct core *c, const json_t *call, const char *server, enum lost how) {
+    const char *op = json_str(json_object_get(call, "message"), "op"), *asked = json_str(call, "server");
+    if (how == LOST_FENCE)
+        return strncmp(op, "fence.", 6) == 0 && !core_agent_is_connected(c, asked);
+    return str_eq(asked, server) && (how == LOST_FORGOTTEN || ends_with_server(op));
+}
+
+static void settle(struct core *c, const char *server, const char *name, enum lost how) {
     bool ended = true, any = false;
     while (ended) {
         struct job_run *run;
@@ -579,11 +603,9 @@ static void settle(struct core *c, const char *server, const char *name, bool on
         list_for_each(run, &c->jobs, link) {
             const struct api_job *j = CORE_GET(c, job, JOB, run->id);
             const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
-            const char *op = json_str(json_object_get(call, "message"), "op");
-            bool ends = strncmp(op, "guest.", 6) == 0 || strncmp(op, "fence.", 6) == 0;
-            if (!call || (only_guests && !ends) || !str_eq(json_str(call, "server"), server))
+            if (!call || !is_lost(c, call, server, how))
                 continue;
-            ended = job_server_gone(c, j, server, name);
+            ended = job_server_gone(c, j, json_str(call, "server"), name);
             any |= ended;
             if (ended)
                 break; /* the list has changed */
@@ -593,31 +615,13 @@ static void settle(struct core *c, const char *server, const char *name, bool on
         wake_queue(c);
 }
 
-void jobs_fence_lost(struct core *c) {
-    bool ended = true, any = false;
-    while (ended) {
-        struct job_run *run;
-        ended = false;
-        list_for_each(run, &c->jobs, link) {
-            const struct api_job *j = CORE_GET(c, job, JOB, run->id);
-            const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
-            const struct api_server *s = call ? CORE_GET(c, server, SERVER, json_str(call, "server")) : NULL;
-            if (!s || strncmp(json_str(json_object_get(call, "message"), "op"), "fence.", 6) != 0 ||
-                core_agent_is_connected(c, s->id))
-                continue;
-            ended = job_server_gone(c, j, s->id, s->name);
-            any |= ended;
-            if (ended)
-                break; /* the list has changed */
-        }
-    }
-    if (any)
-        wake_queue(c);
+void jobs_fence_lost(struct core *c) { settle(c, "", "", LOST_FENCE); }
+
+void jobs_server_gone(struct core *c, const char *server, const char *name) { settle(c, server, name, LOST_GONE); }
+
+void jobs_server_forgotten(struct core *c, const char *server, const char *name) {
+    settle(c, server, name, LOST_FORGOTTEN);
 }
-
-void jobs_server_gone(struct core *c, const char *server, const char *name) { settle(c, server, name, true); }
-
-void jobs_server_forgotten(struct core *c, const char *server, const char *name) { settle(c, server, name, false); }
 
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message) {
     _cleanup_free_ char *job = xstrndup(op, strcspn(op, "/"));
@@ -677,12 +681,22 @@ static bool job_reroute(struct core *c, const struct api_job *old, const char *s
     return true;
 }
 
+/* What cannot go elsewhere says whom it waits for, and how that ends should the server never come back. */
+static void job_tell_wait(struct core *c, const struct api_job *j, const char *server) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    if (!s || !str_eq(json_str(json_object_get(j->vars, "call"), "server"), server))
+        return;
+    struct api_job *put = CORE_COPY(job, JOB, j);
+    str_take(&put->message, wait_text(s, j->abort_requested));
+    core_put_volatile(c, API_KIND_JOB, put);
+}
+
 void jobs_reroute(struct core *c, const char *server) {
     struct job_run *run, *tmp;
     list_for_each_safe(run, tmp, &c->jobs, link) {
         const struct api_job *j = CORE_GET(c, job, JOB, run->id);
-        if (j && j->state != API_JOB_STATE_QUEUED && j->current >= 0)
-            job_reroute(c, j, server);
+        if (j && j->state != API_JOB_STATE_QUEUED && j->current >= 0 && !job_reroute(c, j, server))
+            job_tell_wait(c, j, server);
     }
 }
 
@@ -708,7 +722,8 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
     } else {
         const json_t *call = json_object_get(j->vars, "call");
         const char *server = json_str(call, "server");
-        str_set(&j->message, "aborting");
+        const struct api_server *s = call ? CORE_GET(c, server, SERVER, server) : NULL;
+        str_take(&j->message, s && !core_agent_ready(c, s->id) ? wait_text(s, true) : xstrdup("aborting"));
         if (!call)
             run->retry_at = c->mono_ms; /* it waits for something else */
         if (core_agent_ready(c, server))

@@ -36,14 +36,22 @@ static const struct api_server *executor(struct job_ctx *x, const struct api_ser
     return any;
 }
 
+static int confirm_check(struct job_ctx *x, const struct api_server *s, struct error *e) {
+    const struct api_pool *p = CORE_GET(x->c, pool, POOL, s->pool);
+    if (!p || !p->clustered)
+        return error_set(e, ERR_CONFLICT,
+                         "server \"%s\" is in no clustered pool: nothing waits for its power to be off", s->name);
+    if (core_agent_is_connected(x->c, s->id) && !core_agent(x->c, s->id)->mute)
+        return error_set(e, ERR_CONFLICT, "server \"%s\" is connected: its power is not off", s->name);
+    return 0;
+}
+
 static int fence_check(struct job_ctx *x, struct error *e) {
     const struct api_server *s = server_of(x);
     if (!s)
         return error_set(e, ERR_NOT_FOUND, "the server is gone");
     if (is_action(x, "confirm"))
-        return core_agent_is_connected(x->c, s->id) && !core_agent(x->c, s->id)->mute
-                   ? error_set(e, ERR_CONFLICT, "server \"%s\" is connected: its power is not off", s->name)
-                   : 0;
+        return confirm_check(x, s, e);
     if (!s->has_fence || str_empty(s->fence.agent))
         return error_set(
             e, ERR_CONFLICT,

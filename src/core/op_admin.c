@@ -335,8 +335,10 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
     int result = core_change(c, r, API_KIND_SERVER, check_server, &o, e);
     if (result < 0)
         return result;
-    if (has_addresses(r))
+    if (has_addresses(r)) {
         server_tell_addresses(c, o->v->data);
+        server_note_addresses(c, o->v->data, o->v->data);
+    }
     if (json_object_get(r->body, "fence"))
         fencing_changed(c, o->id);
     core_reply_object(c, r->id, 200, o, NULL);

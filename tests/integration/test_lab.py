@@ -268,8 +268,12 @@ class Roles(lab.LabCase):
         self.from_address(first)
         events = [e["kind"] for e in self.api.list("/events")]
         self.assertIn("server.address-lost", events)
+        alarms = [a["message"] for a in self.api.list("/alarms") if a["code"] == "server.address" and a["active"]]
+        self.assertIn(second, alarms[0])
         self.lab.spaces["server1"].ip([f"addr add {second}/24 dev mgmt"])
         self.from_address(second)
+        cluster.wait_until(lambda: not [a for a in self.api.list("/alarms") if a["code"] == "server.address" and a["active"]],
+                           30, "no alarm")
 
     def test_management_address_that_leads_nowhere(self):
         other = self.lab.address("heartbeat", "server2")
