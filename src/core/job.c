@@ -17,43 +17,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-static const struct job_kind *const kinds[] = {&job_repository_create,
-                                               &job_repository_delete,
-                                               &job_upload_create,
-                                               &job_upload_delete,
-                                               &job_disk_create,
-                                               &job_disk_delete,
-                                               &job_template_create,
-                                               &job_template_delete,
-                                               &job_vm_create,
-                                               &job_vm_delete,
-                                               &job_vm_start,
-                                               &job_vm_stop,
-                                               &job_vm_kill,
-                                               &job_vm_restart,
-                                               &job_vm_suspend,
-                                               &job_vm_resume,
-                                               &job_vm_policy,
-                                               &job_pool_add,
-                                               &job_pool_remove,
-                                               &job_repository_present,
-                                               &job_repository_withdraw,
-                                               &job_vm_migrate,
-                                               &job_iso_create,
-                                               &job_iso_delete,
-                                               &job_vm_cdrom,
-                                               &job_pool_cluster,
-                                               &job_vm_recover,
-                                               &job_server_maintenance,
-                                               &job_server_fence};
-
-const struct job_kind *job_kind_by_name(const char *name) {
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-        if (strcmp(kinds[i]->name, name) == 0)
-            return kinds[i];
-    return NULL;
-}
-
 static const struct job_step_def *step_def(const struct api_job *j, size_t i) {
     const struct job_kind *k = job_kind_by_name(j->kind);
     for (size_t s = 0; k && s < k->n_steps; s++)

@@ -1,6 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A job's record before it is submitted: its steps, what it locks, and what it says it has changed. */
+/* The kinds of jobs; and a job's record before it is submitted: its steps, what it locks, what it says it has changed.
+ */
 #include "core/core_int.h"
+
+static const struct job_kind *const kinds[] = {
+    &job_repository_create,
+    &job_repository_delete,
+    &job_upload_create,
+    &job_upload_delete,
+    &job_disk_create,
+    &job_disk_delete,
+    &job_template_create,
+    &job_template_delete,
+    &job_vm_create,
+    &job_vm_delete,
+    &job_vm_start,
+    &job_vm_stop,
+    &job_vm_kill,
+    &job_vm_restart,
+    &job_vm_suspend,
+    &job_vm_resume,
+    &job_vm_policy,
+    &job_pool_add,
+    &job_pool_remove,
+    &job_repository_present,
+    &job_repository_withdraw,
+    &job_vm_migrate,
+    &job_iso_create,
+    &job_iso_delete,
+    &job_vm_cdrom,
+    &job_pool_cluster,
+    &job_vm_recover,
+    &job_server_maintenance,
+    &job_server_fence,
+};
+
+const struct job_kind *job_kind_by_name(const char *name) {
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (strcmp(kinds[i]->name, name) == 0)
+            return kinds[i];
+    return NULL;
+}
 
 struct api_job *job_draft(struct core *c, const struct job_request *q) {
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
