@@ -239,7 +239,8 @@ struct api_repository *core_pick_repository(struct core *c, const char *id_or_na
         if (r->state != API_OBJECT_STATE_READY)
             continue;
         if (only) {
-            error_set_field(e, ERR_INVALID, "repository", "there are several storage repositories: name one of them");
+            error_set_field(e, ERR_INVALID, "repository", "there are several (\"%s\", \"%s\"%s): name one of them",
+                            only->name, r->name, t->n > 2 ? ", …" : "");
             return NULL;
         }
         only = r;

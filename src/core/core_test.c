@@ -495,6 +495,42 @@ static void test_lists(void **state) {
     world_down(&w);
 }
 
+static int listed(struct world *w, const char *filter) {
+    struct core_request r = {.id = ++w->request,
+                             .op = API_OP_VM_LIST,
+                             .actor = "a",
+                             .role = API_ROLE_VIEWER,
+                             .query = {.filter = filter, .limit = 1000}};
+    core_request(w->c, &r);
+    pump(w);
+    _cleanup_json_ json_t *j = json_loads(w->reply, 0, NULL);
+    return w->status == 200 ? (int)json_array_size(json_object_get(j, "items")) : -w->status;
+}
+
+/* A size with its unit is that many bytes, and not the digits before the unit. */
+static void test_numbers_in_filters(void **state) {
+    struct world w;
+    world_up(&w);
+    for (int i = 1; i <= 4; i++) {
+        _cleanup_free_ char *body =
+            xasprintf("{\"name\":\"vm-%d\",\"cpus\":%d,\"memory\":%lld}", i, i, (long long)i * 96 << 20);
+        assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, body), 202);
+    }
+    assert_int_equal(listed(&w, "memory>100MiB"), 3);
+    assert_int_equal(listed(&w, "memory<=192MiB"), 2);
+    assert_int_equal(listed(&w, "memory=192MiB"), 1);
+    assert_int_equal(listed(&w, "memory=201326592"), 1);
+    assert_int_equal(listed(&w, "memory!=192MiB"), 3);
+    assert_int_equal(listed(&w, "cpus>=3"), 2);
+    assert_int_equal(listed(&w, "cpus>2.5"), 2);
+    assert_int_equal(listed(&w, "cpus=2"), 1);
+    assert_int_equal(listed(&w, "cpus~2"), 1);
+    assert_int_equal(listed(&w, "cpus>many"), -400);
+    assert_int_equal(listed(&w, "cpus="), -400);
+    assert_int_equal(listed(&w, "memory>100 MB?"), -400);
+    world_down(&w);
+}
+
 static void test_agent_nonsense(void **state) {
     struct world w;
     world_up(&w);
@@ -532,6 +568,7 @@ int main(void) {
         cmocka_unit_test(test_queue_and_kill_passes_stop),
         cmocka_unit_test(test_names_and_refusals),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_numbers_in_filters),
         cmocka_unit_test(test_agent_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,15 +144,26 @@ static void cdrom_put(struct job_ctx *x, const char *iso) {
     core_put(x->c, API_KIND_VM, vm);
 }
 
-static int cdrom_change(struct job_ctx *x, struct error *e) {
-    json_set_str(x->job->vars, "before", vm_of(x)->disks[index_of(x)].iso);
-    return cdrom_call(x, json_str(x->job->args, "iso"), e);
-}
 static int cdrom_changed(struct job_ctx *x, const json_t *result, struct error *e) {
     const struct api_iso *iso = CORE_GET(x->c, iso, ISO, json_str(x->job->args, "iso"));
     cdrom_put(x, iso ? iso->id : "");
     job_changed(x, API_KIND_VM, vm_of(x)->id, vm_of(x)->name, "changed", iso ? iso->name : "CD drive empty");
     return 0;
+}
+
+/* No server has it that would have to be told: it has not run yet, or its server is gone for good. */
+static bool is_nowhere(const struct job_ctx *x) {
+    const struct api_vm *vm = vm_of(x);
+    return vm_is_off(vm) && !CORE_GET(x->c, server, SERVER, vm->server);
+}
+
+static int cdrom_change(struct job_ctx *x, struct error *e) {
+    json_set_str(x->job->vars, "before", vm_of(x)->disks[index_of(x)].iso);
+    if (is_nowhere(x)) {
+        cdrom_changed(x, NULL, e);
+        return STEP_DONE;
+    }
+    return cdrom_call(x, json_str(x->job->args, "iso"), e);
 }
 static int cdrom_undo(struct job_ctx *x, struct error *e) {
     return drive_is_there(x) ? cdrom_call(x, json_str(x->job->vars, "before"), e) : STEP_DONE;
@@ -173,7 +184,7 @@ static int cdrom_check(struct job_ctx *x, struct error *e) {
         vm->state != API_VM_STATE_SUSPENDED)
         return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s", vm->name, api_vm_state_text(vm->state));
     int r = core_check_iso(x->c, vm->server, json_str(x->job->args, "iso"), "iso", e);
-    return r < 0 ? r : core_need_agent(x->c, vm->server, e);
+    return r < 0 || is_nowhere(x) ? r : core_need_agent(x->c, vm->server, e);
 }
 
 static void cdrom_ended(struct job_ctx *x) { core_apply_held_report(x->c, x->job->object.id); }

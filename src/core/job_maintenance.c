@@ -255,6 +255,23 @@ static bool stop_draining(struct core *c, const struct core_request *r, const st
     return true;
 }
 
+/* Asked for again while it is under way: whoever asks may wait for the same job. */
+static int drains_already(struct core *c, const struct core_request *r, const struct object *server, const json_t *args,
+                          struct error *e) {
+    const char *holder = locks_holder(c, server->id);
+    const struct api_job *j = holder ? CORE_GET(c, job, JOB, holder) : NULL;
+    if (!json_bool(args, "on", false) || !j || !str_eq(j->kind, job_server_maintenance.name) ||
+        !json_bool(j->args, "on", true) || j->state != API_JOB_STATE_RUNNING || j->abort_requested)
+        return 0;
+    if (!json_equal(j->args, args))
+        return error_set(e, ERR_CONFLICT,
+                         "server \"%s\" is being emptied already, with other options; to begin anew end that first: "
+                         "tarn server maintenance off %s",
+                         object_name(server), object_name(server));
+    core_reply_object(c, r->id, 202, core_find(c, API_KIND_JOB, j->id), NULL);
+    return 1;
+}
+
 int op_server_maintenance(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_SERVER, e);
     struct api_server_maintenance in;
@@ -266,9 +283,10 @@ int op_server_maintenance(struct core *c, const struct core_request *r, struct e
     bool on = in.on;
     json_t *args = json_pack("{s:b, s:b, s:I}", "on", on, "disks", in.disks, "timeout", (json_int_t)in.timeout);
     api_server_maintenance_done(&in);
-    if (stop_draining(c, r, o, on)) {
+    result = stop_draining(c, r, o, on) ? 1 : drains_already(c, r, o, args, e);
+    if (result != 0) {
         json_decref(args);
-        return 0;
+        return result < 0 ? result : 0;
     }
     struct job_request q = {
         .kind = &job_server_maintenance,

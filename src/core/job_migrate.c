@@ -273,6 +273,11 @@ static void plan_done(struct plan *p) {
 static int check_state(struct core *c, const struct api_vm *vm, struct error *e) {
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
+    if (vm_is_off(vm))
+        return error_set(e, ERR_CONFLICT,
+                         "virtual machine \"%s\" is %s: only one that runs or is suspended is moved, this one starts "
+                         "wherever there is room",
+                         vm->name, api_vm_state_text(vm->state));
     if (vm->state == API_VM_STATE_UNKNOWN || !core_agent_is_connected(c, vm->server))
         return core_need_agent(c, vm->server, e);
     if (vm->state != API_VM_STATE_RUNNING && vm->state != API_VM_STATE_SUSPENDED)

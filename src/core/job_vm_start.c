@@ -16,6 +16,13 @@ static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->
 static int check_state(struct core *c, const struct api_vm *vm, struct error *e) {
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
+    const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
+    if (vm->state == API_VM_STATE_UNKNOWN && s && !core_agent_is_connected(c, s->id))
+        return error_set(e, ERR_UNAVAILABLE,
+                         "server \"%s\", on which it ran, is not connected, and it may still run there: check that "
+                         "tarn-agent runs there and reaches the manager; once that server is known to be off, "
+                         "tarn server fence %s --action confirm",
+                         s->name, s->name);
     if (vm->state == API_VM_STATE_UNKNOWN)
         return core_need_agent(c, vm->server, e);
     if (vm->state == API_VM_STATE_RUNNING)

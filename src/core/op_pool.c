@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define BANDWIDTH_MIN (1 << 20)
+
 static void discard(enum api_kind kind, void *data) {
     api_kinds[kind].done(data);
     free(data);
@@ -71,6 +73,17 @@ void pool_check_room(struct core *c, const struct api_pool *p) {
     }
 }
 
+/* So little is never meant: "10" for 10 MiB. */
+static int check_bandwidth(const struct api_pool *p, struct error *e) {
+    int64_t n = p->migration.bandwidth;
+    return !p->has_migration || !n || n >= BANDWIDTH_MIN
+               ? 0
+               : error_set_field(e, ERR_INVALID, "migration.bandwidth",
+                                 "%lld bytes in a second are less than 1 MiB, with which no move would end; 0 is no "
+                                 "limit, and sizes have units: 100MiB",
+                                 (long long)n);
+}
+
 int op_pool_create(struct core *c, const struct core_request *r, struct error *e) {
     struct api_pool *p = xcalloc(1, sizeof *p);
     char id[UUID_LEN + 1], now[TIME_TEXT_MAX];
@@ -82,6 +95,8 @@ int op_pool_create(struct core *c, const struct core_request *r, struct error *e
     result = core_check_name_free(c, API_KIND_POOL, p->name, NULL, e);
     if (result == 0)
         result = check_baseline(c, p, e);
+    if (result == 0)
+        result = check_bandwidth(p, e);
     if (result < 0) {
         discard(API_KIND_POOL, p);
         return result;
@@ -102,6 +117,8 @@ static int check_change(struct core *c, const struct core_request *r, const stru
                         struct error *e) {
     const struct api_pool *p = next, *was = o->v->data;
     int result = check_baseline(c, p, e);
+    if (result == 0)
+        result = check_bandwidth(p, e);
     return result == 0 && p->clustered && !was->clustered ? pool_check_all_heartbeats(c, o->id, e) : result;
 }
 

@@ -44,7 +44,8 @@ static int pick_servers(struct core *c, struct api_repository *n, struct error *
     } else if (!n->n_servers) {
         if (t->n != 1)
             return error_set_field(e, ERR_INVALID, "server",
-                                   t->n ? "there are several servers: name one of them, or those that share it"
+                                   t->n ? "there are several: name one of them, those that share it (servers), or "
+                                          "their pool (pool)"
                                         : "no server has joined yet");
         add_server(n, t->sorted[0]->id);
     }

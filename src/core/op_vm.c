@@ -257,12 +257,24 @@ static const char *repository_of_pool(const struct core *c, const char *pool) {
     return found ? found->id : NULL;
 }
 
+/* Of the first disk that there is already. */
+static const char *repository_of_disks(const struct core *c, const struct api_vm *vm) {
+    for (size_t i = 0; i < vm->n_disks; i++) {
+        const struct api_disk *d = str_empty(vm->disks[i].disk) ? NULL : CORE_GET(c, disk, DISK, vm->disks[i].disk);
+        if (d)
+            return d->repository;
+    }
+    return NULL;
+}
+
 /* Repository and pool; which server it is follows when the disks are known. */
 static int pick_storage(struct creation *x, struct error *e) {
     struct core *c = x->c;
     struct api_vm *vm = x->vm;
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
     const char *wanted = !str_empty(vm->repository) ? vm->repository : x->template ? x->template->repository : NULL;
+    if (!wanted)
+        wanted = repository_of_disks(c, vm);
     if (s && !str_empty(vm->pool) && !str_eq(vm->pool, s->pool))
         return error_set_field(e, ERR_CONFLICT, "pool", "server \"%s\" is not in the pool", s->name);
     if (!wanted && s)

@@ -453,6 +453,12 @@ static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     assert_non_null(strstr(j->message, "\"own\" is not reached by server \"s2\""));
     assert_string_equal(where(&w, "free"), "s2");
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_DRAINING);
+    /* Asked for again it is the same job, and no other one behind it. */
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    assert_non_null(strstr(w.reply, last_job(&w, "server.maintenance")->id));
+    assert_string_equal(j->id, last_job(&w, "server.maintenance")->id);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true,\"timeout\":5}"), 409);
+    assert_non_null(strstr(w.reply, "maintenance off s1"));
     assert_int_equal(ask(&w, API_OP_VM_STOP, "bound", NULL), 202);
     seconds(&w, 2);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
@@ -483,6 +489,60 @@ static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     world_down(&w);
 }
 
+/* ---- what people try ---- */
+
+static void test_one_that_is_on_no_server(void **state) {
+    struct world w;
+    pool_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_ISO_CREATE, NULL, "{\"name\":\"cd\",\"image\":{\"path\":\"/1.iso\"}}"), 202);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"pool\":\"p\",\"cdrom\":\"cd\"}"), 202);
+    assert_string_equal(core_vm(w.c, "v")->server, "");
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\"}"), 409);
+    assert_non_null(strstr(w.reply, "is stopped: only one that runs"));
+    assert_int_equal(ask(&w, API_OP_VM_CDROM, "v", "{}"), 202);
+    assert_int_equal(last_job(&w, "vm.cdrom")->state, API_JOB_STATE_DONE);
+    assert_string_equal(core_vm(w.c, "v")->disks[0].iso, "");
+    assert_int_equal(ask(&w, API_OP_VM_CDROM, "v", "{\"iso\":\"cd\"}"), 202);
+    assert_string_not_equal(core_vm(w.c, "v")->disks[0].iso, "");
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    assert_int_equal(core_vm(w.c, "v")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+static void test_a_disk_says_where_it_belongs(void **state) {
+    struct world w;
+    pool_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"own\",\"path\":\"/own\",\"server\":\"s1\"}"),
+                     202);
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 400);
+    assert_non_null(strstr(w.reply, "own"));
+    assert_non_null(strstr(w.reply, "shared"));
+    assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576,\"repository\":\"own\"}"),
+                     202);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"disks\":[{\"disk\":\"d\"}]}"), 202);
+    assert_string_equal(CORE_GET(w.c, repository, REPOSITORY, core_vm(w.c, "v")->repository)->name, "own");
+    world_down(&w);
+}
+
+static void test_settings_that_could_not_work(void **state) {
+    struct world w;
+    pool_of(&w, 1);
+    static const char *const fences[] = {"{\"fence\":{\"agent\":\"rm -rf\"}}",
+                                         "{\"fence\":{\"agent\":\"fence_x\",\"password\":\"a\\nb\"}}",
+                                         "{\"fence\":{\"agent\":\"fence_x\",\"address\":\"1.2.3.4\\n\"}}",
+                                         "{\"fence\":{\"agent\":\"fence_x\",\"options\":[\"lanplus\"]}}"};
+    for (size_t i = 0; i < ARRAY_LEN(fences); i++)
+        assert_int_equal(ask(&w, API_OP_SERVER_CHANGE, "s1", fences[i]), 400);
+    assert_int_equal(ask(&w, API_OP_SERVER_CHANGE, "s1",
+                         "{\"fence\":{\"agent\":\"fence_ipmilan\",\"password\":\"a b\",\"options\":[\"lanplus=1\"]}}"),
+                     200);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"migration\":{\"bandwidth\":10}}"), 400);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"q\",\"migration\":{\"bandwidth\":1000000}}"), 400);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"migration\":{\"bandwidth\":1048576}}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"migration\":{\"bandwidth\":0}}"), 200);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pools_and_rules),
@@ -498,6 +558,9 @@ int main(void) {
         cmocka_unit_test(test_what_may_run_again_waits_for_its_server),
         cmocka_unit_test(test_a_server_is_emptied),
         cmocka_unit_test(test_what_cannot_move_is_named_and_waited_for),
+        cmocka_unit_test(test_one_that_is_on_no_server),
+        cmocka_unit_test(test_a_disk_says_where_it_belongs),
+        cmocka_unit_test(test_settings_that_could_not_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,24 @@ static void term_prepare(struct term *t) {
         *p = (char)tolower((unsigned char)*p);
 }
 
+/* What is no number must not be taken for 0, nor "100MiB" for 100. */
+static int number_parse(struct term *t, struct error *e) {
+    const struct api_field *field = t->path.fields[t->path.n - 1];
+    char *end;
+    if (t->op == TERM_CONTAINS || (field->type != API_TYPE_INTEGER && field->type != API_TYPE_NUMBER))
+        return 0;
+    t->number = strtod(t->value, &end);
+    if (*t->value && !*end)
+        return 0;
+    if (size_parse(t->value, &t->integer) < 0)
+        return error_set_field(e, ERR_INVALID, "filter",
+                               "%s is compared with a number, such as 4 or 512MiB, not with \"%.80s\"", field->name,
+                               t->value);
+    t->number = (double)t->integer;
+    t->is_integer = true;
+    return 0;
+}
+
 static int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e) {
     *f = (struct filter){0};
     while (text && *text) {
@@ -201,6 +219,8 @@ static int filter_parse(const struct api_schema *schema, const char *text, struc
         t->value = xstrndup(text + name + sign, len - name - sign);
         term_prepare(t);
         f->n++;
+        if (number_parse(t, e) < 0)
+            return -EINVAL;
         text += len + (text[len] == ',');
     }
     return 0;

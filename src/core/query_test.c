@@ -115,9 +115,9 @@ static void test_numbers(void **state) {
     static const struct {
         const char *filter;
         size_t n;
-    } cases[] = {{"cpus=3", 1},   {"cpus=03", 0},    {"cpus=3.0", 0}, {"cpus!=3", 11}, {"cpus~1", 4},
-                 {"cpus<3", 2},   {"cpus>=10", 3},   {"cpus=x", 0},   {"name~VM1", 2}, {"name~", 12},
-                 {"name~m0", 10}, {"server~s1", 12}, {"server=s2", 0}};
+    } cases[] = {{"cpus=3", 1}, {"cpus=03", 0},  {"cpus=3.0", 0},   {"cpus!=3", 11},
+                 {"cpus~1", 4}, {"cpus<3", 2},   {"cpus>=10", 3},   {"name~VM1", 2},
+                 {"name~", 12}, {"name~m0", 10}, {"server~s1", 12}, {"server=s2", 0}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         _cleanup_json_ json_t *all = whole(&w, NULL, cases[i].filter);
         if (json_array_size(all) != cases[i].n)
