@@ -411,6 +411,8 @@ bool jobs_hold(const struct core *c, const char *object); /* exclusively, runnin
 void jobs_tick(struct core *c);
 int64_t jobs_deadline(const struct core *c);
 int job_abort(struct core *c, const char *id, const char *actor, struct error *e);
+/* Into the log: who asked for it. */
+void job_abort_note(struct core *c, const struct core_request *r, const char *id);
 void jobs_done(struct core *c);
 /* It waits for another try: now. */
 void job_soon(struct core *c, const char *id);

@@ -251,6 +251,7 @@ static bool stop_draining(struct core *c, const struct core_request *r, const st
     _cleanup_free_ char *id = xstrdup(j->id);
     if (job_abort(c, id, r->actor, &ignored) < 0)
         return false;
+    job_abort_note(c, r, id);
     core_reply_object(c, r->id, 202, core_find(c, API_KIND_JOB, id), NULL);
     return true;
 }

@@ -434,6 +434,12 @@ int op_job_show(struct core *c, const struct core_request *r, struct error *e) {
     return 0;
 }
 
+void job_abort_note(struct core *c, const struct core_request *r, const char *id) {
+    const struct api_job *j = CORE_GET(c, job, JOB, id);
+    core_event(c, API_SEVERITY_INFO, r->actor, "job.abort", API_KIND_JOB, j->id, j->title, j->id,
+               "%s asked to abort: %s", r->actor, j->title);
+}
+
 int op_job_abort(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_JOB, e);
     if (!o)
@@ -441,9 +447,7 @@ int op_job_abort(struct core *c, const struct core_request *r, struct error *e) 
     int result = job_abort(c, o->id, r->actor, e);
     if (result < 0)
         return result;
-    const struct api_job *j = o->v->data;
-    core_event(c, API_SEVERITY_INFO, r->actor, "job.abort", API_KIND_JOB, j->id, j->title, j->id,
-               "%s asked to abort: %s", r->actor, j->title);
+    job_abort_note(c, r, o->id);
     core_reply_object(c, r->id, 200, o, NULL);
     return 0;
 }

@@ -438,6 +438,14 @@ static void test_a_server_is_emptied(void **state) {
     world_down(&w);
 }
 
+static size_t aborts_noted(const struct world *w) {
+    const struct table *t = &w->c->tables[API_KIND_EVENT];
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++)
+        n += str_eq(((const struct api_event *)t->sorted[i]->v->data)->kind, "job.abort");
+    return n;
+}
+
 static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     struct world w;
     pool_of(&w, 2);
@@ -475,7 +483,9 @@ static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     assert_int_equal(last_job(&w, "server.maintenance")->state, API_JOB_STATE_ABORTED);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    size_t noted = aborts_noted(&w);
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"), 202);
+    assert_int_equal(aborts_noted(&w), noted + 1); /* who began it is not who ended it */
     seconds(&w, 2);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true,\"timeout\":5}"), 202);
