@@ -8,17 +8,22 @@
 
 #define STUCK_MS  60000
 #define EARLY_MAX 65536
+#define PER_USER  32 /* consoles of one user on one server, whose agent has few for all */
 
 struct console {
+    struct list link; /* in manager.consoles */
     struct manager *m;
     struct ws *client;
     struct channel *channel; /* NULL until the client's handshake is done */
-    char vm[UUID_LEN + 1], server[UUID_LEN + 1], token[65];
+    char vm[UUID_LEN + 1], server[UUID_LEN + 1], user[UUID_LEN + 1], token[65];
     bool vnc, up;
     struct buf early; /* what came together with the client's handshake */
 };
 
+void console_init(struct manager *m) { list_init(&m->consoles); }
+
 static void console_free(struct console *c) {
+    list_remove(&c->link);
     buf_done(&c->early);
     free(c);
 }
@@ -154,6 +159,14 @@ static void note_opening(struct exchange *x, const struct api_vm *vm, bool vnc) 
     shell_pump(m);
 }
 
+static bool has_too_many(const struct exchange *x, const struct api_vm *vm) {
+    const struct console *c;
+    size_t n = 0;
+    list_for_each(c, &x->m->consoles, link) n +=
+        strcmp(c->user, x->who.user_id) == 0 && strcmp(c->server, vm->server) == 0;
+    return n >= PER_USER;
+}
+
 bool console_check(struct exchange *x) {
     struct manager *m = x->m;
     const struct api_vm *vm = core_vm(m->core, x->route.params[0]);
@@ -169,6 +182,11 @@ bool console_check(struct exchange *x) {
         exchange_fail(x, code, "the virtual machine %s has no console: %s", x->route.params[0], why);
         return false;
     }
+    if (has_too_many(x, vm)) {
+        exchange_fail(x, ERR_RATE, "%s has %d consoles on this server already; close those that nobody looks at",
+                      x->who.user, PER_USER);
+        return false;
+    }
     return true;
 }
 
@@ -182,10 +200,12 @@ bool console_upgrade(struct exchange *x) {
     _cleanup_free_ char *type = conn_query(x->conn, "type");
     bool vnc = str_eq(type, "vnc");
     struct console *c = xcalloc(1, sizeof *c);
+    list_append(&m->consoles, &c->link);
     c->m = m;
     c->vnc = vnc;
     snprintf(c->vm, sizeof c->vm, "%s", vm->id);
     snprintf(c->server, sizeof c->server, "%s", vm->server);
+    memcpy(c->user, x->who.user_id, sizeof c->user);
     memcpy(c->token, x->who.hash, sizeof c->token);
     note_opening(x, vm, vnc);
     c->client = exchange_accept_ws(

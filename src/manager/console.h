@@ -4,6 +4,7 @@
 
 #include "manager/http.h"
 
+void console_init(struct manager *m);
 /* Whether the VM of the path has the console that the query names; if not, it has been answered. */
 bool console_check(struct exchange *x);
 bool console_upgrade(struct exchange *x);

@@ -4,6 +4,7 @@
 #include "manager/ask.h"
 #include "manager/ca.h"
 #include "manager/channel.h"
+#include "manager/console.h"
 #include "manager/history.h"
 #include "manager/http.h"
 #include "manager/limit.h"
@@ -173,6 +174,7 @@ static int manager_open(struct manager *m, struct error *e) {
         list_init(&m->exchanges[i]);
     agents_init(m);
     ask_init(m);
+    console_init(m);
     m->started_ms = manager_wall();
     int r;
     if ((r = state_open(o, e)) < 0 || (r = refuse_loss(o, e)) < 0 || (r = listen_init(m, e)) < 0 ||

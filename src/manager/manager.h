@@ -91,6 +91,7 @@ struct manager {
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */
     struct list asks;           /* ask.c */
+    struct list consoles;       /* console.c */
     uint64_t next_ask;
     struct list exchanges[EXCHANGE_BUCKETS];
     uint64_t next_exchange;

@@ -4,9 +4,29 @@
 import time
 
 import cluster
+import ws
 
 
 class Flood(cluster.ClusterCase):
+    def test_one_user_leaves_consoles_for_others(self):
+        self.cluster.vm("shared")
+        self.api.post("/users", {"name": "greedy", "password": "longenough", "role": "operator"})
+        greedy = self.cluster.manager.client().sign_in("greedy", "longenough")
+        consoles = [greedy.socket("/vms/shared/console?type=serial") for _ in range(32)]
+        with self.assertRaises(ws.Refused) as refused:
+            greedy.socket("/vms/shared/console?type=serial")
+        self.assertEqual(refused.exception.status, 429)
+        self.api.socket("/vms/shared/console?type=serial").close()
+        for console in consoles:
+            console.close()
+
+        def again():
+            try:
+                return greedy.socket("/vms/shared/console?type=serial")
+            except ws.Refused:
+                return None
+        cluster.wait_until(again, 20, "room for one more").close()
+
     def test_one_large_frame_leaves_the_agent_alive(self):
         c = self.cluster
         c.vm("flooded")
