@@ -329,6 +329,18 @@ static bool is_oneself(const struct exchange *x) {
     return u && strcmp(u->id, x->who.user_id) == 0;
 }
 
+/* Whoever is signed in could else keep everybody from signing in, with changes of a password that are refused anyway.
+ */
+static bool may_hash(struct exchange *x) {
+    _cleanup_free_ char *key = xasprintf("password|%s", x->who.user_id);
+    int wait = 1;
+    if (x->who.role == API_ROLE_ADMINISTRATOR || limiter_take(x->m->sign_ins, key, manager_now(x->m), &wait))
+        return true;
+    buf_addf(&x->extra, "Retry-After: %d\r\n", wait);
+    exchange_fail(x, ERR_RATE, "too many changes of passwords; wait %d s", wait);
+    return false;
+}
+
 /* Takes the password out of the body. 1: it is being hashed, and the request goes on later; -1: it has been answered.
  */
 static int take_password(struct exchange *x) {
@@ -340,6 +352,8 @@ static int take_password(struct exchange *x) {
                       "a token cannot change its user's password; sign in (tarn login) and change it");
         return -1;
     }
+    if (!may_hash(x))
+        return -1;
     const char *text = json_string_value(p);
     size_t len = json_string_length(p);
     if (!text || len < 8 || len > 256) {

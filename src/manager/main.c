@@ -18,6 +18,7 @@
 #include "manager/stats.h"
 #include "manager/stream.h"
 #include "manager/systemd.h"
+#include "manager/upload.h"
 #include "os/file.h"
 #include "os/log.h"
 #include "os/x509.h"
@@ -34,8 +35,8 @@
 /* For all names from one address: enough for many people behind one, too little to keep all others from signing in. */
 #define CLIENT_FAILURES         12
 #define CLIENT_FAILURES_AT_ONCE 60
-#define CLIENTS_MAX      65536
-#define RENEW_CHECK_MS   (24 * 3600 * 1000LL)
+#define CLIENTS_MAX             65536
+#define RENEW_CHECK_MS          (24 * 3600 * 1000LL)
 
 struct program {
     struct manager m;
@@ -175,6 +176,7 @@ static int manager_open(struct manager *m, struct error *e) {
     agents_init(m);
     ask_init(m);
     console_init(m);
+    upload_init(m);
     m->started_ms = manager_wall();
     int r;
     if ((r = state_open(o, e)) < 0 || (r = refuse_loss(o, e)) < 0 || (r = listen_init(m, e)) < 0 ||

@@ -92,6 +92,7 @@ struct manager {
     struct map channels;        /* by channel id: struct channel */
     struct list asks;           /* ask.c */
     struct list consoles;       /* console.c */
+    struct list transfers;      /* upload.c */
     uint64_t next_ask;
     struct list exchanges[EXCHANGE_BUCKETS];
     uint64_t next_exchange;

@@ -8,8 +8,11 @@
 
 #define STUCK_MS  60000  /* the agent takes nothing for so long */
 #define FINISH_MS 120000 /* it has everything, and makes it durable */
+#define PER_USER  16     /* of one user to one server, whose agent takes few from all */
 
 struct transfer {
+    struct list link; /* in manager.transfers */
+    char user[UUID_LEN + 1];
     struct exchange *x; /* NULL when it has been answered */
     struct channel *channel;
     char id[UUID_LEN + 1];
@@ -20,7 +23,10 @@ struct transfer {
     int64_t ended_at;
 };
 
+void upload_init(struct manager *m) { list_init(&m->transfers); }
+
 static void transfer_free(struct transfer *t) {
+    list_remove(&t->link);
     buf_done(&t->early);
     free(t->server);
     free(t);
@@ -177,6 +183,19 @@ static int check_upload(struct exchange *x, const struct api_upload *u, int64_t 
     return 0;
 }
 
+static int check_number(const struct exchange *x, const char *server, struct error *e) {
+    const struct transfer *t;
+    size_t n = 0;
+    list_for_each(t, &x->m->transfers, link) {
+        if (strcmp(t->user, x->who.user_id) == 0 && strcmp(t->server, server) == 0)
+            n++;
+    }
+    return n < PER_USER
+               ? 0
+               : error_set(e, ERR_RATE, "%s is sending %d files to this server already; wait until one is there",
+                           x->who.user, PER_USER);
+}
+
 static void transfer_start(struct exchange *x, const struct api_upload *u, const char *server, int64_t offset) {
     struct transfer *t = xcalloc(1, sizeof *t);
     struct api_channel_open args;
@@ -184,6 +203,8 @@ static void transfer_start(struct exchange *x, const struct api_upload *u, const
     t->offset = t->received = offset;
     t->size = u->size;
     t->server = xstrdup(server);
+    memcpy(t->user, x->who.user_id, sizeof t->user);
+    list_append(&x->m->transfers, &t->link);
     snprintf(t->id, sizeof t->id, "%s", u->id);
     api_channel_open_init(&args);
     str_set(&args.type, "upload");
@@ -213,6 +234,8 @@ void upload_begin(struct exchange *x) {
         error_set(&e, ERR_NOT_FOUND, "there is no upload %s", x->route.params[0]);
     else if (check_upload(x, u, offset, &e) == 0 && (!server || !agents_connected(x->m, server->id)))
         error_set(&e, ERR_UNAVAILABLE, "the agent of the repository's server is not connected");
+    else if (!e.code && x->content_length > 0)
+        check_number(x, server->id, &e);
     if (e.code)
         exchange_reply_error(x, &e);
     else if (x->content_length == 0)

@@ -8,5 +8,6 @@
 
 #include "manager/http.h"
 
+void upload_init(struct manager *m);
 /* Takes the exchange's body over, or answers. */
 void upload_begin(struct exchange *x);

@@ -84,6 +84,15 @@ class HostileClients(cluster.ClusterCase):
         self.assertEqual(found.raw("PATCH", "/users/owner", {"full_name": "Found"}).status, 200)
         self.assertEqual(session.raw("PATCH", "/users/owner", {"password": "another one"}).status, 200)
 
+    def test_changes_of_passwords_that_are_refused_anyway(self):
+        """Each takes as long as a sign-in, and the same few threads."""
+        self.api.post("/users", {"name": "busy", "password": "longenough", "role": "viewer"})
+        self.addCleanup(self.api.delete, "/users/busy")
+        busy, began = self.stranger().sign_in("busy", "longenough"), time.monotonic()
+        statuses = [busy.raw("PATCH", "/users/busy", {"password": "another one", "role": "administrator"}).status for _ in range(40)]
+        self.assertEqual(set(statuses), {403, 429})
+        self.assertLessEqual(statuses.count(403), 11 + (time.monotonic() - began) / 6)
+
     def test_nobody_is_called_as_tarn_itself_in_the_log(self):
         for name in ("tarn", "Tarn"):
             self.assertEqual(self.refused(400, "invalid", "POST", "/users", {"name": name, "password": "longenough"})["field"], "name")

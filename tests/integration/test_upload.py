@@ -85,6 +85,23 @@ class Uploads(cluster.ClusterCase):
         self.assertIn(b" 200 ", first.recv(65536).split(b"\r\n")[0])
         first.close()
 
+    def test_one_user_leaves_room_for_others(self):
+        """An agent takes few files and consoles at once: those that are begun and never go on must not be all of them."""
+        def one_more():
+            return self.put(self.api.post("/uploads", {"name": "more", "size": 4096})["id"], b"x" * 4096)
+        keys = [self.api.post("/uploads", {"name": f"slow{n}", "size": 4096})["id"] for n in range(16)]
+        begun = [self.broken(key, 4096, b"x" * 10) for key in keys]
+        cluster.wait_until(lambda: one_more().status == 429, 20, "all that were begun there, and no room")
+        self.assertEqual(one_more().json["code"], "rate-limited")
+        self.api.post("/users", {"name": "second", "password": "longenough", "role": "operator"})
+        self.addCleanup(self.api.delete, "/users/second")
+        second = self.cluster.manager.client().sign_in("second", "longenough")
+        other = second.post("/uploads", {"name": "quick", "size": 10})["id"]
+        self.assertEqual(self.put(other, b"0123456789", client=second).status, 200)
+        for connection in begun:
+            connection.close()
+        cluster.wait_until(lambda: one_more().status == 200, 20, "room for one more")
+
     def test_a_whole_one_is_not_written_again(self):
         key = self.api.upload("whole", b"just text\n" * 1000)
         answer = self.put(key, b"x" * 10000)
