@@ -7,6 +7,7 @@ works on objects named "crash" and leaves the template "base" (a small disk and 
 """
 
 import os
+import time
 
 import iso
 import rest
@@ -362,7 +363,14 @@ class ServerFence(Scenario):
         return self.api.patch("/servers/" + self.c.agent.name, {"fence": fence})
 
     def request(self):
-        return self.api.post(f"/servers/{self.c.agent.name}/fence", {"action": "status"})
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return self.api.post(f"/servers/{self.c.agent.name}/fence", {"action": "status"})
+            except rest.ApiError as error:
+                if error.status != 503 or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)  # connected, and has not reported yet
 
     def outcome(self, done):
         if done:
