@@ -131,6 +131,15 @@ bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation
     return !guarded || !armed || (incarnation && incarnation == h->cluster.incarnation);
 }
 
+/*
+ * One of two servers, which are not armed, may have been switched off while it was cut off, and its guests run on the
+ * other one. Until it has seen that one in this boot it starts none by itself.
+ */
+bool host_cluster_waits(const struct host *h, bool guarded) {
+    bool armed = h->cluster.armed || h->cluster.wanted_armed;
+    return guarded && is_configured(h) && !armed && !h->cluster.proof;
+}
+
 void host_each_guarded(const struct host *h, host_guarded_visitor *visit, void *ctx) {
     size_t pos = 0;
     const char *vm;

@@ -64,17 +64,17 @@ struct record {
     bool kept;   /* false: there is nothing to store */
     char *start; /* GuestStart as JSON text; NULL: never started here */
     bool should_run;
-    bool guarded;         /* tarn-deadman watches it … */
-    int64_t incarnation;  /* … under this lease */
-    bool lost;            /* it ended because that lease had */
+    bool guarded;        /* tarn-deadman watches it … */
+    int64_t incarnation; /* … under this lease */
+    bool lost;           /* it ended because that lease had */
     enum api_vm_state state;
     enum api_restart_policy policy;
     char *name, *reason, *hypervisor, *started;
     int64_t sequence;
     int64_t restarts;
     enum move move;
-    char *move_id;      /* "" if there was none */
-    bool was_suspended; /* MOVE_SENT: what it was before */
+    char *move_id;                    /* "" if there was none */
+    bool was_suspended;               /* MOVE_SENT: what it was before */
     int64_t restarted[RESTART_LIMIT]; /* wall_ms of the last restarts, oldest first */
     size_t n_restarted;
 };
@@ -300,6 +300,8 @@ json_t *host_cluster_state(const struct host *h, bool times);
 void host_cluster_stamp(const struct host *h, json_t *start);
 /* May a guest that is watched run under the lease that its order came under? */
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
+/* It is not to be restarted by our own decision yet: another server may have it. */
+bool host_cluster_waits(const struct host *h, bool guarded);
 /* There is a ring, and that server is not in it. */
 bool host_cluster_misses(const struct host *h, const char *server);
 bool host_cluster_guards(const struct host *h);

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 
 #define BACKOFF_MAX_MS 60000
+#define WAIT_MS        2000 /* between two looks whether it may */
 
 static size_t recent_restarts(struct host *h, struct guest *g) {
     struct record *r = &g->r;
@@ -75,6 +76,18 @@ void host_guest_restart(struct host *h, struct guest *g) {
         g->restart_at = NEVER;
         r->should_run = false;
         r->lost = true;
+        host_dirty(h, "guest", g->vm);
+        host_report_guest(h, g);
+        return;
+    }
+    if (host_cluster_waits(h, r->guarded)) {
+        static const char *const why = "it is restarted when its server has seen the other one of its pool, which may "
+                                       "have it; if that is lost, start it by hand";
+        g->restart_at = h->mono + WAIT_MS;
+        host_guest_touch(h, g);
+        if (str_eq(r->reason, why))
+            return;
+        str_set(&r->reason, why);
         host_dirty(h, "guest", g->vm);
         host_report_guest(h, g);
         return;

@@ -155,6 +155,40 @@ static void orders_to_fence_are_for_now(void **state) {
     assert_string_equal(world_code(w, "j/3/do"), "conflict");
 }
 
+static void see(struct world *w, int64_t proof) {
+    static const uint32_t members[] = {1, 2};
+    struct host_cluster_facts f = {
+        .incarnation = proof ? 7 : 0, .proof = proof, .ring_at = 1, .members = members, .n_members = proof ? 2 : 1};
+    host_cluster_facts(w->h, &f);
+    world_run(w);
+}
+
+/* One of two servers comes back from a loss of power: the other one may have its guest. */
+static void not_restarted_before_the_other_is_seen(void **state) {
+    struct world *w = *state;
+    json_t *start = start_args(VM1, "always");
+    json_object_set_new(json_object_get(start, "vm"), "ha", json_pack("{s:b}", "enabled", 1));
+    world_op(w, "c/1/do", "cluster.configure",
+             json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2, "version", 1, "nodes",
+                       "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node", 2, "addresses",
+                       "10.0.0.2", "secret", "aa"));
+    see(w, 5);
+    world_op(w, "j/1/do", "guest.start", start);
+    assert_true(world_ok(w, "j/1/do"));
+    world_set_process(w, VM1, ABSENT);
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    see(w, 0);
+    world_time(w, 120000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    assert_string_equal(world_state(w, VM1), "crashed");
+    assert_non_null(strstr(json_str(world_last_event(w, "guest.state"), "reason"), "has seen the other one"));
+    see(w, 6);
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
@@ -163,6 +197,7 @@ int main(void) {
         T(a_report_does_not_tell_of_a_refused_op), T(answers_wait_for_the_store),
         T(a_refused_stop_leaves_no_trace),         T(several_commits_fail_together),
         T(deaths_during_a_failure_are_told_later), T(orders_to_fence_are_for_now),
+        T(not_restarted_before_the_other_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

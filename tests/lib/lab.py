@@ -292,6 +292,7 @@ class Lab(cluster.Cluster):
         daemon = self.daemon(name)
         if daemon.process is not None:
             daemon.process.wait(10)
+        self.run(name, ["rm", "-rf", "/run/tarn"])  # what was in memory is gone too
 
     def stop(self, name):
         """Its daemon ends as on SIGTERM; a server's guests go on."""
