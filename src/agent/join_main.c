@@ -39,11 +39,19 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx) {
     return size * n;
 }
 
+/* The manager's URL has been looked at; a port that it leaves out is the manager's own and not that of HTTPS. */
+static char *request_url(const char *manager, const char *path) {
+    _cleanup_free_ char *host = NULL;
+    int port = 0;
+    if (manager_url_parse(manager, &host, &port, NULL) < 0)
+        return xasprintf("%s/api/v1%s", manager, path);
+    bool is_ipv6 = strchr(host, ':') != NULL;
+    return xasprintf("https://%s%s%s:%d/api/v1%s", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port, path);
+}
+
 static CURL *request(const char *manager, const char *path, struct buf *answer, char *problem) {
     CURL *c = curl_easy_init();
-    size_t len = strlen(manager);
-    _cleanup_free_ char *url =
-        xasprintf("%.*s/api/v1%s", (int)(manager[len - 1] == '/' ? len - 1 : len), manager, path);
+    _cleanup_free_ char *url = request_url(manager, path);
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -243,27 +251,30 @@ static void split_token(struct join *j) {
 }
 
 static int check_options(struct join *j, struct error *e) {
-    if (!j->manager || !j->token)
+    if (!j->manager || str_empty(j->token))
         return error_set(e, ERR_INVALID,
-                         "give --manager https://HOST:PORT and --token TOKEN (from: tarn server token create)");
+                         "give --manager https://HOST:PORT, and the token in the environment variable TARN_JOIN_TOKEN "
+                         "(or with --token-file or --token); tarn server token create prints the whole line");
     split_token(j);
     if (!j->fingerprint && !j->ca_file)
         return error_set(
             e, ERR_INVALID,
-            "the token carries no fingerprint of the manager's authority: give it with --ca-fingerprint, or the "
-            "authority's certificate with --ca FILE");
+            "the token is not whole: it is SECRET.FINGERPRINT, as tarn server token create prints it. Of one without "
+            "the fingerprint of the manager's authority give that with --ca-fingerprint, or the authority's "
+            "certificate with --ca FILE");
     if (j->fingerprint && !is_fingerprint(j->fingerprint))
         return error_set(e, ERR_INVALID, "--ca-fingerprint takes 64 lower-case hex digits (SHA-256)");
     return 0;
 }
 
 static const char usage[] =
-    "Usage: tarn-agent join --manager https://HOST:PORT --token TOKEN [--name NAME] [--state-dir DIR]\n"
-    "                       [--ca-fingerprint SHA256 | --ca FILE] [--force]\n"
+    "Usage: TARN_JOIN_TOKEN=TOKEN tarn-agent join --manager https://HOST[:PORT] [--name NAME] [--state-dir DIR]\n"
+    "                       [--token-file FILE | --token TOKEN] [--ca-fingerprint SHA256 | --ca FILE]\n"
+    "                       [--force]\n"
     "\n"
-    "Makes this server known to a manager. TOKEN comes from: tarn server token create. In place of --token, which\n"
-    "other users of this machine can see, the environment variable TARN_JOIN_TOKEN may hold it, or --token-file FILE\n"
-    "names a file that does.\n";
+    "Makes this server known to a manager. TOKEN comes from: tarn server token create, which prints the whole line.\n"
+    "It stands in the environment variable TARN_JOIN_TOKEN, in the FILE of --token-file, or after --token, where\n"
+    "other users of this machine can see it. PORT is 8443 if it is left out, NAME this machine's host name.\n";
 
 static char *read_token(const char *path) {
     char text[1024];

@@ -88,6 +88,23 @@ class Join(cluster.ClusterCase):
         own = self.api.post("/server-tokens", {"name": "own"})
         self.assertIn("token", self.join_fails("foreign", dict(foreign, ca_fingerprint=own["ca_fingerprint"])))
 
+    def test_what_is_missing_is_named(self):
+        """A token that was not copied whole, none at all, and a URL without the port, which is 8443 and not that of HTTPS."""
+        def says(token, url=None):
+            env = {k: v for k, v in os.environ.items() if k != "TARN_JOIN_TOKEN"}
+            done = subprocess.run([cluster.AGENT, "join", "--manager", url or self.cluster.manager.url, "--state-dir",
+                                   os.path.join(self.cluster.dir, "nobody")], env=dict(env, **({"TARN_JOIN_TOKEN": token} if token else {})),
+                                  capture_output=True, text=True, timeout=60)
+            self.assertNotEqual(done.returncode, 0)
+            return done.stderr
+        token = self.api.post("/server-tokens", {"name": "part"})
+        whole = f"{token['secret']}.{token['ca_fingerprint']}"
+        self.assertIn("TARN_JOIN_TOKEN", says(None))
+        for part in ("SECRET.FINGERPRINT", token["secret"], whole[:-1], whole + "0"):
+            self.assertIn("not whole", says(part))
+        for url in ("https://127.0.0.66", "https://127.0.0.66/"):
+            self.assertIn("port 8443", says(whole, url))
+
     def test_twice(self):
         token = self.api.post("/server-tokens", {"name": "again", "uses": 3})
         agent = self.join("again", token["secret"], token["ca_fingerprint"])
@@ -118,7 +135,7 @@ class Join(cluster.ClusterCase):
             self.cluster.wait_online("clock")
             alarms = cluster.wait_until(lambda: self.api.list("/alarms", filter="code=server.clock"), 20, "the alarm")
             self.assertIn("61 min behind", alarms[0]["message"])
-            self.assertIn("61 min behind", agent.tail())
+            cluster.wait_until(lambda: "61 min behind" in agent.tail(), 20, "the line in the agent's log")
         finally:
             agent.stop()
             self.cluster.agents.remove(agent)

@@ -135,8 +135,15 @@ class Command(cluster.unittest.TestCase):
         return process
 
     def test_twice_and_used_and_ended(self):
-        self.assertIn("password", self.good("start", "--servers", "2"))
-        self.assertIn("runs already", self.good("start", "--servers", "2"))
+        said = self.good("start", "--servers", "2")
+        self.assertIn("password", said)
+        # What it prints can be typed: with the directory that was chosen, and only what this lab can do.
+        self.assertIn(f"TARN_LAB={self.home} ", said)
+        self.assertIn("vm migrate hello --to server2", said)
+        self.assertNotIn("--ha ", said)
+        again = self.good("start", "--servers", "2")
+        self.assertIn("runs already", again)
+        self.assertIn("vm migrate hello --to server2", again)
         self.assertIn("with 2 servers", self.good("start", "--servers", "3"))
         tarn = os.path.join(self.home, "tarn")
         listed = subprocess.run([tarn, "server", "list"], capture_output=True, text=True)
@@ -160,7 +167,7 @@ class Command(cluster.unittest.TestCase):
         self.good("end")
         self.nothing_is_left(processes, state["number"])
         self.assertIn("no lab", self.good("end"))
-        self.assertIn("there is no lab", self.lab("status").stderr)
+        self.assertIn("there is no lab in " + self.home, self.lab("status").stderr)
 
     def test_interrupted(self):
         for how in (signal.SIGINT, signal.SIGTERM):

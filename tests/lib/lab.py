@@ -83,7 +83,7 @@ class Lab(cluster.Cluster):
         daemons = {daemon.name: daemon.process for daemon in [self.manager, *self.agents]}
         daemons.update(started)
         state = {"boot_id": boot_id(), "number": self.number, "ready": self.ready, "servers": len(self.names),
-                 "networks": self.networks, "dark": self.dark,
+                 "networks": self.networks, "pool": self.wants_pool, "dark": self.dark,
                  "keepers": {name: identify(space.keeper) for name, space in self.spaces.items()},
                  "daemons": {name: identify(process) for name, process in daemons.items()}}
         path = os.path.join(self.dir, STATE)
@@ -102,7 +102,8 @@ class Lab(cluster.Cluster):
         except FileNotFoundError:
             return None
         here = state["boot_id"] == boot_id()
-        lab = cls(state["servers"], 2 if "heartbeat2" in state["networks"] else 1, directory)
+        lab = cls(state["servers"], 2 if "heartbeat2" in state["networks"] else 1, directory,
+                  pool=state.get("pool", False))
         lab.number, lab.dark = state["number"], state["dark"]
         lab.manager.host, lab.manager.port = lab.manager.place()
         lab.spaces = {name: Space(name, find_again(written) if here else None) for name, written in state["keepers"].items()}
