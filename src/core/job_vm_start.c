@@ -19,8 +19,9 @@ static int check_state(struct core *c, const struct api_vm *vm, struct error *e)
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
     if (vm->state == API_VM_STATE_UNKNOWN && s && !core_agent_is_connected(c, s->id))
         return error_set(e, ERR_UNAVAILABLE,
-                         "server \"%s\", on which it may still run, is not connected: check that tarn-agent runs "
-                         "there and reaches the manager. If that server is gone for good: tarn server delete %s --force",
+                         "server \"%s\", on which it may still run, is not connected: check that tarn-agent "
+                         "runs there and reaches the manager. If that server is gone for good: "
+                         "tarn server delete %s --force",
                          s->name, s->name);
     if (vm->state == API_VM_STATE_UNKNOWN)
         return core_need_agent(c, vm->server, e);

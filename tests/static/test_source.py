@@ -21,6 +21,7 @@ LAYERS = {
     "agent": ["base", "api", "os", "store", "guest"],
     "cli": ["base", "api", "os"],
     "tools": ["base", "os"],
+    "sim": ["base", "api", "core", "guest"],
 }
 
 
