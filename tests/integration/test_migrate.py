@@ -3,6 +3,7 @@
 
 Named here: vm_migrate."""
 
+import contextlib
 import os
 import pwd
 import signal
@@ -146,6 +147,30 @@ class Shared(MigrateCase):
                 self.assertEqual([name for name in names if name.endswith(("client-key.pem", "server-key.pem"))], [], folder)
 
 
+    def test_a_stranger_holds_the_port(self):
+        """Connections that say nothing: QEMU may wait for them for ever, with the guest paused. The guest goes on."""
+        guest = self.guest("held")
+        qemu = self.first.guests()[self.api.get("/vms/held")["id"]]
+        job = self.api.post("/vms/held/migrate", {"to": self.second.name})
+        cluster.wait_until(lambda: self.api.get("/jobs/" + job["id"])["steps"][0]["state"] == "done", 20, "the offer")
+        os.kill(qemu, signal.SIGSTOP)
+        held = []
+        try:
+            port = cluster.wait_until(lambda: self.listening("127.0.0.3"), 20, "a port of its destination")[0]
+            for _ in range(12):
+                with contextlib.suppress(OSError):  # as many as it takes
+                    held.append(socket.create_connection(("127.0.0.3", port), 1))
+        finally:
+            os.kill(qemu, signal.SIGCONT)
+        ended = self.api.wait_job(job, 120)
+        if ended["state"] != "done":
+            self.assertIn("nothing has reached the other server", ended["error"])
+            self.assert_on("held", self.first)
+        guest.check()
+        for s in held:
+            s.close()
+
+
 class Local(MigrateCase):
     """Disks that only their server reaches are mirrored to the other one."""
 
@@ -212,6 +237,16 @@ class Policy(MigrateCase):
         guest.check()
         self.api.do("/vms/slow/migrate", {"to": self.second.name}, timeout=120)
         self.assert_on("slow", self.second)
+        guest.check()
+
+    def test_a_destination_that_hangs(self):
+        guest = self.guest("hung")
+        job, _ = self.move("hung")
+        os.kill(self.second.guests()[self.api.get("/vms/hung")["id"]], signal.SIGSTOP)
+        ended = self.api.wait_job(job, 120)
+        self.assertEqual(ended["state"], "failed")
+        self.assertIn("nothing has reached the other server", ended["error"])
+        self.assert_on("hung", self.first)
         guest.check()
 
     def test_abort_of_a_suspended_one(self):

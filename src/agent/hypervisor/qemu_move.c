@@ -179,6 +179,10 @@ void move_begin(struct qemu_move *m, enum move_role role, uint64_t call) {
     m->call = call;
     m->running = m->paused = m->cancelled = m->mirroring = m->switched = m->deciding = m->suspended = false;
     m->polls = m->tries = 0;
+    m->stalled = false;
+    m->went = -1;
+    m->still = 0;
+    m->went_at = uv_now(m->g->h->loop);
     m->total = m->remaining = m->transferred = m->expected_ms = m->downtime_ms = m->total_ms = 0;
     str_take(&m->migration_error, NULL);
 }

@@ -68,6 +68,11 @@ struct qemu_move {
     bool has_send, running, paused, cancelled, mirroring, switched, deciding;
     int polls;
     size_t mirrors_left;
+    int64_t mirrored;   /* bytes of disks that have been copied */
+    int64_t went;       /* how far it had come when it last came further … */
+    uint64_t went_at;   /* … at this loop time … */
+    int still;          /* … so many looks ago */
+    bool stalled;       /* nothing goes through any more */
     uint64_t paused_at; /* loop time */
     bool news;          /* its status has changed since it was asked for */
     move_then *back;    /* when it has been taken back */

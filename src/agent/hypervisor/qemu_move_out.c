@@ -19,7 +19,10 @@
 #define POLL_DISKS_MS    200
 #define EMPTY_POLLS      20 /* "completed", and no figures yet */
 #define BACK_POLLS       300
-#define POST_COPY_ROUNDS 3 /* over its memory, each after what has changed in the last */
+#define CONNECT_S        5     /* QEMU does nothing else meanwhile, and without a limit waits for TCP to give up */
+#define STILL_MS         20000 /* nothing has gone through for so long … */
+#define STILL_POLLS      50    /* … and it is not that nobody has looked */
+#define POST_COPY_ROUNDS 3     /* over its memory, each after what has changed in the last */
 
 static void send_poll(struct qemu_move *m);
 static void take_back(struct qemu_move *m, move_then *then);
@@ -121,6 +124,28 @@ static bool goes_on(struct qemu_move *m, const struct error *error) {
     return false;
 }
 
+/*
+ * A network that swallows everything, a destination that hangs, a stranger who holds its port: QEMU waits for ever,
+ * perhaps with the guest paused. True where it has been given up for that.
+ */
+static bool gave_up(struct qemu_move *m, int64_t came) {
+    uint64_t now = uv_now(m->g->h->loop);
+    if (came != m->went) {
+        m->went = came;
+        m->went_at = now;
+        m->still = 0;
+    }
+    if (++m->still < STILL_POLLS || now - m->went_at < STILL_MS)
+        return false;
+    m->stalled = true;
+    _cleanup_free_ char *text = xasprintf(
+        "nothing has reached the other server at %s for %d s: is the network between the servers whole, and does that "
+        "server work? The guest goes on where it was",
+        m->send.destination.address, STILL_MS / 1000);
+    fail(m, ERR_TIMEOUT, text);
+    return true;
+}
+
 /* ---- done ---- */
 
 static void send_done(struct qemu_move *m) {
@@ -196,6 +221,7 @@ static int mirrors_are(struct qemu_move *m, const json_t *jobs, const char *want
         }
         n += str_eq(json_str(job, "status"), wanted);
     }
+    m->mirrored = done;
     *ret_percent = total > 0 ? (int)(done * 100 / total) : 0;
     *ret_left = total - done;
     return n == m->send.n_local;
@@ -217,7 +243,7 @@ static void finishing_asked(struct qemu_move *m, const struct error *error) {
         fail(m, m->why.code, m->why.message);
     else if (m->deciding)
         on_continued(m, error);
-    else if (goes_on(m, error))
+    else if (goes_on(m, error) && !gave_up(m, m->mirrored))
         move_later(m, POLL_DISKS_MS / 10, ask_finishing);
 }
 
@@ -271,7 +297,7 @@ static void send_looked(struct qemu_move *m, const struct error *error) {
         memory_progress(m);
         move_do(m, "migrate-start-postcopy", NULL);
         move_run(m, send_begun);
-    } else {
+    } else if (!gave_up(m, m->transferred)) {
         memory_progress(m);
         move_later(m, m->news ? 0 : POLL_MS, send_poll);
     }
@@ -329,7 +355,7 @@ static void mirrors_asked(struct qemu_move *m, const struct error *error) {
         return;
     else if (m->deciding)
         send_memory(m);
-    else
+    else if (!gave_up(m, m->mirrored))
         move_later(m, POLL_DISKS_MS, ask_mirrors);
 }
 
@@ -343,9 +369,9 @@ static void mirror_disk(struct qemu_move *m, size_t i) {
     _cleanup_free_ char *node = node_of(m, i), *port = xasprintf("%lld", (long long)a->destination.disk_port);
     _cleanup_free_ char *disk = xasprintf("disk%lld", (long long)a->local[i].index),
                         *filter = xasprintf("%s-filter", node);
-    json_t *target =
-        json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:s, s:s}", "driver", "nbd", "node-name", node, "server", "type",
-                  "inet", "host", a->destination.address, "port", port, "export", a->local[i].disk, "discard", "unmap");
+    json_t *target = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:s, s:s, s:i}", "driver", "nbd", "node-name", node,
+                               "server", "type", "inet", "host", a->destination.address, "port", port, "export",
+                               a->local[i].disk, "discard", "unmap", "open-timeout", CONNECT_S);
     if (a->tls) {
         json_set_str(target, "tls-creds", MOVE_CREDENTIALS);
         json_set_str(target, "tls-hostname", a->move);
@@ -388,7 +414,9 @@ static void send_first_look(struct qemu_move *m, const struct error *error) {
     }
     if (!error && (move_under_way(m) || str_eq(m->status, "postmigrate"))) {
         m->paused = m->running;
-        fail(m, ERR_UNAVAILABLE, "tarn-agent was restarted while it moved the guest, which goes on where it was");
+        fail(m, ERR_UNAVAILABLE,
+             "an earlier move of the guest had not ended (tarn-agent was restarted, or the network swallowed it); the "
+             "guest goes on where it was: try again in a minute");
         return;
     }
     if (!goes_on(m, error))
@@ -475,11 +503,23 @@ static void back_on(struct qemu_move *m) {
     move_run(m, back_looked);
 }
 
+static void yank(struct qemu_move *m, json_t *instance) {
+    move_try(m, "yank", json_pack("{s:[o]}", "instances", instance));
+}
+
 static void take_back(struct qemu_move *m, move_then *then) {
     m->back = then;
     m->polls = 0;
     move_credentials_forget(m->g);
     move_try(m, "migrate_cancel", NULL);
+    if (m->stalled) {
+        /* What waits for the network is woken: it would until TCP gives up. */
+        yank(m, json_pack("{s:s}", "type", "migration"));
+        for (size_t i = 0; i < m->send.n_local; i++) {
+            _cleanup_free_ char *node = node_of(m, i);
+            yank(m, json_pack("{s:s, s:s}", "type", "block-node", "node-name", node));
+        }
+    }
     back_on(m);
 }
 
