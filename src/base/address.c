@@ -43,3 +43,10 @@ bool address_is_loopback(const struct address *a) {
     static const uint8_t six[16] = {[15] = 1};
     return a->bits == 32 ? a->bytes[0] == 127 : memcmp(a->bytes, six, sizeof six) == 0;
 }
+
+bool address_is_host(const struct address *a) {
+    static const uint8_t none[16];
+    if (a->bits == 32)
+        return a->bytes[0] != 0 && a->bytes[0] < 224;
+    return memcmp(a->bytes, none, sizeof none) != 0 && a->bytes[0] != 0xff;
+}

@@ -19,3 +19,5 @@ bool address_equal(const struct address *a, const struct address *b);
 bool address_near(const struct address *a, const struct address *b, int prefix);
 /* Of this machine alone: 127.0.0.0/8, ::1. */
 bool address_is_loopback(const struct address *a);
+/* One machine's: not 0.0.0.0 or ::, which stand for any, no multicast and no broadcast address. */
+bool address_is_host(const struct address *a);

@@ -52,7 +52,19 @@ static void test_networks(void **state) {
     assert_false(near("10.0.0.1", "138.0.0.1", 1));
 }
 
+static void test_host(void **state) {
+    static const char *const good[] = {"192.0.2.7", "127.0.0.1", "::1", "2001:db8::7", "223.255.255.254"};
+    static const char *const bad[] = {"0.0.0.0",         "0.1.2.3", "224.0.0.1", "239.1.2.3",
+                                      "255.255.255.255", "::",      "ff02::1"};
+    struct address a;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_true(address_parse(good[i], &a) == 0 && address_is_host(&a));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_true(address_parse(bad[i], &a) == 0 && !address_is_host(&a));
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_addresses), cmocka_unit_test(test_networks)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_addresses),
+                                       cmocka_unit_test(test_networks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,6 +92,8 @@ static int check_one(const struct api_server *s, size_t i, struct error *e) {
     if (address_parse(entry->address, &a) < 0)
         return error_set_field(e, ERR_INVALID, field, "is an IPv4 or IPv6 address without a prefix, not \"%.64s\"",
                                entry->address);
+    if (!address_is_host(&a))
+        return error_set_field(e, ERR_INVALID, field, "%s is no address of one machine", entry->address);
     for (size_t k = 0; k < i; k++)
         if (address_parse(s->addresses[k].address, &other) == 0 && address_equal(&a, &other))
             return error_set_field(e, ERR_INVALID, field, "is given twice; an address takes all its roles at once");

@@ -9,6 +9,7 @@
  */
 #include "agent/hypervisor/qemu_move.h"
 
+#include "base/address.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/units.h"
@@ -431,9 +432,18 @@ static void send_first_look(struct qemu_move *m, const struct error *error) {
     move_run(m, send_settled);
 }
 
+/* The other server's word: in QEMU's address a comma would begin an option, and a name is looked up. */
+static bool is_address(const struct api_guest_received *d) {
+    struct address a;
+    return address_parse(d->address, &a) == 0 && d->port > 0 && d->port <= 65535 && d->disk_port >= 0 &&
+           d->disk_port <= 65535;
+}
+
 void qemu_move_send(struct guest *g, uint64_t call, const struct api_guest_send *a) {
     guest_hold(g);
-    if (is_there(g, call)) {
+    if (!is_address(&a->destination)) {
+        guest_call_fail(g, call, ERR_INVALID, "the other server has told no address to which a guest could be sent");
+    } else if (is_there(g, call)) {
         struct qemu_move *m = qemu_move_get(g);
         move_begin(m, MOVE_SENDING, call);
         api_guest_send_copy(&m->send, a);
