@@ -84,9 +84,11 @@ export const tests = {
   async 'the manager dies: the console says so, and goes on when it is back'(world) {
     const page = await open(world, '/pools')
     await world.call('kill_manager')
-    await page.getByRole('heading', { name: /The manager cannot be reached/ }).waitFor()
+    // In the banner, for whatever is shown; a list that is asked for just then says so as well.
+    const banner = page.locator('.tarn-banner', { hasText: 'The manager cannot be reached' })
+    await banner.waitFor()
     await world.call('start_manager')
-    await page.getByRole('heading', { name: /The manager cannot be reached/ }).waitFor({ state: 'detached', timeout: 60000 })
+    await banner.waitFor({ state: 'detached', timeout: 60000 })
     await world.call('api', { method: 'POST', path: '/pools', body: { name: 'after-the-crash' } })
     await page.getByRole('link', { name: 'after-the-crash' }).first().waitFor()
     await world.call('api', { method: 'DELETE', path: '/pools/after-the-crash' })
