@@ -260,6 +260,10 @@ void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *
 void host_cluster_start(struct host *h) {
     if (!is_configured(h) || h->cluster.configuring)
         return;
+    if (op_is_running(h, OP_SUBJECT_CLUSTER)) {
+        h->cluster.retry_at = h->mono + RETRY_MS;
+        return;
+    }
     h->cluster.configuring = true;
     h->cluster.retry_at = NEVER;
     host_call(h, CALL_CLUSTER, API_AGENT_OP_CLUSTER_CONFIGURE, json_loads(h->cluster.config, 0, NULL), false);

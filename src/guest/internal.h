@@ -134,6 +134,7 @@ struct repository {
 };
 
 /* The clustered pool (cluster.c). */
+#define OP_SUBJECT_CLUSTER "cluster" /* of all ops on it: one at a time */
 struct cluster {
     char *config; /* ClusterConfigure as JSON text, with "armed"; NULL: none */
     struct api_cluster_configure c;
@@ -217,6 +218,7 @@ void host_settle(struct host *h);
 void op_done_call(struct host *h, struct op *op, const struct error *error, const json_t *result);
 void op_finish(struct host *h, struct op *op, const struct error *error, json_t *result);
 void op_refuse_fresh(struct host *h);
+bool op_is_running(const struct host *h, const char *subject);
 void op_schedule(struct host *h);
 void op_resume_all(struct host *h);
 int op_load(struct host *h, const char *id, const json_t *value, struct error *e);

@@ -134,7 +134,7 @@ static struct op *op_new(struct host *h, const char *id, enum api_agent_op kind,
     } else if (kind == API_AGENT_OP_FENCE_RUN) {
         op->subject = xasprintf("fence/%s", json_str(args, "server"));
     } else if (op_is_server(kind)) {
-        op->subject = xstrdup("cluster");
+        op->subject = xstrdup(OP_SUBJECT_CLUSTER);
     } else {
         op->subject = xasprintf("%s/%s", op_object_field(kind), json_str(args, op_object_field(kind)));
     }
@@ -259,13 +259,18 @@ void op_begin(struct host *h, struct op *op) {
         op->sequence = g->r.sequence;
 }
 
-static bool subject_is_busy(const struct host *h, const char *subject) {
+bool op_is_running(const struct host *h, const char *subject) {
     const struct op *op;
     list_for_each(op, &h->running, link) {
         if (str_eq(op->subject, subject))
             return true;
     }
     return false;
+}
+
+/* What we do to the cluster by ourselves after a start would else come after a newer configuration, and undo it. */
+static bool subject_is_busy(const struct host *h, const char *subject) {
+    return op_is_running(h, subject) || (h->cluster.configuring && str_eq(subject, OP_SUBJECT_CLUSTER));
 }
 
 /* Storage ops: in order on one object, at most STORAGE_OPS_MAX at once over all. */
