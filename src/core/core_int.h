@@ -591,6 +591,7 @@ struct server_load {
 const struct server_load *server_load(const struct core *c, const char *server); /* never NULL */
 bool load_is_told(const struct core *c, const struct server_load *l);
 bool vm_counts(const struct api_vm *vm);                          /* it takes room on its server */
+bool vm_counts_at(const struct api_vm *vm, const char *server);
 bool vm_will_restart(const struct api_guest_report *g);           /* its agent is about to restart it */
 void load_count(struct core *c, struct object *vm, int by); /* from object_swap() */
 void loads_done(struct core *c);

@@ -40,6 +40,17 @@ bool vm_counts(const struct api_vm *vm) {
     }
 }
 
+bool vm_counts_at(const struct api_vm *vm, const char *server) {
+    if (!vm_counts(vm))
+        return false;
+    if (str_eq(vm->target, server))
+        return true;
+    bool moves = vm->state != API_VM_STATE_STARTING && vm->state != API_VM_STATE_STOPPED &&
+                 vm->state != API_VM_STATE_CRASHED && vm->state != API_VM_STATE_CREATING;
+    /* On its way it needs room at both ends; what is about to start is not yet where it ran last. */
+    return str_eq(vm->server, server) && (str_empty(vm->target) || moves);
+}
+
 static void add(struct core *c, const char *server, const struct api_vm *vm, int by) {
     if (str_empty(server))
         return;
@@ -94,10 +105,9 @@ struct object **server_vms(const struct core *c, const char *server, size_t *ret
 void load_count(struct core *c, struct object *o, int by) {
     const struct api_vm *vm = o->v->data;
     list_vm(c, o, by > 0);
-    if (!vm_counts(vm))
-        return;
-    add(c, vm->server, vm, by);
-    if (!str_eq(vm->target, vm->server)) /* on its way it needs room at both ends */
+    if (vm_counts_at(vm, vm->server))
+        add(c, vm->server, vm, by);
+    if (!str_eq(vm->target, vm->server) && vm_counts_at(vm, vm->target))
         add(c, vm->target, vm, by);
 }
 

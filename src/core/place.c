@@ -54,7 +54,7 @@ static struct server_room room_of(const struct placing *p, const struct api_serv
 static struct server_load others(const struct placing *p, const struct api_server *s) {
     struct server_load l = *server_load(p->c, s->id);
     const struct api_vm *kept = CORE_GET(p->c, vm, VM, p->vm->id); /* as it is counted */
-    bool here = kept && vm_counts(kept) && (str_eq(kept->server, s->id) || str_eq(kept->target, s->id));
+    bool here = kept && vm_counts_at(kept, s->id);
     if (here) {
         l.cpus -= kept->cpus;
         l.memory -= kept->memory;

@@ -28,13 +28,20 @@ static void count_at(struct rule_use *u, const char *server) {
     u->n_fellows++;
 }
 
-static void count_fellow(const struct core *c, struct rule_use *u, const struct api_vm *self, const struct api_vm *vm) {
-    if (!vm || str_eq(vm->id, self->id) || !vm_counts(vm))
-        return;
-    const char *server = str_or(vm->target, vm->server);
+static void count_where(const struct core *c, struct rule_use *u, const char *server) {
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
     if (s && s->maintenance == API_MAINTENANCE_STATE_OFF)
         count_at(u, server);
+}
+
+static void count_fellow(const struct core *c, struct rule_use *u, const struct api_vm *self, const struct api_vm *vm) {
+    if (!vm || str_eq(vm->id, self->id) || !vm_counts(vm))
+        return;
+    count_where(c, u, str_or(vm->target, vm->server));
+    /* One that is being moved may still have to stay where it is. */
+    bool moves = !str_empty(vm->target) && !str_eq(vm->target, vm->server) && vm_counts_at(vm, vm->server);
+    if (u->rule->type == API_RULE_TYPE_APART && moves)
+        count_where(c, u, vm->server);
 }
 
 static void gather(const struct core *c, struct rule_use *u, const struct api_vm *self) {
