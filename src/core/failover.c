@@ -63,11 +63,14 @@ static bool runs_for_all_we_know(const struct api_vm *vm) {
            vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING;
 }
 
-static bool is_protected(const struct core *c, const struct api_vm *vm) {
+bool failover_vm_dies(const struct core *c, const struct api_vm *vm) {
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
     /* A fenced server's guests are dead whether anybody watched them or not. */
-    bool dead = vm->guarded || (s && s->has_cluster && s->cluster.fenced);
-    return vm->has_ha && vm->ha.enabled && dead && pool_restarts(c, vm);
+    return vm->guarded || (s && s->has_cluster && s->cluster.fenced);
+}
+
+static bool is_protected(const struct core *c, const struct api_vm *vm) {
+    return vm->has_ha && vm->ha.enabled && failover_vm_dies(c, vm) && pool_restarts(c, vm);
 }
 
 static void vm_lost(struct core *c, const char *id, const char *server_name) {
@@ -466,7 +469,9 @@ static bool left_to_its_job(struct core *c, const struct api_vm *vm, const char 
 
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
-    return vm && !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
+    if (!vm) /* deleted since: what was on its way here, or had been sent, is nobody's any more */
+        return g->state == API_VM_STATE_MIGRATING;
+    return !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
 }
 
 static void tell_stale(struct core *c, const char *server, const char *vm) {
@@ -482,11 +487,11 @@ static void tell_stale(struct core *c, const char *server, const char *vm) {
 void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
-    if (g->state != API_VM_STATE_CRASHED && g->state != API_VM_STATE_STOPPED)
+    if (vm && g->state != API_VM_STATE_CRASHED && g->state != API_VM_STATE_STOPPED)
         core_event(c, API_SEVERITY_WARNING, "tarn", "vm.stale-killed", API_KIND_VM, vm->id, vm->name, NULL,
                    "Server %s still ran virtual machine %s, which is not its any more: it is told to kill it", s->name,
                    vm->name);
-    tell_stale(c, server, vm->id);
+    tell_stale(c, server, g->vm);
 }
 
 /* A server of which the job did not wait for what it had to do, and which has reported before the job ended. */

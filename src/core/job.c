@@ -118,6 +118,12 @@ static bool ends_with_server(const char *op) {
            str_eq(op, "cluster.arm");
 }
 
+/* The guest is there, nobody kills it, and it may go on though its server was given up: what it was to do waits. */
+static bool may_live_on(const struct core *c, const char *server, const char *op, const json_t *args) {
+    const struct api_vm *vm = strncmp(op, "guest.", 6) == 0 ? CORE_GET(c, vm, VM, json_str(args, "vm")) : NULL;
+    return vm && str_eq(vm->server, server) && !failover_vm_dies(c, vm);
+}
+
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
     struct api_job *j = x->job;
     const struct api_server *s = CORE_GET(x->c, server, SERVER, server);
@@ -132,7 +138,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
     /* Its guests are dead, and what is left of others ends with its next report, or with this job if that comes before.
      * While it is connected it is told. */
     if (past && ends_with_server(api_agent_ops[op].name) && server_is_gone(x->c, s->id) &&
-        !core_agent_ready(x->c, s->id)) {
+        !core_agent_ready(x->c, s->id) && !may_live_on(x->c, s->id, api_agent_ops[op].name, args)) {
         json_decref(args);
         remember_server(j, "skipped", s->id);
         return STEP_DONE;
@@ -556,6 +562,12 @@ static bool is_lost(const struct core *c, const json_t *call, const char *server
     return str_eq(asked, server) && (how == LOST_FORGOTTEN || ends_with_server(op));
 }
 
+static bool waits_for_guest(const struct core *c, const struct api_job *j, const json_t *call) {
+    const json_t *m = json_object_get(call, "message");
+    return (j->state == API_JOB_STATE_UNDOING || step_def(j, (size_t)j->current)->forward) &&
+           may_live_on(c, json_str(call, "server"), json_str(m, "op"), json_object_get(m, "args"));
+}
+
 static void settle(struct core *c, const char *server, const char *name, enum lost how) {
     bool ended = true, any = false;
     while (ended) {
@@ -564,7 +576,7 @@ static void settle(struct core *c, const char *server, const char *name, enum lo
         list_for_each(run, &c->jobs, link) {
             const struct api_job *j = CORE_GET(c, job, JOB, run->id);
             const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
-            if (!call || !is_lost(c, call, server, how))
+            if (!call || !is_lost(c, call, server, how) || (how == LOST_GONE && waits_for_guest(c, j, call)))
                 continue;
             ended = job_server_gone(c, j, json_str(call, "server"), name);
             any |= ended;
