@@ -57,18 +57,9 @@ static void no_disk_has_two_writers(struct sim *s) {
     }
 }
 
-static void no_server_holds_more_than_it_has(struct sim *s) {
-    for (int i = 0; i < s->config.servers; i++) {
-        struct sim_guest *g;
-        list_for_each(g, &s->servers[i].guests, link) if (g->memory > 4LL << 30)
-            sim_broken(s, "no server holds more than it has", "%s wants %lld bytes", g->vm, (long long)g->memory);
-    }
-}
-
 void check_event(struct sim *s) {
     no_guest_runs_twice(s);
     no_disk_has_two_writers(s);
-    no_server_holds_more_than_it_has(s);
 }
 
 /* ---- at the borders ---- */

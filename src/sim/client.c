@@ -203,6 +203,7 @@ static void ask(struct sim *s, const struct api_op *op, const char *param) {
         sim_trace(s, "client: %llu %s %s %s", (unsigned long long)r.id, op->name, param ? param : "", text ? text : "");
     }
     remember(s, r.id, op->id, param);
+    pool_policy_asked(s, op->name, body);
     manager_enter(s);
     int64_t before = core_revision(s->m.c);
     core_request(s->m.c, &r);
@@ -261,14 +262,18 @@ static void abort_something(struct sim *s) {
     }
 }
 
-/* A server that cannot be emptied is waited for until somebody gives up: when the world is to come to rest, they do. */
-void client_gives_up(struct sim *s) {
+/* A server that cannot be emptied is waited for until somebody gives up, and so is room for a guest: when the world is
+   to come to rest, they do; those who wait for room only when it is late. */
+void client_gives_up(struct sim *s, bool late) {
     size_t pos = 0;
     const char *key;
     void *value;
+    char kind[40];
     while (s->m.p.up && s->now >= s->m.p.paused_until && map_next(&s->m.p.disk.live, &pos, &key, &value)) {
-        bool drains = strncmp(key, "job/", 4) == 0 && strstr(value, "\"kind\":\"server.maintenance\"");
-        if (drains && strstr(value, "\"state\":\"running\"") && !strstr(value, "\"abort_requested\":true")) {
+        if (strncmp(key, "job/", 4) || sim_job_has_ended(value) || strstr(value, "\"abort_requested\":true") ||
+            !sim_text_after(value, "\"kind\":\"", kind, sizeof kind))
+            continue;
+        if (str_eq(kind, "server.maintenance") || (late && str_eq(kind, "vm.recover"))) {
             ask(s, &api_ops[API_OP_JOB_ABORT], key + 4);
             return;
         }

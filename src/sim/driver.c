@@ -108,6 +108,7 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
     list_init(&g->link);
     snprintf(g->vm, sizeof g->vm, "%s", vm);
     g->memory = json_int(json_object_get(args, "vm"), "memory", 0);
+    g->cpus = (int)json_int(json_object_get(args, "vm"), "cpus", 1);
     json_array_foreach(json_object_get(args, "disks"), i, d) {
         const char *in = json_str(d, "repository");
         if (json_bool(d, "cdrom", false)) {
@@ -604,6 +605,7 @@ static void act(struct sim *s, struct sim_event *e) {
             error_set(&t->error, no.code, "%s", no.why ? no.why : "it cannot be done");
     }
     sim_trace(s, "%s: %s %s: %s", v->name, op_name(c->op), vm_of(c->args), t->error.code ? t->error.message : "done");
+    pool_server_keeps_its_policy(s, v);
     int server = e->server;
     uint64_t epoch = e->epoch;
     call_free(c);

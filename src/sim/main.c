@@ -7,7 +7,7 @@
 #include <time.h>
 
 struct totals {
-    uint64_t schedules, events, faults[FAULT_COUNT], failed;
+    uint64_t schedules, pools, large, partitioned, events, faults[FAULT_COUNT], failed;
 };
 
 static double seconds(void) {
@@ -17,7 +17,8 @@ static double seconds(void) {
 }
 
 static const char usage[] =
-    "usage: tarn-sim [--seconds N | --count N] [--first SEED] [--cover] [--keep-going] [--shrink SECONDS]\n"
+    "usage: tarn-sim [--seconds N | --count N] [--first SEED] [--pools] [--cover] [--keep-going] [--shrink SECONDS]\n"
+    "                [--report SECONDS]         only clustered pools; a summary every so often\n"
     "       tarn-sim --seed N [--trace [--only TEXT]]   replay one schedule; show the lines with TEXT (an object's id, "
     "say)\n"
     "                                                  and those about faults, crashes and connections\n"
@@ -27,6 +28,9 @@ static bool run_one(const struct sim_config *c, struct cover *cover, struct tota
     struct sim s;
     bool ok = schedule_run(&s, c, cover, false, false);
     t->schedules++;
+    t->pools += c->pool;
+    t->large += c->pool && c->servers > 7;
+    t->partitioned += s.partitions > 0;
     t->events += s.events;
     for (int i = 0; i < FAULT_COUNT; i++)
         t->faults[i] += s.faults[i];
@@ -154,14 +158,19 @@ static void summary(const struct totals *t, double took) {
     printf("%llu schedules, %llu events in %.1f s (%.0f events/s), %llu failed\n", (unsigned long long)t->schedules,
            (unsigned long long)t->events, took, (double)t->events / (took > 0 ? took : 1),
            (unsigned long long)t->failed);
+    printf(
+        "of clustered pools: %llu, of these with 8 to %d servers: %llu, with the heartbeat network partitioned: %llu\n",
+        (unsigned long long)t->pools, SIM_SERVERS_MAX, (unsigned long long)t->large,
+        (unsigned long long)t->partitioned);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++)
         printf("%s %s %llu", i ? "," : "", sim_fault_texts[i], (unsigned long long)t->faults[i]);
     printf("\n");
+    fflush(stdout);
 }
 
 int main(int argc, char **argv) {
-    enum { SECONDS = 1, COUNT, FIRST, SEED, TRACE, SEEDS, COVER, KEEP, ONLY, SHRINK };
+    enum { SECONDS = 1, COUNT, FIRST, SEED, TRACE, SEEDS, COVER, KEEP, ONLY, SHRINK, POOLS, REPORT };
     static const struct option options[] = {{"seconds", 1, NULL, SECONDS},
                                             {"count", 1, NULL, COUNT},
                                             {"first", 1, NULL, FIRST},
@@ -172,10 +181,12 @@ int main(int argc, char **argv) {
                                             {"keep-going", 0, NULL, KEEP},
                                             {"only", 1, NULL, ONLY},
                                             {"shrink", 1, NULL, SHRINK},
+                                            {"pools", 0, NULL, POOLS},
+                                            {"report", 1, NULL, REPORT},
                                             {0}};
-    double limit = 0, start = seconds(), patience = 20;
+    double limit = 0, start = seconds(), patience = 20, each = 0, told = start;
     uint64_t n = 0, first = (uint64_t)time(NULL) * 1000003, seed = 0;
-    bool trace = false, one = false, show_cover = false, keep = false;
+    bool trace = false, one = false, show_cover = false, keep = false, pools = false;
     struct totals t = {0};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (o) {
@@ -207,6 +218,12 @@ int main(int argc, char **argv) {
         case SHRINK:
             patience = strtod(optarg, NULL);
             break;
+        case POOLS:
+            pools = true;
+            break;
+        case REPORT:
+            each = strtod(optarg, NULL);
+            break;
         case SEEDS:
             if (replay_file(optarg, &t))
                 return 2;
@@ -228,10 +245,17 @@ int main(int argc, char **argv) {
         return 2;
     }
     struct cover *cover = cover_new();
-    for (uint64_t i = 0; (n ? i < n : true) && (limit <= 0 || seconds() - start < limit); i++) {
+    for (uint64_t i = 0; (n ? t.schedules < n : true) && (limit <= 0 || seconds() - start < limit); i++) {
         struct sim_config c;
         const char *invariant = NULL;
         schedule_draw(&c, first + i);
+        if (pools && !c.pool)
+            continue;
+        if (each > 0 && seconds() - told > each) {
+            told = seconds();
+            printf("before seed %llu: ", (unsigned long long)c.seed);
+            summary(&t, told - start);
+        }
         if (run_one(&c, cover, &t, &invariant))
             continue;
         t.failed++;

@@ -124,9 +124,9 @@ static void prove(struct sim *s, int i) {
     if (deadman_prove(&r->lease, proof, now, sim_wall_ms(s, &v->p))) {
         sim_trace(s, "%s: a lease begins", v->name);
         cover_hit(s->cover, "cluster", "a lease begins");
+        tell_and_drain(s, i);
     }
     expect_end(s, i);
-    tell_and_drain(s, i);
 }
 
 /* Whether a guest may be started now under the lease of that time; it is watched from here on. */
@@ -171,6 +171,7 @@ struct spoken {
     uint64_t ring;
     int from;
     uint32_t node;
+    int events; /* that will deliver it */
 };
 
 static uint32_t node_of(const struct sim_server *v, const char *server) {
@@ -180,18 +181,53 @@ static uint32_t node_of(const struct sim_server *v, const char *server) {
     return 0;
 }
 
-static void hear(struct sim *s, struct sim_event *e) {
+static void spoken_drop(struct sim_event *e) {
     struct spoken *m = e->p;
-    struct sim_server *v = &s->servers[e->server];
-    struct sim_ring *r = &v->ring;
-    bool arrives = r->deadman && corosync_works(s, e->server) && r->id == m->ring && s->link[m->from][e->server];
-    if (arrives) {
-        deadman_hear(&r->peers, m->node, &m->m, m->len, clock_ms(s, e->server));
-        prove(s, e->server);
-    }
-    free(m);
+    if (--m->events == 0)
+        free(m);
 }
-static void drop_spoken(struct sim_event *e) { free(e->p); }
+
+static void hear(struct sim *s, struct sim_event *e) {
+    const struct spoken *m = e->p;
+    for (int k = 0; k < s->config.servers; k++) {
+        struct sim_ring *r = &s->servers[k].ring;
+        if (!(e->a & 1ULL << k) || !r->deadman || !corosync_works(s, k) || r->id != m->ring || !s->link[m->from][k])
+            continue;
+        deadman_hear(&r->peers, m->node, &m->m, m->len, clock_ms(s, k));
+        prove(s, k);
+    }
+    spoken_drop(e);
+}
+
+static void hear_at(struct sim *s, struct spoken *m, uint64_t servers) {
+    struct sim_event *e = sim_at(s, s->now + sim_between(s, 200, 20000), hear);
+    e->a = servers;
+    e->p = m;
+    e->drop = spoken_drop;
+    m->events++;
+}
+
+/* To all that are in the ring, mostly at one time, as corosync does. */
+static void send(struct sim *s, int i, uint32_t self) {
+    struct sim_ring *r = &s->servers[i].ring;
+    bool together = sim_random(s, 8) != 0;
+    uint64_t all = 0;
+    for (int k = 0; k < s->config.servers; k++)
+        if (k != i && s->servers[k].ring.id == r->id && s->link[i][k])
+            all |= 1ULL << k;
+    if (!all)
+        return;
+    struct spoken *m = xcalloc(1, sizeof *m);
+    m->len = deadman_say(&r->peers, clock_ms(s, i), &m->m);
+    m->ring = r->id;
+    m->from = i;
+    m->node = self;
+    if (together)
+        hear_at(s, m, all);
+    for (int k = 0; k < s->config.servers && !together; k++)
+        if (all & 1ULL << k)
+            hear_at(s, m, 1ULL << k);
+}
 
 static void say(struct sim *s, struct sim_event *e) {
     int i = e->server;
@@ -203,20 +239,9 @@ static void say(struct sim *s, struct sim_event *e) {
         uint32_t self = node_of(v, v->id);
         r->peers.self = self;
         deadman_keep(&r->peers, v->nodes, v->n_nodes);
-        for (int k = 0; k < s->config.servers; k++) {
-            if (k == i || s->servers[k].ring.id != r->id || !s->link[i][k])
-                continue;
-            struct spoken *m = xcalloc(1, sizeof *m);
-            m->len = deadman_say(&r->peers, clock_ms(s, i), &m->m);
-            m->ring = r->id;
-            m->from = i;
-            m->node = self;
-            struct sim_event *next = sim_at(s, s->now + sim_between(s, 200, 20000), hear);
-            next->server = k;
-            next->p = m;
-            next->drop = drop_spoken;
-        }
+        send(s, i, self);
         prove(s, i);
+        tell_and_drain(s, i);
     }
     struct sim_event *next = sim_at(s, s->now + sim_between(s, SAY_MS - 100, SAY_MS + 100) * US_PER_MS, say);
     next->server = i;
@@ -224,6 +249,8 @@ static void say(struct sim *s, struct sim_event *e) {
 }
 
 /* ---- rings ---- */
+
+static void drop_installing(struct sim_event *e) { free(e->p); }
 
 struct installing {
     uint64_t ring;
@@ -272,7 +299,7 @@ static void form(struct sim *s, const int *group, size_t n) {
         e->server = group[k];
         e->epoch = v->ring.corosync_life;
         e->p = in;
-        e->drop = drop_spoken;
+        e->drop = drop_installing;
     }
 }
 
@@ -378,15 +405,22 @@ void ring_power_off(struct sim *s, int i) {
     r->stuck_until = 0;
 }
 
+/* Killed at once with its agent, or while that hangs, the deadman does not come back in time: nothing then kills the
+   guests (docs/failover.md). Otherwise the agent starts it again, and has done so before it ends or hangs itself. */
+void ring_deadman_again(struct sim *s, int i) {
+    struct sim_server *v = &s->servers[i];
+    if (!v->p.up || s->now < v->p.paused_until || !v->clustered || v->ring.deadman)
+        return;
+    deadman_start(s, i);
+    ring_watch_all(s, i);
+}
+
 /* The agent sees to it that both run, as far as it runs itself. */
 static void supervise(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
     if (!v->p.up || s->now < v->p.paused_until || !v->clustered)
         return;
-    if (!v->ring.deadman) {
-        deadman_start(s, i);
-        ring_watch_all(s, i);
-    }
+    ring_deadman_again(s, i);
     if (!v->ring.corosync && sim_random(s, 3) == 0)
         corosync_start(s, i);
 }
@@ -453,7 +487,8 @@ void ring_everyday(struct sim *s) {
             ring_disturbed(s);
             sim_at(s, v->ring.stuck_until + 1, settle);
         }
-        if (v->clustered && v->ring.deadman && sim_fault(s, FAULT_DEADMAN_DIES)) {
+        bool seen = v->p.up && s->now >= v->p.paused_until;
+        if (v->clustered && v->ring.deadman && seen && sim_fault(s, FAULT_DEADMAN_DIES)) {
             v->ring.deadman = false;
             v->ring.life++;
             v->ring.n_watched = 0;

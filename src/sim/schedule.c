@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define REST_LIMIT_US (3600LL * 1000 * 1000)
-#define PATIENCE_US   (600LL * 1000 * 1000)
+#define PATIENCE_US   (300LL * 1000 * 1000)
 #define REST_HOLD_US  (65LL * 1000 * 1000) /* longer than the restart policy waits */
 
 /* A schedule in three is of a clustered pool. Drawn apart, so that the others are what they were. */
@@ -21,7 +21,7 @@ static void draw_pool(struct sim_config *c, uint64_t seed) {
         c->fault[i] = c->pool && idgen_next(&g) % 2 ? rates[idgen_next(&g) % ARRAY_LEN(rates)] : 0;
     if (!c->pool)
         return;
-    c->servers = 3 + (int)(idgen_next(&g) % (SIM_SERVERS_MAX - 2));
+    c->servers = 3 + (int)(idgen_next(&g) % 5);
     c->clients = 1;
     c->requests = 10 + (int)(idgen_next(&g) % 30);
     /* For each server and half second. */
@@ -33,6 +33,12 @@ static void draw_pool(struct sim_config *c, uint64_t seed) {
     for (int i = 0; i < FAULT_PARTITION; i++)
         if (idgen_next(&g) % 3)
             c->fault[i] = 0;
+    /* One in fifty is large. What happens to each of its servers happens more seldom, else all are down. */
+    if (idgen_next(&g) % 50)
+        return;
+    c->servers = 8 + (int)(idgen_next(&g) % (SIM_SERVERS_MAX - 7));
+    for (size_t i = 0; i < ARRAY_LEN(each); i++)
+        c->fault[each[i]] /= 4;
 }
 
 /* Most schedules have few kinds of faults, some many: both find what the other hides. */
@@ -71,12 +77,15 @@ static void everyday(struct sim *s, struct sim_event *e) {
         int who = (int)sim_random(s, (uint64_t)s->config.servers + 1) - 1;
         struct process *p = who < 0 ? &s->m.p : &s->servers[who].p;
         if (p->up && s->now >= p->paused_until &&
-            sim_fault(s, FAULT_PAUSE)) /* never shorter: what waits keeps its order */
+            sim_fault(s, FAULT_PAUSE)) { /* never shorter: what waits keeps its order */
+            if (who >= 0)
+                ring_deadman_again(s, who);
             p->paused_until = s->now + sim_between(s, 100, 20000) * US_PER_MS;
+        }
         if (sim_fault(s, FAULT_CLOCK_JUMP))
             p->wall_offset_ms += sim_between(s, -3600000, 3600000);
     } else if (s->requests_left <= 0 && !sim_random(s, 20)) {
-        client_gives_up(s);
+        client_gives_up(s, s->now - s->rest_at > PATIENCE_US);
     }
     sim_at(s, s->now + sim_between(s, 200, 500) * US_PER_MS, everyday);
 }
@@ -104,7 +113,7 @@ static void join(struct sim *s) {
     }
 }
 
-static void ask(struct sim *s, uint64_t id, enum api_op_id op, const char *param, json_t *body /* stolen */) {
+void schedule_ask(struct sim *s, uint64_t id, enum api_op_id op, const char *param, json_t *body /* stolen */) {
     struct core_request r = {.id = id,
                              .op = op,
                              .actor = "admin",
@@ -118,52 +127,31 @@ static void ask(struct sim *s, uint64_t id, enum api_op_id op, const char *param
     json_decref(body);
 }
 
-/* A repository on each server: without one nothing else can be made. */
+/* A repository on each server: without one nothing else can be made. In a clustered pool, which has one that all share,
+   two are enough. */
 static void make_repositories(struct sim *s) {
-    for (int i = 0; i < s->config.servers; i++)
-        ask(s, 200 + (uint64_t)i, API_OP_REPOSITORY_CREATE, NULL,
-            json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base", "server",
-                      s->servers[i].id));
+    int n = s->config.pool ? 2 : s->config.servers;
+    for (int i = 0; i < n; i++)
+        schedule_ask(s, 200 + (uint64_t)i, API_OP_REPOSITORY_CREATE, NULL,
+                     json_pack("{s:o, s:s, s:s}", "name", json_sprintf("base-%d", i), "path", "/base", "server",
+                               s->servers[i].id));
 }
 
 /* In half of the worlds all servers but the last are a pool with a repository that they share. */
 static void make_pool(struct sim *s) {
     if (s->config.servers < 2 || sim_random(s, 2))
         return;
-    ask(s, 300, API_OP_POOL_CREATE, NULL, json_pack("{s:s, s:i}", "name", "pool", "memory_reserve", 0));
+    schedule_ask(s, 300, API_OP_POOL_CREATE, NULL, json_pack("{s:s, s:i}", "name", "pool", "memory_reserve", 0));
     for (int i = 0; i < s->config.servers - (s->config.servers > 2); i++)
-        ask(s, 301 + (uint64_t)i, API_OP_POOL_ADD, "pool", json_pack("{s:s}", "server", s->servers[i].id));
-    ask(s, 320, API_OP_REPOSITORY_CREATE, NULL,
-        json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
+        schedule_ask(s, 301 + (uint64_t)i, API_OP_POOL_ADD, "pool", json_pack("{s:s}", "server", s->servers[i].id));
+    schedule_ask(s, 320, API_OP_REPOSITORY_CREATE, NULL,
+                 json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
 }
 
 static void in_peace(struct sim *s, int64_t ms) {
     int64_t until = s->now + ms * US_PER_MS;
     while (!s->broken && s->now < until && sim_step(s)) {
     }
-}
-
-/* A clustered pool of all servers, a repository that all of them have, and guests that are to live. */
-static void make_cluster(struct sim *s) {
-    uint64_t id = 300;
-    ask(s, id++, API_OP_POOL_CREATE, NULL,
-        json_pack("{s:s, s:b, s:i}", "name", "pool", "clustered", 1, "memory_reserve", 0));
-    for (int i = 0; i < s->config.servers; i++) {
-        ask(s, id++, API_OP_POOL_ADD, "pool", json_pack("{s:s}", "server", s->servers[i].id));
-        in_peace(s, 1000);
-    }
-    ask(s, id++, API_OP_REPOSITORY_CREATE, NULL,
-        json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
-    in_peace(s, 60000);
-    int vms = 2 + (int)sim_random(s, 5);
-    for (int i = 0; i < vms; i++) {
-        json_t *disks = sim_random(s, 2) ? json_pack("[{s:i}]", "size", 1 << 20) : json_array();
-        ask(s, id++, API_OP_VM_CREATE, NULL,
-            json_pack("{s:o, s:s, s:s, s:i, s:b, s:o, s:{s:b, s:i}}", "name", json_sprintf("ha-%d", i), "pool", "pool",
-                      "repository", "shared", "memory", 64 << 20, "start", 1, "disks", disks, "ha", "enabled",
-                      sim_random(s, 5) != 0, "priority", (int)sim_random(s, 100)));
-    }
-    in_peace(s, 10000);
 }
 
 /* Something is under way: a message, a commit, a driver's call, a process that is stopped. */
@@ -193,36 +181,15 @@ static bool at_rest(struct sim *s) {
     return !busy(s);
 }
 
-/* A guest for which there is no room waits as long as it takes; somebody gives up in the end. */
-static void give_up_waiting(struct sim *s) {
-    size_t pos = 0;
-    const char *key;
-    void *value;
-    char *jobs[64];
-    size_t n = 0;
-    while (map_next(&s->m.p.disk.live, &pos, &key, &value))
-        if (n < ARRAY_LEN(jobs) && strncmp(key, "job/", 4) == 0 && strstr(value, "\"kind\":\"vm.recover\"") &&
-            (strstr(value, "\"state\":\"running\"") || strstr(value, "\"state\":\"queued\"")))
-            jobs[n++] = xstrdup(key + 4);
-    for (size_t i = 0; i < n; i++) {
-        if (s->m.p.up)
-            ask(s, 900 + i, API_OP_JOB_ABORT, jobs[i], NULL);
-        free(jobs[i]);
-    }
-}
-
 /* Hung processes go on, broken things are mended: what is left must come to its end by itself. */
 static void rest(struct sim *s) {
-    int64_t limit = s->now + REST_LIMIT_US, since = -1, patience = s->now + PATIENCE_US;
+    int64_t limit = s->now + REST_LIMIT_US, since = -1;
     s->faults_on = false;
+    s->rest_at = s->now;
     ring_rest(s);
     s->requests_left = 0;
     sim_trace(s, "the faults stop");
     while (!s->broken && s->now < limit && sim_step(s)) {
-        if (s->config.pool && s->now > patience) {
-            give_up_waiting(s);
-            patience = s->now + PATIENCE_US;
-        }
         if (!at_rest(s))
             since = -1;
         else if (since < 0)
@@ -267,18 +234,22 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
     ring_init(s);
     for (int i = 0; i < config->servers; i++)
         server_init(s, i);
+    pool_draw_servers(s);
     manager_start(s);
     join(s);
     for (int i = 0; i < config->servers; i++)
         server_start(s, i);
     sim_at(s, s->now + US_PER_MS, everyday);
-    in_peace(s, 10000); /* they connect */
-    make_repositories(s);
-    in_peace(s, 1000);
-    if (config->pool)
-        make_cluster(s);
-    else
+    if (config->pool) {
+        in_peace(s, 2000); /* they connect */
+        make_repositories(s);
+        pool_make(s);
+    } else {
+        in_peace(s, 10000);
+        make_repositories(s);
+        in_peace(s, 1000);
         make_pool(s);
+    }
     in_peace(s, 2000);
     s->faults_on = true;
     client_start(s);

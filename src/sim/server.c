@@ -79,10 +79,8 @@ void server_start(struct sim *s, int i) {
         server_connect_later(s, i);
 }
 
-void server_crash(struct sim *s, int i) {
+static void crash(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
-    if (!v->p.up)
-        return;
     sim_trace(s, "%s: agent crashes", v->name);
     driver_crash(s, i);
     host_free(v->h);
@@ -97,6 +95,13 @@ void server_crash(struct sim *s, int i) {
     e->epoch = v->p.epoch;
 }
 
+void server_crash(struct sim *s, int i) {
+    if (!s->servers[i].p.up)
+        return;
+    ring_deadman_again(s, i);
+    crash(s, i);
+}
+
 /* All that runs on it ends at once; it comes back after a while. */
 void server_power_off(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
@@ -104,7 +109,7 @@ void server_power_off(struct sim *s, int i) {
     driver_power_off(s, i);
     ring_power_off(s, i);
     if (v->p.up)
-        server_crash(s, i);
+        crash(s, i);
 }
 
 void server_stored(struct sim *s, int i, uint64_t seq, int result) {
@@ -185,8 +190,8 @@ static void connect(struct sim *s, struct sim_event *e) {
     api_agent_welcome_init(&welcome);
     str_set(&hello.version, "0.1");
     hello.protocol = API_AGENT_PROTOCOL;
-    hello.server.hardware.memory = 4LL << 30;
-    hello.server.hardware.cpus = 8;
+    hello.server.hardware.memory = v->memory;
+    hello.server.hardware.cpus = v->cpus;
     str_set(&welcome.server, v->id);
     int i = e->server;
     uint64_t connection = v->connection;

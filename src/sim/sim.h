@@ -9,6 +9,7 @@
  *     disk.c      a process's durable store: latency, failures, what a crash leaves
  *     manager.c   the core as a process
  *     server.c    a host brain as a process, with its connection
+ *     pool.c      a clustered pool: how it is made, what its policy promises
  *     ring.c      the servers of a pool among themselves: partitions, corosync, deadmen
  *     driver.c    what really is on a server: guests, files; calls take time, fail, hang, and outlive the agent
  *     client.c    requests drawn from the description
@@ -30,7 +31,7 @@
 #include "guest/deadman.h"
 #include "guest/host.h"
 
-#define SIM_SERVERS_MAX 7
+#define SIM_SERVERS_MAX DEADMAN_NODES
 #define US_PER_MS 1000
 #define TRACE_LINES 150
 
@@ -136,6 +137,7 @@ struct sim_guest {
     char disks[8][UUID_LEN + 1], in[8][UUID_LEN + 1]; /* and the repositories */
     size_t n_disks;
     int64_t memory;
+    int cpus;
 };
 struct sim_file {
     int64_t size, received;
@@ -167,6 +169,8 @@ struct sim_server {
     struct process p;
     struct host *h;
     char *id, *name; /* in the inventory */
+    int64_t memory;
+    int cpus;
     bool connected;
     uint64_t connection; /* epoch */
     bool deaf, mute;     /* one-way partition: from, to the manager */
@@ -200,7 +204,10 @@ struct sim {
     size_t n, cap, work; /* how many of them are work */
     uint64_t order, events;
     bool faults_on;
+    int64_t rest_at; /* when they stopped */
     uint64_t lives; /* guests' processes until now */
+    bool tight;        /* a pool in which room is short */
+    bool policy_holds; /* nobody has changed what its policy allows, nor what its virtual machines need */
     bool link[SIM_SERVERS_MAX][SIM_SERVERS_MAX]; /* of the heartbeat network, from, to */
     uint64_t rings, partitions;
     uint64_t faults[FAULT_COUNT];
@@ -291,10 +298,18 @@ void ring_watch_all(struct sim *s, int i);
 void ring_configure(struct sim *s, int i);
 int ring_arm(struct sim *s, int i, bool armed);
 void ring_leave(struct sim *s, int i);
+void ring_deadman_again(struct sim *s, int i);
 void ring_power_off(struct sim *s, int i);
 void ring_disturbed(struct sim *s);
 void ring_everyday(struct sim *s);
 void ring_rest(struct sim *s);
+
+/* ---- pool.c ---- */
+void pool_draw_servers(struct sim *s);
+void pool_make(struct sim *s);
+void pool_policy_asked(struct sim *s, const char *operation, const json_t *body);
+void pool_promises_no_more_than_it_has(struct sim *s);
+void pool_server_keeps_its_policy(struct sim *s, struct sim_server *v);
 
 /* ---- driver.c ---- */
 void driver_kill(struct sim *s, int i, const char *vm, uint64_t life); /* by the deadman */
@@ -312,7 +327,7 @@ void driver_storage_done(struct sim *s);
 
 /* ---- client.c ---- */
 void client_start(struct sim *s);
-void client_gives_up(struct sim *s);
+void client_gives_up(struct sim *s, bool late);
 void client_reply(struct sim *s, uint64_t request, int status, const char *text);
 void client_forget_all(struct sim *s); /* the manager crashed: no answer comes any more */
 void client_done(struct sim *s);
@@ -346,6 +361,7 @@ void cover_record(struct sim *s, int server, const char *key, const char *value)
 
 /* ---- schedule.c ---- */
 void schedule_draw(struct sim_config *c, uint64_t seed);
+void schedule_ask(struct sim *s, uint64_t id, enum api_op_id op, const char *param, json_t *body /* stolen */);
 /* Runs it; true if every invariant held. s is for sim_schedule_done(). */
 bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all, bool trace_keep);
 void schedule_done(struct sim *s);

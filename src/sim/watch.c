@@ -150,6 +150,8 @@ void watch_publish(struct sim *s, const struct core_effect *e, const char *objec
         return;
     }
     mirror_put(w, key, e->revision, xstrndup(object, strlen(object) - 1));
+    if (str_eq(e->object_kind, "vm"))
+        pool_promises_no_more_than_it_has(s);
     if (str_eq(e->object_kind, "job")) {
         two_running_jobs_never_hold_one_object(s, object, e->object_id);
         an_end_is_noted(s, object, e->object_id);
