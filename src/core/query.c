@@ -511,7 +511,8 @@ int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
         result = filter_parse(schema, r->query.filter, &p.filter, e);
     if (result == 0) {
         filter_resolve(c, &p.filter);
-        _cleanup_free_ struct object **own = page_list(&p);
+        _cleanup_free_ struct object **own = page_list(&p); /* p reads it */
+        (void)own;
         bool own_order = !sort || str_eq(sort, history ? "id" : kind_named(kind) ? "name" : "id");
         if (own_order)
             page_in_order(&p, descending);

@@ -267,7 +267,7 @@ static const char *found_state(const char *vm) {
 
 static void test_probe(void **state) {
     hypervisor_qemu.probe(w.h, on_probe, NULL);
-    wait_for(w.probed, 20000);
+    wait_for(w.probed, BOOT_MS);
     print_message("QEMU %s, %s: %s\n", w.info.version, w.info.accelerator, w.info.reason);
     assert_true(w.info.usable);
     assert_true(str_eq(w.info.accelerator, "kvm") || str_eq(w.info.accelerator, "tcg"));
@@ -277,7 +277,7 @@ static void test_probe(void **state) {
     int64_t began = now_ms();
     w.probed = false;
     hypervisor_qemu.probe(w.h, on_probe, NULL);
-    wait_for(w.probed, 5000);
+    wait_for(w.probed, BOOT_MS);
     assert_string_equal(w.info.reason, first);
     assert_true(now_ms() - began < 1500);
 }
@@ -286,7 +286,7 @@ static void check_display(const char *vm) {
     char greeting[13] = "";
     int fd = hypervisor_qemu.console(w.h, vm, CONSOLE_VNC, NULL);
     assert_true(fd >= 0);
-    wait_for(recv(fd, greeting, 12, MSG_PEEK) == 12, 5000);
+    wait_for(recv(fd, greeting, 12, MSG_PEEK) == 12, BOOT_MS);
     assert_string_equal(greeting, "RFB 003.008\n");
     close(fd);
 }
@@ -299,7 +299,7 @@ static void test_life_q35(void **state) {
     boot(start, &f, VM1);
     console_type(
         "selfcheck --write; cat /sys/class/dmi/id/product_name /proc/bus/input/devices | head -1; ls -l /proc/1/exe\n");
-    wait_for(console_shows("selfcheck ok"), 20000);
+    wait_for(console_shows("selfcheck ok"), BOOT_MS);
     assert_true(console_shows("cpus 2") && console_shows("disk vda") && console_shows("disk sda") &&
                 console_shows("52:54:00:00:00:01"));
     check_display(VM1);
@@ -307,9 +307,9 @@ static void test_life_q35(void **state) {
     int other = w.console;
     w.console = -1;
     console_open(VM1);
-    wait_for(console_shows("selfcheck ok"), 1000);
+    wait_for(console_shows("selfcheck ok"), BOOT_MS);
     console_type("echo se''cond\n");
-    wait_for(console_shows("second"), 5000);
+    wait_for(console_shows("second"), BOOT_MS);
     close(other);
 
     struct api_vm_stats stats;
@@ -332,7 +332,7 @@ static void test_life_q35(void **state) {
         turn();
     assert_false(console_shows("later"));
     must(op(resume, VM1), 5000);
-    wait_for(console_shows("later"), 5000);
+    wait_for(console_shows("later"), BOOT_MS);
     assert_int_equal(w.events, 0);
 
     /* The agent is restarted. */
@@ -343,7 +343,7 @@ static void test_life_q35(void **state) {
     assert_true(strlen(json_str(w.result, "started")) > 10);
     console_open(VM1);
     console_type("echo ag''ain\n");
-    wait_for(console_shows("again"), 5000);
+    wait_for(console_shows("again"), BOOT_MS);
     check_display(VM1);
     must(op(suspend, VM1), 5000);
     driver_close();
@@ -352,7 +352,7 @@ static void test_life_q35(void **state) {
     must(op(resume, VM1), 5000);
 
     must(op(shutdown, VM1), 5000);
-    wait_event(GUEST_POWEROFF, 20000);
+    wait_event(GUEST_POWEROFF, BOOT_MS);
     assert_string_equal(found_state(VM1), "stopped");
     /* The agent dies before it has recorded that: QEMU still tells. */
     driver_close();
@@ -376,17 +376,17 @@ static void test_life_microvm(void **state) {
     add_disk(start, &f, "virtio-scsi", "second.qcow2", NULL);
     boot(start, &f, VM1);
     console_type("selfcheck\n");
-    wait_for(console_shows("selfcheck ok"), 20000);
+    wait_for(console_shows("selfcheck ok"), BOOT_MS);
     assert_true(console_shows("disk vda") && console_shows("disk sda") && console_shows("52:54:00:00:00:01"));
     _cleanup_error_ struct error e = ERROR_INIT;
     assert_true(hypervisor_qemu.console(w.h, VM1, CONSOLE_VNC, &e) < 0);
     assert_int_equal(e.code, ERR_UNSUPPORTED);
 
     console_type("reboot -f\n");
-    wait_event(GUEST_RESET, 10000);
+    wait_event(GUEST_RESET, BOOT_MS);
     wait_for(console_shows("BusyBox") && strstr(strstr(w.seen.data, "BusyBox"), "root@tiny:"), BOOT_MS);
     console_type("echo c > /proc/sysrq-trigger\n");
-    wait_event(GUEST_PANICKED, 10000);
+    wait_event(GUEST_PANICKED, BOOT_MS);
     driver_close();
     driver_open();
     assert_string_equal(found_state(VM1), "crashed");
@@ -395,14 +395,14 @@ static void test_life_microvm(void **state) {
     add_disk(start, &f, "virtio-blk", "top.qcow2", "base.qcow2");
     boot(start, &f, VM1);
     console_type("poweroff -f\n");
-    wait_event(GUEST_POWEROFF, 10000);
+    wait_event(GUEST_POWEROFF, BOOT_MS);
     start = start_new(VM1, more, &f, "tiny");
     must(guest_begin(start, &f), 20000);
 
     pid_t pid = guest_pid(VM1);
     int64_t killed = now_ms();
     kill(pid, SIGKILL);
-    wait_event(GUEST_DIED, 1000);
+    wait_event(GUEST_DIED, BOOT_MS);
     print_message("death of a child seen after %lld ms: %s\n", (long long)(now_ms() - killed), w.reason);
     assert_non_null(strstr(w.reason, "signal 9"));
     assert_string_equal(found_state(VM1), "unknown");
@@ -415,7 +415,7 @@ static void test_life_microvm(void **state) {
     w.events = 0;
     killed = now_ms();
     kill(guest_pid(VM1), SIGTERM);
-    wait_event(GUEST_DIED, 1000);
+    wait_event(GUEST_DIED, BOOT_MS);
     print_message("death of another's child seen after %lld ms: %s\n", (long long)(now_ms() - killed), w.reason);
     assert_non_null(strstr(w.reason, "terminat"));
     end_guest(VM1);
@@ -496,13 +496,13 @@ static void test_no_space(void **state) {
     add_disk(start, &f, "virtio-blk", "small/disk.qcow2", NULL);
     boot(start, &f, VM1);
     console_type("dd if=/dev/urandom of=/dev/vda bs=64k count=56 conv=fsync && echo wri''tten\n");
-    wait_event(GUEST_PAUSED, 20000);
+    wait_event(GUEST_PAUSED, BOOT_MS);
     print_message("%s\n", w.reason);
     assert_non_null(strstr(w.reason, "No space left"));
     assert_string_equal(found_state(VM1), "suspended");
     unlink(ballast);
     must(op(resume, VM1), 5000);
-    wait_for(console_shows("written"), 20000);
+    wait_for(console_shows("written"), BOOT_MS);
     end_guest(VM1);
     assert_int_equal(umount(small), 0);
     assert_int_equal(w.events, 0);
@@ -530,7 +530,7 @@ static void test_full_uefi(void **state) {
     boot(start, &f, VM1);
     console_type("until [ -e /dev/sda ]; do sleep 0.1; done; selfcheck --write; ls /sys/firmware/efi >/dev/null && "
                  "echo efi ye''s\n");
-    wait_for(console_shows("efi yes"), 20000);
+    wait_for(console_shows("efi yes"), BOOT_MS);
     assert_true(console_shows("selfcheck ok") && console_shows("disk sda") && console_shows("52:54:00:00:00:02"));
     end_guest(VM1);
 }
