@@ -9,6 +9,7 @@
 
 /* A short cut of the network is no news: guests become unknown only after this. */
 #define OFFLINE_GRACE_MS 10000
+#define AWAY_AT_ONCE     4 /* servers whose guests become unknown in one event */
 #define CPUS_MAX         (1 << 20)
 #define MEMORY_MAX       (INT64_C(1) << 50)
 #define UNKNOWN_MAX      100 /* unknown guests that are shown of one server */
@@ -197,13 +198,15 @@ int64_t core_agents_deadline(const struct core *c) {
     return next;
 }
 
+/* Some at a time, when a network has failed for all: a thousand servers' guests are seconds of work. */
 void core_agents_tick(struct core *c) {
-    size_t pos = 0;
+    size_t pos = 0, n = 0;
     void *value;
-    while (map_next(&c->agents, &pos, NULL, &value)) {
+    while (n < AWAY_AT_ONCE && map_next(&c->agents, &pos, NULL, &value)) {
         struct agent *a = value;
         if (!a->offline_at || c->mono_ms < a->offline_at)
             continue;
+        n++;
         a->offline_at = 0;
         set_offline(c, a->server, "not connected");
         const struct api_server *s = CORE_GET(c, server, SERVER, a->server);

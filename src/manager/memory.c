@@ -9,6 +9,28 @@
 #include <unistd.h>
 #include <uv.h>
 
+int64_t memory_resident(void) {
+    long pages = 0, skip = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (!f)
+        return 0;
+    if (fscanf(f, "%ld %ld", &skip, &pages) != 2)
+        pages = 0;
+    fclose(f);
+    return (int64_t)pages * sysconf(_SC_PAGESIZE);
+}
+
+#ifdef TARN_JEMALLOC
+
+/* One arena: nearly all is the loop's. What is free for a second goes back to the kernel, a little at a time. */
+extern const char *malloc_conf;
+const char *malloc_conf = "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0";
+
+void memory_init(void) {}
+void memory_tick(int64_t now, uint64_t changes) {}
+
+#else
+
 #define LOOK_MS 10000
 #define QUIET   500  /* commits in that time */
 #define MANY    5000 /* commits */
@@ -20,17 +42,6 @@ void memory_init(void) {
     mallopt(M_ARENA_MAX, 2); /* the loop's, and one for the threads that write and hash */
     mallopt(M_MMAP_THRESHOLD, 256 << 10);
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
-}
-
-int64_t memory_resident(void) {
-    long pages = 0, skip = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (!f)
-        return 0;
-    if (fscanf(f, "%ld %ld", &skip, &pages) != 2)
-        pages = 0;
-    fclose(f);
-    return (int64_t)pages * sysconf(_SC_PAGESIZE);
 }
 
 /*
@@ -53,3 +64,5 @@ void memory_tick(int64_t now, uint64_t changes) {
               (long long)(resident - memory_resident()) >> 20, (long long)(uv_hrtime() - begun) / 1000000,
               (long long)memory_resident() >> 20);
 }
+
+#endif

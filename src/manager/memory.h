@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that is given back. A storm of changes (a thousand servers that join, thirty thousand virtual machines that
- * are started) leaves twice as much heap as the inventory needs, in holes that the allocator keeps.
+ * are started) leaves twice as much heap as the inventory needs, in holes that glibc's allocator keeps. jemalloc keeps
+ * sizes apart and gives back what is free as it goes; where it is not there the heap is trimmed when it is quiet.
  */
 #pragma once
 
