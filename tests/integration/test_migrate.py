@@ -270,6 +270,31 @@ class Policy(MigrateCase):
         self.api.do("/vms/plain/migrate", {"to": self.first.name}, timeout=120)
         guest.check()
 
+    def first_hypervisor(self):
+        return self.api.get("/servers/" + self.first.name)["hypervisors"][0]
+
+    def cpu(self, name, agent):
+        """What QEMU was told of its CPU."""
+        with open(f"/proc/{agent.guests()[self.api.get('/vms/' + name)['id']]}/cmdline", "rb") as f:
+            args = f.read().decode().split("\0")
+        return args[args.index("-cpu") + 1]
+
+    def test_it_keeps_its_cpu_wherever_it_is(self):
+        model, kvm = self.api.get("/pools/east")["cpu_model"], self.first_hypervisor()["accelerator"] == "kvm"
+        self.assertIn(model, self.api.get("/servers/" + self.second.name)["hardware"]["cpu_models"])
+        guest = self.guest("common")
+        self.assertEqual(self.api.get("/vms/common")["cpu_model"], model)
+        self.assertRegex(self.cpu("common", self.first), f"^{model}(-v1)?,enforce" if kvm else "^max,")
+        # It keeps that until it is started anew.
+        self.api.patch("/pools/east", {"cpu_baseline": "kvm64", "migration": {"bandwidth": 0}})
+        self.addCleanup(lambda: self.api.patch("/pools/east", {"cpu_baseline": "auto", "migration": {"bandwidth": 12 << 20}}))
+        self.api.do("/vms/common/migrate", {"to": self.second.name}, timeout=120)
+        self.assertRegex(self.cpu("common", self.second), f"^{model}(-v1)?,enforce" if kvm else "^max,")
+        guest.check()
+        self.api.do("/vms/common/kill")
+        self.api.do("/vms/common/start", timeout=120)
+        self.assertRegex(self.cpu("common", self.second), "^kvm64-v1,enforce" if kvm else "^max,")
+
     def test_post_copy(self):
         """The guest goes on at the destination before its memory is there."""
         guest = self.guest("early", memory=160 << 20)

@@ -114,6 +114,12 @@ static int check_microvm(struct maker *m) {
     return 0;
 }
 
+/* Nothing that QEMU would take for another option. */
+static bool cpu_model_is_plain(const char *name) {
+    static const char good[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    return str_empty(name) || (strspn(name, good) == strlen(name) && name[0] != '-');
+}
+
 static int check(struct maker *m) {
     const struct api_vm *vm = m->vm;
     /* The manager has checked these; here they go into lists where a comma would be more than a comma. */
@@ -125,6 +131,8 @@ static int check(struct maker *m) {
     for (const char *c = str_or(m->host->incoming, ""); *c; c++)
         if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '.'))
             return error_set(m->e, ERR_INVALID, "the machine type of the other server has characters that none has");
+    if (!cpu_model_is_plain(vm->cpu_model))
+        return error_set_field(m->e, ERR_INVALID, "cpu_model", "the CPU model has characters that none has");
     if (vm->cpus < 1 || vm->sockets < 1 || vm->cpus % vm->sockets)
         return error_set_field(m->e, ERR_INVALID, "sockets", "%lld CPUs cannot be spread evenly over %lld sockets",
                                (long long)vm->cpus, (long long)vm->sockets);
@@ -178,13 +186,32 @@ static void emit_machine(struct maker *m) {
     }
 }
 
+/*
+ * The model of its pool, which every server of that has; NULL: all that this server's CPU has. What a bare name means
+ * depends on the machine: q35 takes the first version of the model, microvm the last. Its variants have one version.
+ */
+static char *cpu_model(const struct maker *m) {
+    static const char *const variants[] = {"-IBRS", "-IBPB", "-noTSX"};
+    const char *name = str_or(m->vm->cpu_model, "");
+    size_t len = strlen(name);
+    if (!len || str_eq(name, "host"))
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(variants); i++)
+        if (len > strlen(variants[i]) && str_eq(name + len - strlen(variants[i]), variants[i]))
+            return xasprintf("%s,enforce", name);
+    return xasprintf("%s-v1,enforce", name);
+}
+
 static void emit_cpus(struct maker *m) {
     if (m->host->kvm) {
+        _cleanup_free_ char *model = cpu_model(m);
         option(m, "-accel", "kvm");
-        option(m, "-cpu", "host,migratable=on");
+        /* Without "enforce" QEMU leaves out what this server's CPU lacks, and a guest that moves here loses it. */
+        option(m, "-cpu", "%s", str_or(model, "host,migratable=on"));
     } else {
         /* 64 MiB of translated code do for a kernel and its programs; QEMU's own choice is 1 GiB. 5-level paging makes
-           every walk longer, and old firmware stumble. */
+           every walk longer, and old firmware stumble. The CPU is the same wherever the version is, without which a
+           guest does not move; of the older models some microvms stand still when they boot on a busy server. */
         option(m, "-accel", "tcg,thread=multi,tb-size=64");
         option(m, "-cpu", "max,la57=off%s", m->host->version_major >= 10 ? ",+invtsc" : "");
     }
