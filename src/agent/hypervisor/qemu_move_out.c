@@ -20,6 +20,7 @@
 #define POLL_DISKS_MS    200
 #define EMPTY_POLLS      20 /* "completed", and no figures yet */
 #define BACK_POLLS       300
+#define BACK_YANK        20
 #define CONNECT_S        5     /* QEMU does nothing else meanwhile, and without a limit waits for TCP to give up */
 #define STILL_MS         20000 /* nothing has gone through for so long … */
 #define STILL_POLLS      50    /* … and it is not that nobody has looked */
@@ -491,8 +492,14 @@ static void on_jobs(struct qemu_move *m, const struct error *error, const json_t
     }
 }
 
+static void yank(struct qemu_move *m, json_t *instance) {
+    move_try(m, "yank", json_pack("{s:[o]}", "instances", instance));
+}
+
 static void back_looked(struct qemu_move *m, const struct error *error) {
     if (!error && (move_under_way(m) || m->mirrors_left) && m->polls++ < BACK_POLLS) {
+        if (m->polls == BACK_YANK && move_under_way(m)) /* called off, and its threads still wait for the network */
+            yank(m, json_pack("{s:s}", "type", "migration"));
         move_later(m, POLL_MS / 4, back_on);
         return;
     }
@@ -511,10 +518,6 @@ static void back_on(struct qemu_move *m) {
     move_ask(m, "query-jobs", NULL, on_jobs);
     move_look(m);
     move_run(m, back_looked);
-}
-
-static void yank(struct qemu_move *m, json_t *instance) {
-    move_try(m, "yank", json_pack("{s:[o]}", "instances", instance));
 }
 
 static void take_back(struct qemu_move *m, move_then *then) {
