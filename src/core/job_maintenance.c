@@ -91,6 +91,19 @@ static bool is_moving(struct job_ctx *x, json_t *m) {
     return false;
 }
 
+/* Moves of guests that run elsewhere by now, but still need this server: for their memory (post-copy), or to end what
+ * is left. */
+static size_t count_leaving(struct job_ctx *x) {
+    const char *vm;
+    json_t *m;
+    size_t n = 0;
+    json_object_foreach(moves_of(x->job), vm, m) {
+        const struct api_vm *v = CORE_GET(x->c, vm, VM, vm);
+        n += (!v || !is_there(v, server_of(x))) && *json_str(m, "job") && jobs_active(x->c, json_str(m, "job"));
+    }
+    return n;
+}
+
 static bool is_due(const struct job_ctx *x, const json_t *m) {
     int64_t at = json_int(m, "at", 0);
     return at <= x->c->wall_ms || at > x->c->wall_ms + 10 * AGAIN_MS; /* the clock was set back */
@@ -119,10 +132,10 @@ static int64_t parallel_of(const struct core *c, const char *server) {
 }
 
 /* "moves 2 of 5 guests; cannot move: a: …; b: …" */
-static void tell(struct job_ctx *x, const struct api_vm *const *guests, size_t n, size_t moving) {
+static void tell(struct job_ctx *x, const struct api_vm *const *guests, size_t n, size_t leaving, size_t moving) {
     struct buf text = {0};
     size_t stuck = 0;
-    buf_addf(&text, "moves %zu of %zu guests that are left", moving, n);
+    buf_addf(&text, "moves %zu of %zu guests that are left", moving, n + leaving);
     for (size_t i = 0; i < n; i++) {
         const json_t *m = json_object_get(moves_of(x->job), guests[i]->id);
         const char *why = json_str(m, "why");
@@ -147,14 +160,14 @@ static bool is_late(const struct job_ctx *x) {
 }
 
 static int drain(struct job_ctx *x, struct error *e) {
-    size_t n, moving = 0;
+    size_t n, leaving = count_leaving(x), moving = leaving;
     _cleanup_free_ const struct api_vm **guests = guests_of(x->c, server_of(x), &n);
-    if (!n)
+    if (!n && !leaving)
         return STEP_DONE;
     for (size_t i = 0; i < n; i++)
         moving += is_moving(x, move_of(x->job, guests[i]->id));
     if (is_late(x) && !moving) {
-        tell(x, guests, n, 0);
+        tell(x, guests, n, 0, 0);
         return error_set(e, ERR_TIMEOUT, "the server is not empty: it %s", x->job->message);
     }
     for (size_t i = 0; i < n && (int64_t)moving < parallel_of(x->c, server_of(x)); i++) {
@@ -171,7 +184,7 @@ static int drain(struct job_ctx *x, struct error *e) {
         free(guests); /* the inventory has changed */
         guests = guests_of(x->c, server_of(x), &n);
     }
-    tell(x, guests, n, moving);
+    tell(x, guests, n, leaving, moving);
     x->run->retry_at = x->c->mono_ms + LOOK_MS;
     return STEP_LATER;
 }
