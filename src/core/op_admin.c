@@ -440,11 +440,26 @@ void job_abort_note(struct core *c, const struct core_request *r, const char *id
                "%s asked to abort: %s", r->actor, j->title);
 }
 
+/* Whoever may do nothing to a server or a pool does not call off what an administrator does to it. */
+static int check_may_abort(const struct core_request *r, const struct api_job *j, struct error *e) {
+    size_t n = strcspn(j->kind, ".");
+    for (int op = 0; op < API_OP_COUNT; op++) {
+        const char *permission = api_ops[op].permission;
+        if (strncmp(permission, j->kind, n) == 0 && permission[n] == '.' && strcmp(permission + n, ".read") != 0 &&
+            api_ops[op].roles & 1u << r->role)
+            return 0;
+    }
+    return error_set(e, ERR_FORBIDDEN, "the role %s may not abort a job of the kind %s", api_role_text(r->role),
+                     j->kind);
+}
+
 int op_job_abort(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_JOB, e);
     if (!o)
         return -ENOENT;
-    int result = job_abort(c, o->id, r->actor, e);
+    int result = check_may_abort(r, o->v->data, e);
+    if (result == 0)
+        result = job_abort(c, o->id, r->actor, e);
     if (result < 0)
         return result;
     job_abort_note(c, r, o->id);

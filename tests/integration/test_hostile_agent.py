@@ -118,6 +118,20 @@ class HostileAgent(cluster.ClusterCase):
         self.assertLessEqual(len(ended["error"]), 4096)
         self.assertNotIn("\x1b", ended["error"])
 
+    def test_an_operator_does_not_abort_what_an_administrator_does(self):
+        job = self.api.post("/repositories", {"name": "never", "server": "bad", "path": "/nowhere"})
+        call = self.bad.next("repository.open")
+        self.api.post("/users", {"name": "aborter", "password": "longenough", "role": "operator"})
+        operator = self.cluster.manager.client().sign_in("aborter", "longenough")
+        answer = operator.raw("POST", f"/jobs/{job['id']}/abort")
+        self.assertEqual((answer.status, answer.json["code"]), (403, "forbidden"))
+        self.api.post(f"/jobs/{job['id']}/abort")
+        self.bad.say({"id": call["id"], "ok": False, "error": {"code": "cancelled", "message": "cancelled"}})
+        undo = self.bad.next("repository.close")
+        self.bad.say({"id": undo["id"], "ok": True, "result": {}})
+        self.assertEqual(self.api.wait_job(job)["state"], "aborted")
+        operator.close()
+
     def test_one_that_never_stops_talking(self):
         until, n = time.monotonic() + 4, 0
         while time.monotonic() < until:
