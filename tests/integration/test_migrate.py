@@ -4,6 +4,7 @@
 Named here: vm_migrate."""
 
 import contextlib
+import glob
 import os
 import pwd
 import signal
@@ -102,6 +103,34 @@ class Shared(MigrateCase):
         guest.check()
         self.api.do("/vms/rich/migrate", {"to": self.first.name}, timeout=120)
         guest.check()
+
+    def kept(self, vm, agent, name):
+        """What a file of the guest's control groups on that server says, whichever version this machine has; None: there is no group."""
+        server = self.api.get("/servers/" + agent.name)["id"]
+        groups = glob.glob(f"/sys/fs/cgroup/*/tarn/{vm}.{server}/{name}") + glob.glob(f"/sys/fs/cgroup/tarn/{vm}.{server}/{name}")
+        if not groups:
+            return None
+        with open(groups[0]) as f:
+            return f.read().split()
+
+    def test_limits_hold_where_it_arrives(self):
+        guest = self.guest("limited", limits={"cpu_cap": 60, "memory_max": 512 << 20, "pinning": "0"})
+        vm = self.api.get("/vms/limited")["id"]
+        for agent, other in ((self.second, self.first), (self.first, self.second)):
+            self.api.do("/vms/limited/migrate", {"to": agent.name}, timeout=120)
+            pid = str(agent.guests()[vm])
+            if self.kept(vm, agent, "cpu.max"):
+                self.assertEqual(int(self.kept(vm, agent, "cpu.max")[0]) * 100, 60 * int(self.kept(vm, agent, "cpu.max")[1]))
+                self.assertEqual(self.kept(vm, agent, "memory.max"), [str(512 << 20)])
+            else:
+                quota, period = (int(self.kept(vm, agent, f"cpu.cfs_{what}_us")[0]) for what in ("quota", "period"))
+                self.assertEqual(quota * 100, 60 * period)
+                self.assertEqual(self.kept(vm, agent, "memory.limit_in_bytes"), [str(512 << 20)])
+            self.assertIn(pid, self.kept(vm, agent, "cgroup.procs"))
+            with open(f"/proc/{pid}/status") as f:
+                self.assertIn("Cpus_allowed_list:\t0\n", f.read())
+            cluster.wait_until(lambda gone=other: self.kept(vm, gone, "cgroup.procs") is None, 20, "the end of its group at the other server")
+            guest.check()
 
     def listening(self, address):
         """Ports of the range for migrations on which somebody listens there."""
