@@ -52,6 +52,20 @@ export const tests = {
     await page.getByRole('option', { name: 'server1 Online' }).waitFor()
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: 'server1' }).waitFor()
+    // Enter comes before what is found of the whole text: it is not for what was found of its beginning.
+    await page.route('**/api/v1/search?q=serv&*', async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+      await route.continue()
+    })
+    await world.call('vm', { name: 'se', start: false })
+    await page.goto(world.url + '/dashboard')
+    await page.getByRole('heading', { name: 'Dashboard' }).waitFor()
+    await page.keyboard.press('/')
+    await page.keyboard.type('se')
+    await page.getByRole('option', { name: /^se\b/ }).first().waitFor()
+    await page.keyboard.type('rv')
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'server1' }).waitFor()
   },
 
   async 'language and theme change at once and are remembered'(world) {

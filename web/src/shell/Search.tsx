@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds anything by its name, from everywhere: "/" puts the cursor here.
 import { SearchInput } from '@patternfly/react-core'
-import { useEffect, useRef, useState, type KeyboardEvent } from 'react'
+import { useCallback, useEffect, useRef, useState, type KeyboardEvent } from 'react'
 import { useNavigate } from 'react-router-dom'
 import { call } from '@/api/client'
 import { isKind, schemaName } from '@/api/kinds'
@@ -35,9 +35,23 @@ export function Search() {
   const input = useRef<HTMLInputElement>(null)
   const box = useRef<HTMLDivElement>(null)
   const navigate = useNavigate()
+  // What Enter was pressed for before it was found: what is shown until then is of another text.
+  const hasty = useRef('')
+
+  const choose = useCallback(
+    (item: Item | undefined) => {
+      if (!item) return
+      setOpen(false)
+      setText('')
+      input.current?.blur()
+      navigate(target(item))
+    },
+    [navigate],
+  )
 
   useEffect(() => {
     const q = text.trim()
+    hasty.current = ''
     if (!q) {
       setFound({ text: '' })
       return
@@ -48,6 +62,7 @@ export function Search() {
         (result) => {
           setFound({ text: q, result })
           setAt(0)
+          if (hasty.current === q) choose(result.items[0])
         },
         (error: unknown) => !abort.signal.aborted && setFound({ text: q, error }),
       )
@@ -56,7 +71,7 @@ export function Search() {
       window.clearTimeout(timer)
       abort.abort()
     }
-  }, [text])
+  }, [text, choose])
 
   useEffect(() => {
     const key = (event: globalThis.KeyboardEvent) => {
@@ -77,20 +92,15 @@ export function Search() {
   const items = found.result?.items ?? []
   const groups = [...new Set(items.map((item) => item.kind))]
   const ordered = groups.flatMap((kind) => items.filter((item) => item.kind === kind))
-  const choose = (item: Item | undefined) => {
-    if (!item) return
-    setOpen(false)
-    setText('')
-    input.current?.blur()
-    navigate(target(item))
-  }
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === 'ArrowDown' || event.key === 'ArrowUp') {
       event.preventDefault()
       setOpen(true)
       if (ordered.length) setAt((at + (event.key === 'ArrowDown' ? 1 : ordered.length - 1)) % ordered.length)
-    } else if (event.key === 'Enter') choose(ordered[at])
-    else if (event.key === 'Escape') {
+    } else if (event.key === 'Enter') {
+      if (found.text === text.trim() || at > 0) choose(ordered[at])
+      else hasty.current = text.trim()
+    } else if (event.key === 'Escape') {
       setOpen(false)
       if (!text) input.current?.blur()
     } else if (event.key === 'Tab') setOpen(false)
