@@ -258,7 +258,7 @@ class Policy(MigrateCase):
     def test_progress_and_abort(self):
         guest = self.guest("slow")
         job, messages = self.move("slow")
-        self.assertRegex(messages[-1], r"memory: [\d.]+ MiB left, [\d.]+ MiB/s, about \d+ s; the guest is paused")
+        self.assertRegex(messages[-1], r"memory: [\d.]+ MiB left, [\d.]+ MiB/s, about \d+ (s|min|h); the guest is paused")
         self.assertEqual(self.api.get("/vms/slow")["state"], "migrating")
         self.api.post(f"/jobs/{job['id']}/abort")
         self.assertEqual(self.api.wait_job(job)["state"], "aborted")

@@ -165,15 +165,31 @@ static void send_done(struct qemu_move *m) {
 
 /* ---- while it goes ---- */
 
+/* ", about 12 s": in the unit in which people count so much. */
+static void time_left(double seconds, char out[static 40]) {
+    static const struct {
+        double from, unit;
+        const char *name;
+    } units[] = {{3 * 3600, 3600, "h"}, {180, 60, "min"}, {0, 1, "s"}};
+    size_t i = 0;
+    while (seconds < units[i].from)
+        i++;
+    snprintf(out, 40, ", about %.0f %s", seconds / units[i].unit + 1, units[i].name);
+}
+
 static void tell(struct qemu_move *m, int percent, const char *what, int64_t left, double rate) {
     char size[SIZE_TEXT_MAX], speed[SIZE_TEXT_MAX], end[40] = "";
+    const char *paused = m->paused ? "; the guest is paused meanwhile (no hardware acceleration)" : "";
+    _cleanup_free_ char *text = NULL;
     size_format(left, size);
     size_format((int64_t)rate, speed);
-    if (rate > 0)
-        snprintf(end, sizeof end, ", about %lld s", (long long)((double)left / rate) + 1);
-    _cleanup_free_ char *text =
-        xasprintf("%s: %s left, %s/s%s%s", what, size, speed, end,
-                  m->paused ? "; the guest is paused meanwhile (no hardware acceleration)" : "");
+    if (rate > 0) {
+        time_left((double)left / rate, end);
+        text = xasprintf("%s: %s left, %s/s%s%s", what, size, speed, end, paused);
+    } else {
+        /* At first QEMU knows of nothing that is left. */
+        text = left ? xasprintf("%s: %s left%s", what, size, paused) : xasprintf("%s: it begins%s", what, paused);
+    }
     struct hypervisor *h = m->g->h;
     if (h->events->progress)
         h->events->progress(h->ctx, m->call, percent, text);
