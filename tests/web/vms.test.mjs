@@ -93,6 +93,21 @@ export const tests = {
     assert.equal(await page.locator('#field-display').count(), 0)
   },
 
+  async 'why no server can take it is said in the language of the page'(world) {
+    for (const [language, next, create, why] of [['en', 'Next', 'Create', /has [\d.]+ GiB of memory, it needs 4 TiB/], ['zh', '下一步', '创建', /共有 [\d.]+ GiB 内存，需要 4 TiB/]]) {
+      const page = await open(world, '/vms/create', { language })
+      await page.locator('#source-empty').click()
+      await page.getByRole('button', { name: next, exact: true }).click()
+      await page.locator('.tarn-pair select').selectOption('TiB')
+      await page.fill('#field-memory', '4')
+      await page.getByRole('button', { name: next, exact: true }).click()
+      await page.locator('#cloud-none').waitFor()
+      await page.getByRole('button', { name: next, exact: true }).click()
+      await page.getByRole('button', { name: create, exact: true }).click()
+      await page.locator('.pf-v6-c-alert').getByText(why).first().waitFor()
+    }
+  },
+
   async 'an image of this computer becomes a virtual machine, sent inside the wizard'(world) {
     const file = await world.call('file', { name: 'appliance.raw', size: 24 * 2 ** 20 })
     const page = await open(world, '/vms/create')

@@ -5,7 +5,7 @@ import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table'
 import { useEffect, useRef, useState } from 'react'
 import { Link } from 'react-router-dom'
 import type { Job, Kind, Kinds } from '@/api/types'
-import { kindLabel, t } from '@/i18n'
+import { kindLabel, said, t } from '@/i18n'
 import { live } from '@/live/store'
 import { errorText } from '@/ui/ErrorAlert'
 import { isEnded, JobBadge } from '@/ui/JobBadge'
@@ -71,7 +71,7 @@ function Outcome({ result }: { result: Result | undefined }) {
       <Link to={`/jobs/${result.job.id}`}>
         <JobBadge job={result.job} />
       </Link>
-      {result.job.error ? <div className="tarn-bad">{result.job.error}</div> : null}
+      {result.job.error ? <div className="tarn-bad">{said(result.job.error)}</div> : null}
     </>
   )
 }

@@ -15,7 +15,7 @@ import { lazy, Suspense, useEffect, useMemo, useRef, useState, useSyncExternalSt
 import { actionsFor, isEnabled } from '@/actions'
 import { useRunAction } from '@/actions/ActionHost'
 import type { Vm } from '@/api/types'
-import { enumLabel, hasText, t } from '@/i18n'
+import { enumLabel, hasText, said, t } from '@/i18n'
 import { hasDisplay } from '@/pages/vms/model'
 import { useToasts } from '@/ui/Toasts'
 import { StateIcon } from '@/ui/StateIcon'
@@ -200,7 +200,7 @@ function Countdown({ until }: { until: number }) {
 
 function whyBroken({ code, reason }: LinkState) {
   if (code === SESSION_ENDED || code === ROLE_CHANGED || hasText(`console.end_${code}`)) return t(`console.end_${code}`)
-  return reason || t('console.end_lost')
+  return said(reason) || t('console.end_lost')
 }
 
 /** What lies over the screen while it shows nothing that is true. */
@@ -212,7 +212,7 @@ function Veil({ vm, type, state, link }: { vm: Vm; type: ConsoleType; state: Lin
   if (!hasConsole(vm)) {
     const ways = actionsFor('vm').filter((action) => action.id === 'vm.start' && isEnabled(action, [vm]))
     title = t('console.not_running', { name: vm.name, state: enumLabel('VmState', vm.state) })
-    text = vm.state === 'unknown' ? vm.state_reason : t('console.connects_itself')
+    text = vm.state === 'unknown' ? said(vm.state_reason) : t('console.connects_itself')
     buttons = ways.map((action) => (
       <Button key={action.id} onClick={() => run(action, [vm])}>
         {t(`action.${action.id}`)}

@@ -13,6 +13,8 @@ export const languages: { id: Language; name: string; tag: string }[] = [
 let language: Language = 'en'
 let texts: Texts = {}
 let plural = new Intl.PluralRules('en')
+const asItIs = (text: string) => text
+let translated: (text: string) => string = asItIs
 const listeners = new Set<() => void>()
 
 export function flatten(files: Record<string, Texts>): Texts {
@@ -31,9 +33,10 @@ export function preferredLanguage(): Language {
 }
 
 export async function setLanguage(next: Language, remember = true) {
-  const pack = next === 'zh' ? await import('./zh') : await import('./en')
+  const pack: { default: Texts; said?: (text: string) => string } = next === 'zh' ? await import('./zh') : await import('./en')
   language = next
   texts = pack.default
+  translated = pack.said ?? asItIs
   const tag = languages.find((l) => l.id === next)!.tag
   plural = new Intl.PluralRules(tag)
   document.documentElement.lang = tag
@@ -58,6 +61,13 @@ export type Values = Record<string, string | number>
 
 export function hasText(key: string) {
   return key in texts
+}
+
+/** What the manager or an agent says of an error, a reason or a progress, in the user's language as far as it is known. */
+export function said(text: string): string
+export function said(text: string | undefined): string | undefined
+export function said(text: string | undefined) {
+  return text && translated(text)
 }
 
 /** The text of a key, with {name} replaced by values.name. */

@@ -6,6 +6,7 @@ import { call } from '@/api/client'
 import { can } from '@/api/session'
 import type { Alarm } from '@/api/types'
 import { enumLabel, hasText, t } from '@/i18n'
+import { Reason } from '@/ui/Reason'
 import { useList } from '@/live/hooks'
 import { eq } from '@/live/match'
 import { errorText } from '@/ui/ErrorAlert'
@@ -44,7 +45,9 @@ export function AlarmRow({ alarm }: { alarm: Alarm }) {
         <div className="tarn-alarm__title">
           {hasText(key) ? <strong>{t(key)}</strong> : null} <ObjectRefLink object={alarm.object} withKind />
         </div>
-        <div>{alarm.message}</div>
+        <div>
+          <Reason text={alarm.message} />
+        </div>
         <div className="tarn-dim">
           <Time value={alarm.raised} />
           {alarm.acknowledged_by ? <> · {t('shell.seen_by', { user: alarm.acknowledged_by })}</> : null}

@@ -12,11 +12,12 @@ import { actionsFor, isEnabled } from '@/actions'
 import { useRunAction } from '@/actions/ActionHost'
 import { session } from '@/api/session'
 import type { Job } from '@/api/types'
-import { enumLabel, t } from '@/i18n'
+import { enumLabel, said, t } from '@/i18n'
 import { useList } from '@/live/hooks'
 import { JobBadge, JobSteps } from '@/ui/JobBadge'
 import { ACTIVE, isActive, isEnded, jobMessage, jobTitle } from '@/ui/jobs'
 import { ObjectRefLink } from '@/ui/ObjectRefLink'
+import { Reason } from '@/ui/Reason'
 import { StateIcon } from '@/ui/StateIcon'
 import { Time } from '@/ui/text'
 import { useToasts } from '@/ui/Toasts'
@@ -53,7 +54,7 @@ function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => voi
         <td>
           <JobBadge job={job} />
         </td>
-        <td className="tarn-jobs__message" title={job.error || job.message}>
+        <td className="tarn-jobs__message" title={said(job.error || job.message)}>
           {jobMessage(job)}
         </td>
         <td>{job.actor}</td>
@@ -86,7 +87,7 @@ function useFailures(jobs: Job[]) {
         toasts.add({
           variant: job.state === 'failed' ? 'danger' : 'warning',
           title: `${jobTitle(job)}: ${enumLabel('JobState', job.state)}`,
-          text: job.error || undefined,
+          text: job.error ? <Reason text={job.error} /> : undefined,
           action: <Link to={`/jobs/${job.id}`}>{t('shell.job_details')}</Link>,
         })
       }

@@ -12,6 +12,7 @@ import type { Kind } from '@/api/types'
 import { enumLabel, kindLabel, t } from '@/i18n'
 import { useList, useObject } from '@/live/hooks'
 import { eq, type Term } from '@/live/match'
+import { errorText } from '@/ui/ErrorAlert'
 import { isStrings, remembered } from '@/ui/remembered'
 import { ContextMenu, type MenuAt } from './ContextMenu'
 import { KindIcon } from './KindIcon'
@@ -153,7 +154,7 @@ function Branch({ kind, filter, level, parent, quiet, after, wanted = 1 }: { kin
   )
   if (!items.length) {
     if (quiet || after) return null
-    return note(page.error ? page.error.message : page.loading ? t('ui.loading') : t('shell.tree_empty'))
+    return note(page.error ? errorText(page.error) : page.loading ? t('ui.loading') : t('shell.tree_empty'))
   }
   return (
     <>

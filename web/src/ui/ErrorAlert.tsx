@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Alert } from '@patternfly/react-core'
 import { ApiError } from '@/api/client'
-import { hasText, t } from '@/i18n'
+import { hasText, said, t } from '@/i18n'
+import { Reason } from './Reason'
 
 /** What went wrong, in the user's language; the API's own words say what exactly. */
 export function errorTitle(error: unknown) {
@@ -11,6 +12,10 @@ export function errorTitle(error: unknown) {
 
 export function errorText(error: unknown) {
   if (error instanceof ApiError && error.code === 'unreachable') return t('error.unreachable')
+  return said(rawText(error))
+}
+
+function rawText(error: unknown) {
   return error instanceof Error ? error.message : String(error)
 }
 
@@ -19,7 +24,7 @@ export function ErrorAlert({ error, inline = true }: { error: unknown; inline?: 
   const unreachable = error instanceof ApiError && error.code === 'unreachable'
   return (
     <Alert variant="danger" isInline={inline} title={errorTitle(error)}>
-      {unreachable ? null : errorText(error)}
+      {unreachable ? null : <Reason text={rawText(error)} />}
     </Alert>
   )
 }

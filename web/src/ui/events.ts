@@ -2,7 +2,7 @@
 // What an event says, in the user's language. The manager writes English; the event's stable code and its object say the same
 // again, but for the reason, which is taken over as it is.
 import type { Event } from '@/api/types'
-import { currentLanguage, hasText, t } from '@/i18n'
+import { currentLanguage, hasText, said, t } from '@/i18n'
 
 /** Behind the first colon stands why. */
 function reason(message: string, after = ': ') {
@@ -22,12 +22,12 @@ export function eventText(event: Event): string {
   if (ended) {
     const title = jobName(ended[1], name)
     const why = reason(event.message, `: ${ended[2]}: `)
-    if (title) return t(`event.job_${ended[2]}`, { title }) + (why ? t('event.why', { why }) : '')
+    if (title) return t(`event.job_${ended[2]}`, { title }) + (why ? t('event.why', { why: said(why) }) : '')
   }
   const asked = event.message.includes(' asked: ') ? jobName(event.kind, name) : undefined
   if (asked) return t('event.asked', { actor: event.actor, title: asked })
   const key = `event.${event.kind}`
   if (!hasText(key)) return event.message
   const why = event.severity === 'info' ? '' : reason(event.message)
-  return t(key, { name, actor: event.actor }) + (why ? t('event.why', { why }) : '')
+  return t(key, { name, actor: event.actor }) + (why ? t('event.why', { why: said(why) }) : '')
 }

@@ -4,7 +4,7 @@
 import { useCallback, useMemo, useRef, useState } from 'react'
 import { ApiError } from '@/api/client'
 import { schemas, type Field } from '@/api/description'
-import { t } from '@/i18n'
+import { said, t } from '@/i18n'
 import { size } from '@/i18n/format'
 
 export type Body = Record<string, unknown>
@@ -152,7 +152,7 @@ export function useForm(schema: string, mode: 'create' | 'change' | '', initial:
   const fail = useCallback(
     (error: unknown) => {
       const path = error instanceof ApiError ? error.field : undefined
-      setRefused(path ? { path, message: (error as ApiError).message, value: getAt(values, path) } : undefined)
+      setRefused(path ? { path, message: said((error as ApiError).message), value: getAt(values, path) } : undefined)
       setProblem(error)
     },
     [values],

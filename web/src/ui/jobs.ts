@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is known of jobs: whether they have ended, what they are called, what can be done about them.
 import type { Job } from '@/api/types'
-import { currentLanguage, hasText, t } from '@/i18n'
+import { currentLanguage, hasText, said, t } from '@/i18n'
 import { eq, not, type Term } from '@/live/match'
 
 export const isEnded = (job: Job) => job.state === 'done' || job.state === 'failed' || job.state === 'aborted'
@@ -34,8 +34,8 @@ export function jobSeconds(job: Job, now = Date.now()) {
 
 /** What it is doing, or what it waits for. */
 export function jobMessage(job: Job) {
-  if (isEnded(job)) return job.error
+  if (isEnded(job)) return said(job.error)
   if (job.abort_requested) return t('shell.aborting')
   if (job.state === 'queued' && job.waiting_for.length) return t('shell.waits', { count: job.waiting_for.length })
-  return job.message
+  return said(job.message)
 }

@@ -5,7 +5,7 @@ import { useEffect, useState } from 'react'
 import { Link } from 'react-router-dom'
 import type { Kind } from '@/api/types'
 import { absoluteTime, relativeTime, size } from '@/i18n/format'
-import { enumLabel, t } from '@/i18n'
+import { enumLabel, said, t } from '@/i18n'
 import { useName } from '@/live/hooks'
 import { pathFor } from '@/shell/paths'
 import { StateIcon, stateColor } from './StateIcon'
@@ -22,7 +22,7 @@ export function StateLabel({ schema, state, reason, compact }: { schema: string;
       {text}
     </Label>
   )
-  return reason ? <Tooltip content={reason}>{<span tabIndex={0}>{label}</span>}</Tooltip> : label
+  return reason ? <Tooltip content={said(reason)}>{<span tabIndex={0}>{label}</span>}</Tooltip> : label
 }
 
 const listeners = new Set<() => void>()

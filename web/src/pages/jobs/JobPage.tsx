@@ -2,7 +2,7 @@
 import { Alert } from '@patternfly/react-core'
 import { useParams } from 'react-router-dom'
 import type { Change, Job } from '@/api/types'
-import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
+import { enumLabel, fieldLabel, hasText, kindLabel, said, t } from '@/i18n'
 import { duration } from '@/i18n/format'
 import { useObject } from '@/live/hooks'
 import { eq } from '@/live/match'
@@ -18,6 +18,7 @@ import { ObjectTable } from '@/ui/ObjectTable'
 import { Page } from '@/ui/Page'
 import { Properties, Section } from '@/ui/Properties'
 import { StateIcon } from '@/ui/StateIcon'
+import { Reason } from '@/ui/Reason'
 import { RefLink, StateLabel, Time } from '@/ui/text'
 
 function Changes({ changes }: { changes: Change[] }) {
@@ -47,7 +48,7 @@ function Placement({ job }: { job: Job }) {
             <StateIcon state={choice.chosen ? 'done' : choice.ok ? 'info' : 'aborted'} />
             <div>
               <RefLink kind="server" id={choice.server} name={choice.name} /> {choice.chosen ? <strong>{t('jobpage.chosen')}</strong> : null}
-              <div className="tarn-dim">{choice.reason}</div>
+              <div className="tarn-dim">{said(choice.reason)}</div>
             </div>
           </li>
         ))}
@@ -62,8 +63,9 @@ function Body({ job }: { job: Job }) {
   return (
     <>
       {job.error ? (
-        <Alert isInline variant={job.state === 'failed' ? 'danger' : 'warning'} title={job.error}>
-          {isEnded(job) ? t('jobpage.undone') : null}
+        <Alert isInline variant={job.state === 'failed' ? 'danger' : 'warning'} title={t(hasText(`error.${job.error_code}`) ? `error.${job.error_code}` : 'error.internal')}>
+          <Reason text={job.error} />
+          {isEnded(job) ? <p>{t('jobpage.undone')}</p> : null}
         </Alert>
       ) : null}
       {job.waiting_for.length ? (

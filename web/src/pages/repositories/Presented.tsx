@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where a repository can be used: on a server, on several, on those of a pool.
 import type { Repository } from '@/api/types'
-import { fieldLabel, t } from '@/i18n'
+import { fieldLabel, said, t } from '@/i18n'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { RefLink, Yes } from '@/ui/text'
 
@@ -18,7 +18,7 @@ export function PresentedTable({ repository }: { repository: Repository }) {
     <SimpleTable
       label={fieldLabel('Repository', 'presented')}
       head={[label('server'), label('usable'), label('reason')]}
-      rows={repository.presented.map((one) => [<RefLink key="s" kind="server" id={one.server} />, <Yes key="u" value={one.usable} />, one.reason || '–'])}
+      rows={repository.presented.map((one) => [<RefLink key="s" kind="server" id={one.server} />, <Yes key="u" value={one.usable} />, said(one.reason) || '–'])}
     />
   )
 }

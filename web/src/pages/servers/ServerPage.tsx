@@ -2,7 +2,7 @@
 import { useParams } from 'react-router-dom'
 import { call } from '@/api/client'
 import type { Server } from '@/api/types'
-import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
+import { enumLabel, fieldLabel, kindLabel, said, t } from '@/i18n'
 import { useObject } from '@/live/hooks'
 import { eq } from '@/live/match'
 import { NotFound } from '@/shell/Errors'
@@ -30,7 +30,7 @@ function Cluster({ server }: { server: Server }) {
           [label('quorate'), <Yes key="q" value={cluster.quorate} />],
           [label('armed'), <Yes key="a" value={cluster.armed} />],
           [label('members'), cluster.members?.length ? cluster.members.map((id, index) => [index ? ', ' : '', <RefLink key={id} kind="server" id={id} />]) : <Dash key="m" />],
-          [label('reason'), cluster.reason || undefined],
+          [label('reason'), said(cluster.reason) || undefined],
           [label('gone'), cluster.gone ? <Yes key="g" value /> : undefined],
           [label('fenced'), cluster.fenced ? <Yes key="f" value /> : undefined],
         ]}
@@ -70,7 +70,7 @@ function Overview({ server }: { server: Server }) {
         <SimpleTable
           label={fieldLabel('Server', 'hypervisors')}
           head={[fieldLabel('Hypervisor', 'driver'), fieldLabel('Hypervisor', 'version'), fieldLabel('Hypervisor', 'accelerator'), fieldLabel('Hypervisor', 'usable'), fieldLabel('Hypervisor', 'reason')]}
-          rows={(server.hypervisors ?? []).map((one) => [one.driver, one.version || <Dash />, one.accelerator ? enumLabel('Accelerator', one.accelerator) : <Dash />, t(one.usable ? 'ui.yes' : 'ui.no'), one.reason || <Dash />])}
+          rows={(server.hypervisors ?? []).map((one) => [one.driver, one.version || <Dash />, one.accelerator ? enumLabel('Accelerator', one.accelerator) : <Dash />, t(one.usable ? 'ui.yes' : 'ui.no'), said(one.reason) || <Dash />])}
           empty={<span className="tarn-dim">{t('servers.not_told')}</span>}
         />
       </Section>
@@ -102,7 +102,7 @@ export function Component() {
           {inMaintenance ? <StateLabel schema="MaintenanceState" state={server.maintenance} /> : null}
         </>
       }
-      subtitle={server.state_reason || undefined}
+      subtitle={said(server.state_reason) || undefined}
       actions={<ActionBar kind="server" object={server} />}
       base={`/servers/${id}`}
       tabs={[

@@ -6,7 +6,7 @@ import { actionsFor, type DialogProps } from '@/actions'
 import { usePerformAction } from '@/actions/ActionHost'
 import { call } from '@/api/client'
 import type { PlacementChoice, Vm } from '@/api/types'
-import { fieldLabel, t } from '@/i18n'
+import { fieldLabel, said, t } from '@/i18n'
 import { useList } from '@/live/hooks'
 import { eq } from '@/live/match'
 import { Loading } from '@/ui/Empty'
@@ -45,7 +45,7 @@ function Choice({ choice, here, able, checked, onChange }: { choice: PlacementCh
       id={`to-${choice.server}`}
       name="to"
       label={choice.name || choice.server}
-      description={here ? t('vms.migrate_here') : choice.reason || (able ? undefined : t('vms.migrate_cannot'))}
+      description={here ? t('vms.migrate_here') : said(choice.reason) || (able ? undefined : t('vms.migrate_cannot'))}
       isChecked={checked}
       isDisabled={!able}
       onChange={onChange}

@@ -2,12 +2,13 @@
 import { Alert } from '@patternfly/react-core'
 import { call } from '@/api/client'
 import type { Vm } from '@/api/types'
-import { enumLabel, fieldLabel, t } from '@/i18n'
+import { enumLabel, fieldLabel, said, t } from '@/i18n'
 import { size } from '@/i18n/format'
 import { useList } from '@/live/hooks'
 import { eq } from '@/live/match'
 import { MetricCharts } from '@/ui/MetricCharts'
 import { Properties, Section } from '@/ui/Properties'
+import { Reason } from '@/ui/Reason'
 import { StateIcon } from '@/ui/StateIcon'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { Dash, RefLink, Size, Tags, Time } from '@/ui/text'
@@ -29,7 +30,7 @@ function Placed({ vm }: { vm: Vm }) {
         rows={job.placement!.map((choice) => [
           <RefLink key="s" kind="server" id={choice.server} name={choice.name} />,
           choice.chosen ? <span key="c" className="tarn-state"><StateIcon state="ready" /> {t('vms.placed_chosen')}</span> : choice.ok ? t('vms.placed_could') : t('vms.placed_could_not'),
-          choice.reason || <Dash />,
+          said(choice.reason) || <Dash />,
         ])}
       />
     </Section>
@@ -44,12 +45,12 @@ export function Overview({ vm }: { vm: Vm }) {
   const trouble = TROUBLE[vm.state]
   return (
     <>
-      {trouble ? <Alert isInline variant={trouble} title={enumLabel('VmState', vm.state)}>{vm.state_reason}</Alert> : null}
+      {trouble ? <Alert isInline variant={trouble} title={enumLabel('VmState', vm.state)}><Reason text={vm.state_reason} /></Alert> : null}
       <Section title={t('ui.properties')}>
         <Properties
           columns={2}
           rows={[
-            [label('state_reason'), vm.state_reason && !trouble ? vm.state_reason : undefined],
+            [label('state_reason'), vm.state_reason && !trouble ? said(vm.state_reason) : undefined],
             [label('server'), <RefLink key="s" kind="server" id={vm.server} />],
             [label('target'), vm.target ? <RefLink key="t" kind="server" id={vm.target} /> : undefined],
             [label('pool'), vm.pool ? <RefLink key="p" kind="pool" id={vm.pool} /> : undefined],
