@@ -108,6 +108,33 @@ export const tests = {
     }
   },
 
+  async 'a wizard that has been begun is not left by a slip'(world) {
+    const page = await open(world, '/vms')
+    await page.getByRole('link', { name: 'Create virtual machine' }).click()
+    await page.locator('#source-empty').click()
+    await page.getByRole('button', { name: 'Next', exact: true }).click()
+    await page.locator('#field-name').waitFor()
+    await page.goBack()
+    await page.getByText('Leave without creating it?').waitFor()
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+    await page.locator('#field-name').waitFor()
+    await page.getByRole('treeitem', { name: 'Repositories' }).click()
+    await page.locator('#confirm-yes').click()
+    await page.waitForURL(/\/repositories$/)
+  },
+
+  async 'on a phone nothing lies outside the page'(world) {
+    await world.call('vm', { name: `a-long-name-${'x'.repeat(100)}`, start: false })
+    const page = await open(world, '/vms', { width: 390, height: 844 })
+    for (const path of ['/vms', '/events', '/dashboard', '/repositories', '/vms/create']) {
+      await page.goto(world.url + path)
+      await page.locator('.tarn-page__body').waitFor()
+      await page.locator('.tarn-table, .tarn-section, .tarn-wizard').first().waitFor()
+      const out = await page.evaluate(() => [...document.querySelectorAll('.tarn-masthead > *, .tarn-page button, .tarn-page input')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80)))
+      assert.deepEqual(out, [], path)
+    }
+  },
+
   async 'an image of this computer becomes a virtual machine, sent inside the wizard'(world) {
     const file = await world.call('file', { name: 'appliance.raw', size: 24 * 2 ** 20 })
     const page = await open(world, '/vms/create')

@@ -7,7 +7,7 @@ import type { Kind, Kinds } from '@/api/types'
 import { t } from '@/i18n'
 import { errorText } from '@/ui/ErrorAlert'
 import { useToasts } from '@/ui/Toasts'
-import { isEnabled, nameOf, type Action, type DialogProps } from './index'
+import { actionName, isEnabled, nameOf, type Action, type DialogProps } from './index'
 import { requestAction } from './perform'
 
 const ConfirmAction = lazy(() => import('./ConfirmAction'))
@@ -50,7 +50,7 @@ export function ActionHost({ children }: { children: ReactNode }) {
         await requestAction(action, objects[0])
         if (action.after && window.location.pathname.includes(objects[0].id!)) navigate(action.after)
       } catch (error) {
-        toasts.add({ variant: 'danger', title: t('ui.action_failed', { action: t(`action.${action.id}`), name: nameOf(action.kind, objects[0]) }), text: errorText(error) })
+        toasts.add({ variant: 'danger', title: t('ui.action_failed', { action: actionName(action), name: nameOf(action.kind, objects[0]) }), text: errorText(error) })
       }
     },
     [toasts, navigate],

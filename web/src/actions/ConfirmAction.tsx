@@ -3,7 +3,7 @@ import type { Kind, Kinds } from '@/api/types'
 import { hasText, t } from '@/i18n'
 import { Confirm } from '@/ui/Confirm'
 import { ShowAsCommand } from '@/ui/ShowAsCommand'
-import { nameOf, type Action } from './index'
+import { actionName, nameOf, type Action } from './index'
 
 interface Props {
   action: Action
@@ -20,12 +20,12 @@ export default function ConfirmAction({ action, objects, onClose, perform }: Pro
   const { params, query, body } = action.request?.(objects[0] as never) ?? {}
   return (
     <Confirm
-      title={many ? t('ui.action_many', { action: t(key), count: objects.length }) : t('ui.action_for', { action: t(key), name: names[0] })}
+      title={many ? t('ui.action_many', { action: actionName(action), count: objects.length }) : t('ui.action_for', { action: actionName(action), name: names[0] })}
       text={hasText(ask) ? t(ask) : undefined}
       names={names}
       typed={action.confirm === 'name'}
       danger={action.danger}
-      button={t(key)}
+      button={actionName(action)}
       onClose={onClose}
       onConfirm={async () => {
         onClose()

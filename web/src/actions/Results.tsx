@@ -5,12 +5,12 @@ import { Table, Tbody, Td, Th, Thead, Tr } from '@patternfly/react-table'
 import { useEffect, useRef, useState } from 'react'
 import { Link } from 'react-router-dom'
 import type { Job, Kind, Kinds } from '@/api/types'
-import { kindLabel, said, t } from '@/i18n'
+import { fieldLabel, said, t } from '@/i18n'
 import { live } from '@/live/store'
 import { errorText } from '@/ui/ErrorAlert'
 import { isEnded, JobBadge } from '@/ui/JobBadge'
 import { StateIcon } from '@/ui/StateIcon'
-import type { Action } from './index'
+import { actionName, nameOf, type Action } from './index'
 import { requestAction } from './perform'
 
 /** Five at a time: a selection of a hundred must not take all of the browser's connections. */
@@ -82,20 +82,20 @@ export default function Results({ action, objects, onClose }: { action: Action; 
   const bad = objects.filter((object) => failed(results.get(object.id!))).length
   return (
     <Modal isOpen variant="medium" onClose={onClose} aria-labelledby="results-title">
-      <ModalHeader title={t('ui.action_many', { action: t(`action.${action.id}`), count: objects.length })} labelId="results-title" />
+      <ModalHeader title={t('ui.action_many', { action: actionName(action), count: objects.length })} labelId="results-title" />
       <ModalBody>
         <Progress aria-label={t('ui.results')} value={ended} min={0} max={objects.length} label={t('ui.results_of', { done: ended, all: objects.length })} variant={bad ? 'danger' : ended === objects.length ? 'success' : undefined} measureLocation="outside" />
         <Table aria-label={t('ui.results')} variant="compact">
           <Thead>
             <Tr>
-              <Th width={40}>{kindLabel(action.kind)}</Th>
+              <Th width={40}>{fieldLabel('Job', 'object')}</Th>
               <Th>{t('ui.result')}</Th>
             </Tr>
           </Thead>
           <Tbody>
             {objects.map((object) => (
               <Tr key={object.id}>
-                <Td modifier="truncate">{(object as { name?: string }).name ?? object.id}</Td>
+                <Td modifier="truncate">{nameOf(action.kind, object)}</Td>
                 <Td>
                   <Outcome result={results.get(object.id!)} />
                 </Td>

@@ -5,6 +5,7 @@ import type { ComponentType } from 'react'
 import type { OperationId, Params, Query } from '@/api/client'
 import { can } from '@/api/session'
 import type { Job, Kind, Kinds } from '@/api/types'
+import { t } from '@/i18n'
 import { jobTitle } from '@/ui/jobs'
 
 export interface DialogProps<K extends Kind = Kind> {
@@ -52,6 +53,9 @@ export function defineActions<K extends Kind>(kind: K, list: Omit<Action<K>, 'ki
 export function actionsFor(kind: Kind): Action[] {
   return all.filter((action) => action.kind === kind && can(action.operation))
 }
+
+/** What an action is called in a sentence: without the dots that announce a dialog. */
+export const actionName = (action: Action) => t(`action.${action.id}`).replace(/\s*…$/, '')
 
 /** What people call it. Jobs have no names. */
 export function nameOf(kind: Kind, object: Kinds[Kind]): string {

@@ -16,7 +16,7 @@ import { actionsFor, isEnabled } from '@/actions'
 import { useRunAction } from '@/actions/ActionHost'
 import type { Vm } from '@/api/types'
 import { enumLabel, hasText, said, t } from '@/i18n'
-import { hasDisplay } from '@/pages/vms/model'
+import { hasConsole, hasDisplay } from '@/pages/vms/model'
 import { useToasts } from '@/ui/Toasts'
 import { StateIcon } from '@/ui/StateIcon'
 import { COMBINATIONS, SYSRQS, VIRTUAL_TERMINALS, untypable, type Key } from './keys'
@@ -51,11 +51,6 @@ export interface ScreenProps {
 
 const SCREENS = { serial: lazy(() => import('./SerialScreen')), vnc: lazy(() => import('./DisplayScreen')) }
 const POWER = ['vm.start', 'vm.resume', 'vm.stop', 'vm.restart', 'vm.suspend', 'vm.kill']
-const ALIVE = new Set(['starting', 'running', 'stopping', 'suspended', 'migrating'])
-
-export function hasConsole(vm: Vm) {
-  return ALIVE.has(vm.state)
-}
 
 /** Where what lies above the page belongs, in full screen as well. */
 const onTop = () => (document.fullscreenElement as HTMLElement | null) ?? document.body

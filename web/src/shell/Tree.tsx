@@ -198,8 +198,9 @@ const opened = () => new Set(remembered(REMEMBERED, isStrings, ['pool', 'server'
 /** Opens what leads to the object whose page is shown. */
 function Reveal({ toggle }: { toggle: Context['toggle'] }) {
   const { pathname } = useLocation()
-  const [, plural, id] = pathname.split('/')
-  const kind = plural === 'vms' ? 'vm' : plural === 'servers' ? 'server' : undefined
+  const [, plural, last] = pathname.split('/')
+  const id = last === 'create' ? undefined : last
+  const kind = !id ? undefined : plural === 'vms' ? 'vm' : plural === 'servers' ? 'server' : undefined
   const vm = useObject('vm', kind === 'vm' ? id : undefined).object
   const serverId = kind === 'server' ? id : vm?.server
   const server = useObject('server', serverId || undefined).object

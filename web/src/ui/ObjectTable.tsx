@@ -63,6 +63,8 @@ interface Props<K extends Kind> {
 }
 
 const LIMITS = [20, 50, 100]
+/** Columns of names, which people make as long as they may. */
+const NAMES = new Set(['name', 'title', 'object', 'vm', 'server', 'template', 'repository', 'pool'])
 
 /** The value, a moment after it has stopped changing. */
 export function useSettled<T>(value: T, ms = 200) {
@@ -190,7 +192,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
               <SearchInput
                 className="tarn-table__search"
                 aria-label={t('ui.search_in', { kind: kindLabel(kind, true) })}
-                placeholder={t('ui.search_by', { field: fieldLabel(schemaName(kind), search) })}
+                placeholder={t('ui.search_by', { field: fieldLabel(schemaName(kind), search).toLowerCase() })}
                 value={typed}
                 onChange={(_e, value) => setTyped(value)}
                 onClear={() => setTyped('')}
@@ -304,7 +306,7 @@ export function ObjectTable<K extends Kind>(props: Props<K>) {
                     </Td>
                   ) : null}
                   {columns.map((column) => (
-                    <Td key={column.key} dataLabel={column.label ?? fieldLabel(schemaName(kind), column.key)} className={column.wide ? 'tarn-cell tarn-wide' : 'tarn-cell'}>
+                    <Td key={column.key} dataLabel={column.label ?? fieldLabel(schemaName(kind), column.key)} className={['tarn-cell', column.wide ? 'tarn-wide' : '', NAMES.has(column.key) ? 'tarn-cell--name' : ''].filter(Boolean).join(' ')} title={column.key === 'name' ? name : undefined}>
                       {column.render ? column.render(object) : plain(valueOf(object, column.key))}
                     </Td>
                   ))}

@@ -129,7 +129,7 @@ function Top({ title, items, format }: { title: string; items: Consumer[]; forma
             <RefLink kind="vm" id={one.vm} name={one.name} />
             <span className="tarn-top__value">{format(one.value)}</span>
             <span className="tarn-top__bar" aria-hidden="true">
-              <span style={{ width: `${most > 0 ? (one.value / most) * 100 : 0}%` }} />
+              <span style={{ width: `${most > 0 && format(one.value) !== format(0) ? (one.value / most) * 100 : 0}%` }} />
             </span>
           </li>
         ))}
@@ -196,11 +196,12 @@ function RecentEvents() {
 
 /** What to do first where there is nothing yet. */
 function FirstSteps({ summary }: { summary: Summary }) {
+  const templates = useList('template', { limit: 1 })
   if (total(summary.vms)) return null
   const steps: [done: boolean, text: string, to: string, operation: string][] = [
     [total(summary.servers) > 0, t('dashboard.first_server'), '/servers', 'server_token_create'],
     [total(summary.repositories) > 0, t('dashboard.first_repository'), '/repositories', 'repository_create'],
-    [false, t('dashboard.first_template'), '/templates', 'template_create'],
+    [templates.items.length > 0, t('dashboard.first_template'), '/templates', 'template_create'],
     [false, t('dashboard.first_vm'), '/vms', 'vm_create'],
   ]
   return (

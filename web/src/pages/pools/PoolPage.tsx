@@ -44,7 +44,7 @@ function Overview({ pool }: { pool: Pool }) {
             [label('cpu_overcommit'), percent((pool.cpu_overcommit ?? 100) / 100)],
             [label('memory_overcommit'), percent((pool.memory_overcommit ?? 100) / 100)],
             [label('memory_reserve'), size(pool.memory_reserve)],
-            [label('cpu_baseline'), pool.cpu_baseline],
+            [label('cpu_baseline'), pool.cpu_baseline === 'auto' ? t('pools.automatic') : pool.cpu_baseline],
             [label('cpu_model'), pool.cpu_model],
           ]}
         />

@@ -10,4 +10,7 @@ export const routes: RouteObject[] = [
   { path: 'disks', lazy: () => import('./DiskList') },
   { path: 'disks/:id/:tab?', lazy: () => import('./DiskPage') },
 ]
-export const nav: NavEntry[] = [{ to: '/disks', kind: 'disk', operation: 'disk_list', group: 'administration', order: -1 }]
+export const nav: NavEntry[] = [
+  { to: '/disks', kind: 'disk', operation: 'disk_list', group: 'administration', order: -2 },
+  { to: '/isos', kind: 'iso', operation: 'iso_list', group: 'administration', order: -1 },
+]

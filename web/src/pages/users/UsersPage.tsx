@@ -2,7 +2,7 @@
 // Who may do what: users, what each role allows, tokens and sessions, and who did what.
 import { Button } from '@patternfly/react-core'
 import { useState } from 'react'
-import { can } from '@/api/session'
+import { can, session } from '@/api/session'
 import { enumLabel, kindLabel, t } from '@/i18n'
 import { not } from '@/live/match'
 import { eventText } from '@/ui/events'
@@ -53,7 +53,7 @@ function Tokens() {
         kind="token"
         tools={<Button onClick={() => setCreating(true)}>{t('users.create_token')}</Button>}
         columns={[
-          { key: 'name', sort: 'name', width: 30 },
+          { key: 'name', sort: 'name', width: 30, render: (token) => (token.kind !== 'session' ? token.name : t(token.id === session().tokenId ? 'users.this_session' : 'users.a_session', { id: token.name.split('-').pop()! })) },
           { key: 'kind', choose: true, render: (token) => enumLabel('TokenKind', token.kind) },
           { key: 'user', render: (token) => <RefLink kind="user" id={token.user} /> },
           { key: 'created', sort: 'created', render: (token) => <Time value={token.created} /> },

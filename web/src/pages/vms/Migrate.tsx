@@ -72,7 +72,7 @@ export default function Migrate({ objects, onClose }: DialogProps<'vm'>) {
   const shown = { ...form.body, ...(to ? { to: servers.find((s) => s.server === to)?.name ?? to } : {}) }
   return (
     <Modal isOpen variant="medium" onClose={onClose} aria-labelledby="migrate-title">
-      <ModalHeader title={one ? t('vms.migrate_title', { name: one.name }) : t('vms.migrate_title_many', { count: objects.length })} labelId="migrate-title" description={t('vms.migrate_text')} />
+      <ModalHeader title={one ? t('vms.migrate_title', { name: one.name }) : t('vms.migrate_title_many', { count: objects.length })} labelId="migrate-title" description={t(one ? 'vms.migrate_text' : 'vms.migrate_text_many')} />
       <ModalBody>
         <ErrorAlert error={error} />
         {nowhere ? <Alert isInline variant="warning" title={t('vms.migrate_nowhere')} className="tarn-gap-bottom" /> : null}

@@ -41,6 +41,9 @@ export function settingGroups(vm: Vm): { id: string; fields: string[] }[] {
   return grouped.filter((group) => group.fields.length).map((group) => ({ id: group.id, fields: group.fields.flatMap(leaves) }))
 }
 
+const ALIVE = new Set(['starting', 'running', 'stopping', 'suspended', 'migrating'])
+export const hasConsole = (vm: Vm) => ALIVE.has(vm.state)
+
 /** A microvm has no display device, whatever its setting says. */
 export const hasDevice = (machine: string | undefined) => machine !== 'microvm'
 export const hasDisplay = (vm: Vm) => vm.display === 'vnc' && hasDevice(vm.machine)

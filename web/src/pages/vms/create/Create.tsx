@@ -2,9 +2,10 @@
 // A new virtual machine in four steps. Enter goes on from step to step; nothing needs a mouse.
 import { ActionList, ActionListGroup, Button, Form, useWizardContext, Wizard, WizardFooterWrapper, WizardStep } from '@patternfly/react-core'
 import { useEffect, useRef, useState, type ReactNode } from 'react'
-import { useNavigate, useSearchParams } from 'react-router-dom'
+import { useBlocker, useNavigate, useSearchParams } from 'react-router-dom'
 import { kindLabel, t } from '@/i18n'
 import { ErrorAlert } from '@/ui/ErrorAlert'
+import { Confirm } from '@/ui/Confirm'
 import { Page } from '@/ui/Page'
 import { Compute } from './Compute'
 import { Network } from './Network'
@@ -97,6 +98,14 @@ export function Component() {
   const latest = useRef(plan)
   latest.current = plan
 
+  // What has been filled in is not lost by a slip: Back, or a click in the tree.
+  const leaving = useRef(false)
+  const blocker = useBlocker(({ currentLocation, nextLocation }) => !leaving.current && (tried.size > 0 || !!plan.upload) && currentLocation.pathname !== nextLocation.pathname)
+  const leave = (to: string) => {
+    leaving.current = true
+    navigate(to)
+  }
+
   const attempt = (id: StepId) => {
     setTried((old) => new Set(old).add(id))
     // Fields say themselves what is wrong with them.
@@ -110,7 +119,7 @@ export function Component() {
     setBusy(t('vms.create_making'))
     try {
       const job = await plan.create(setBusy)
-      navigate(`/vms/${job.object!.id}`)
+      leave(`/vms/${job.object!.id}`)
     } catch (error) {
       plan.form.fail(error)
       setBusy('')
@@ -119,7 +128,7 @@ export function Component() {
   }
   const cancel = () => {
     void plan.upload?.cancel()
-    navigate('/vms')
+    leave('/vms')
   }
   const content: Record<StepId, ReactNode> = {
     source: <Source plan={plan} tried={tried.has('source')} />,
@@ -148,6 +157,19 @@ export function Component() {
           </WizardStep>
         ))}
       </Wizard>
+      {blocker.state === 'blocked' ? (
+        <Confirm
+          title={t('vms.create_leave')}
+          text={t('vms.create_leave_text')}
+          names={[]}
+          button={t('vms.create_leave_yes')}
+          onConfirm={() => {
+            void plan.upload?.cancel()
+            blocker.proceed()
+          }}
+          onClose={() => blocker.reset()}
+        />
+      ) : null}
     </Page>
   )
 }
