@@ -133,11 +133,11 @@ bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation
 
 /*
  * One of two servers, which are not armed, may have been switched off while it was cut off, and its guests run on the
- * other one. Until it has seen that one in this boot it starts none by itself.
+ * other one. So what does not run when we start is not started again by our own decision: the manager decides.
  */
-bool host_cluster_waits(const struct host *h, bool guarded) {
+bool host_cluster_doubts(const struct host *h, const struct guest *g) {
     bool armed = h->cluster.armed || h->cluster.wanted_armed;
-    return guarded && is_configured(h) && !armed && !h->cluster.proof;
+    return g->before && g->r.guarded && is_configured(h) && !armed;
 }
 
 void host_each_guarded(const struct host *h, host_guarded_visitor *visit, void *ctx) {

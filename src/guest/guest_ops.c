@@ -111,6 +111,7 @@ void host_guest_keep_start(struct guest *g, const json_t *args) {
     if (api_guest_start_parse(args, API_PEER, &start, NULL) < 0)
         abort(); /* it has been checked */
     g->r.kept = true;
+    g->before = false;
     str_take(&g->r.start, json_text(args));
     str_set(&g->r.name, start.vm.name);
     g->r.guarded = start.guarded;
@@ -133,11 +134,13 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
         host_guest_fail(h, op, ERR_CONFLICT, being_moved);
         return;
     }
-    if (!host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
+    bool old = op->resumed && host_cluster_doubts(h, g);
+    if (old || !host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
         host_guest_fail(
             h, op, ERR_UNAVAILABLE,
-            "this server has lost its pool: highly available virtual machines start only where more than half "
-            "of the pool's servers see each other");
+            old ? "the agent ended while it started the virtual machine, and another server may have it by now"
+                : "this server has lost its pool: highly available virtual machines start only where more than half "
+                  "of the pool's servers see each other");
         return;
     }
     host_guest_keep_start(g, op->args);
@@ -461,6 +464,7 @@ void host_guest_find(struct host *h, struct guest *g) {
 }
 
 static void found_alive(struct host *h, struct guest *g, enum api_vm_state found, const char *reason) {
+    g->before = false;
     bool start = g->active && g->active->kind == API_AGENT_OP_GUEST_START;
     switch (g->r.state) {
     case API_VM_STATE_STOPPED:

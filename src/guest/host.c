@@ -425,7 +425,7 @@ void host_start(struct host *h) {
     void *value;
     while (map_next(&h->guests, &pos, NULL, &value)) {
         struct guest *g = value;
-        g->first_find = true;
+        g->first_find = g->before = true;
         h->finding++;
         host_guest_find(h, g);
     }

@@ -96,6 +96,7 @@ struct op {
     uint64_t order;        /* of beginning; kept over a restart */
     struct record *before; /* the guest's record before it began, while it is fresh */
     int64_t sequence;      /* the guest's, after it began */
+    bool resumed;          /* it had begun before our start */
     bool forget;           /* its job has ended: do not keep the answer */
     int progress;
     int64_t progress_at;
@@ -113,6 +114,7 @@ struct guest {
     bool finding, first_find; /* after our start, until we know what is there */
     bool resume;              /* its ops had begun before our start: call them again */
     bool starting;            /* a start is being carried out */
+    bool before;              /* it is from before our start, and does not run */
     bool asking, killing, cleaning;
     enum api_vm_state end_state; /* what it is once the kill under way is done */
     char *end_reason;
@@ -302,8 +304,8 @@ json_t *host_cluster_state(const struct host *h, bool times);
 void host_cluster_stamp(const struct host *h, json_t *start);
 /* May a guest that is watched run under the lease that its order came under? */
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
-/* It is not to be restarted by our own decision yet: another server may have it. */
-bool host_cluster_waits(const struct host *h, bool guarded);
+/* It was started before our start, and another server may have it by now. */
+bool host_cluster_doubts(const struct host *h, const struct guest *g);
 /* There is a ring, and that server is not in it. */
 bool host_cluster_misses(const struct host *h, const char *server);
 bool host_cluster_guards(const struct host *h);

@@ -173,6 +173,7 @@ int op_load(struct host *h, const char *id, const json_t *value, struct error *e
     }
     struct op *op = op_new(h, id, kind, json_incref(args));
     op->state = OP_BEGUN;
+    op->resumed = true;
     op->order = (uint64_t)json_int(value, "order", 0);
     if (op->order > h->next_order)
         h->next_order = op->order;

@@ -9,7 +9,6 @@
 #include "base/buf.h"
 
 #define BACKOFF_MAX_MS 60000
-#define WAIT_MS        2000 /* between two looks whether it may */
 
 static size_t recent_restarts(struct host *h, struct guest *g) {
     struct record *r = &g->r;
@@ -51,7 +50,7 @@ void host_guest_ended(struct host *h, struct guest *g, enum api_vm_state state, 
     _cleanup_buf_ struct buf text = {0};
     buf_adds(&text, reason);
     g->restart_at = NEVER;
-    g->r.lost = !host_cluster_allows(h, g->r.guarded, g->r.incarnation);
+    g->r.lost = !host_cluster_allows(h, g->r.guarded, g->r.incarnation) || host_cluster_doubts(h, g);
     if (g->r.lost) { /* the manager starts it again where it may run */
         g->r.should_run = false;
         state = API_VM_STATE_CRASHED;
@@ -72,22 +71,10 @@ void host_guest_ended(struct host *h, struct guest *g, enum api_vm_state state, 
 
 void host_guest_restart(struct host *h, struct guest *g) {
     struct record *r = &g->r;
-    if (!host_cluster_allows(h, r->guarded, r->incarnation)) {
+    if (!host_cluster_allows(h, r->guarded, r->incarnation) || host_cluster_doubts(h, g)) {
         g->restart_at = NEVER;
         r->should_run = false;
         r->lost = true;
-        host_dirty(h, "guest", g->vm);
-        host_report_guest(h, g);
-        return;
-    }
-    if (host_cluster_waits(h, r->guarded)) {
-        static const char *const why = "it is restarted when its server has seen the other one of its pool, which may "
-                                       "have it; if that is lost, start it by hand";
-        g->restart_at = h->mono + WAIT_MS;
-        host_guest_touch(h, g);
-        if (str_eq(r->reason, why))
-            return;
-        str_set(&r->reason, why);
         host_dirty(h, "guest", g->vm);
         host_report_guest(h, g);
         return;
