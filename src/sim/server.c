@@ -252,10 +252,13 @@ static bool lost(struct sim *s, int i, bool *silent) {
 static void agent_gets(struct sim *s, struct sim_event *e) {
     struct sim_server *v = &s->servers[e->server];
     struct frame *f = e->p;
-    if (!v->p.up || v->connection != e->epoch) {
+    bool there = e->a ? e->a == v->p.epoch : v->connection == e->epoch;
+    if (!v->p.up || !there) {
         frame_free(f);
         return;
     }
+    e->a = v->p.epoch; /* in the socket of a stopped agent: it reads it when it goes on, whatever became of the
+                          connection */
     if (sim_deferred(s, &v->p, e))
         return;
     sim_trace(s, "%s <- %s", v->name, f->text);
