@@ -100,6 +100,11 @@ export async function eventually(question, what, ms = 30000) {
 
 /** Faults that axe calls serious or critical. Its script is put in past the content security policy, which forbids it. */
 export async function accessibility(page) {
+  // What is fading in or out, such as a tooltip, has no colours of its own yet: looked at when it has.
+  await page.evaluate(async () => {
+    const fading = () => document.getAnimations().filter((one) => one.playState === 'running' && one.effect?.getComputedTiming().iterations !== Infinity)
+    for (let i = 0; i < 50 && fading().length; i++) await Promise.race([Promise.allSettled(fading().map((one) => one.finished)), new Promise((resolve) => setTimeout(resolve, 200))])
+  })
   const session = await page.context().newCDPSession(page)
   await session.send('Runtime.evaluate', { expression: axe })
   const { result, exceptionDetails } = await session.send('Runtime.evaluate', {

@@ -110,7 +110,7 @@ export const tests = {
 
   async 'a wizard that has been begun is not left by a slip'(world) {
     const page = await open(world, '/vms')
-    await page.getByRole('link', { name: 'Create virtual machine' }).click()
+    await page.getByRole('link', { name: 'Create virtual machine', exact: true }).click()
     await page.locator('#source-empty').click()
     await page.getByRole('button', { name: 'Next', exact: true }).click()
     await page.locator('#field-name').waitFor()
