@@ -22,7 +22,7 @@ class GuestEvents(cluster.ClusterCase):
         with c.console("off") as console:
             console.prompt()
             console.send("poweroff -f\n")
-        c.wait_vm("off", "stopped", 10)
+            c.wait_vm("off", "stopped", 30)  # who closes at once may close before the guest has read it
         self.assertEqual(c.agent.guests(), {})
         self.assertEqual(self.api.get("/vms/off")["restarts"], 0)
         self.remove("off")
@@ -34,8 +34,8 @@ class GuestEvents(cluster.ClusterCase):
         with c.console("again") as console:
             console.prompt()
             console.send("poweroff -f\n")
-        cluster.wait_until(lambda: self.api.get("/vms/again")["restarts"] == 1 and c.vm_state("again") == "running",
-                           20, "a restart")
+            cluster.wait_until(lambda: self.api.get("/vms/again")["restarts"] == 1 and c.vm_state("again") == "running",
+                               30, "a restart")
         self.assertNotEqual(c.agent.guests()[vm["id"]], first)
         # What the administrator stops stays stopped.
         with c.console("again") as console:
