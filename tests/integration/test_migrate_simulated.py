@@ -76,7 +76,7 @@ class Moves(unittest.TestCase):
         self.refused("not-found", "nothing", "stays", {"to": second, "disks": True, "repository": "nothing"})
         self.refused("not-found", "", "nobody")
         self.api.do("/vms/stays/kill")
-        self.refused("conflict", "stopped; only one that runs", "stays", {"to": second, "disks": True})
+        self.refused("conflict", "stopped: only one that runs", "stays", {"to": second, "disks": True})
 
     def test_abort_leaves_it_where_it_was(self):
         first, second, _ = self.cluster.names
