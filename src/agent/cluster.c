@@ -43,10 +43,8 @@ struct cluster_shell {
     bool armed, reloading, made_secret;
     int64_t deadline;
     int64_t deadman_at, corosync_at, corosync_delay, corosync_began;
-    bool told_to_watch;        /* the deadman that we are connected to */
-    int stuck;                 /* turns in which it stood still */
-    bool killed;               /* the lease has ended while no deadman could see to it */
-    struct deadman_state last; /* what a deadman that lived said last */
+    bool told_to_watch; /* the deadman that we are connected to */
+    int stuck;          /* turns in which it stood still */
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -140,16 +138,13 @@ static void kill_visit(void *ctx, const char *vm) {
 }
 
 /* No deadman lives, and none could be started: what the last one had proved holds no longer than it would have for it.
- */
+   Again at every turn until one lives, so that no guest that is found later goes on. */
 static void stand_in(struct cluster_shell *c) {
     struct deadman_state s;
-    if (deadman_link_read(&c->link, &s)) {
-        c->last = s;
-        c->killed = false;
-    } else if (c->last.armed && !c->killed && deadman_now() - c->last.proof >= DEADMAN_PROOF_MS + TICK_MS) {
-        c->killed = true;
+    if (deadman_link_read(&c->link, &s))
+        return;
+    if (deadman_link_left(&c->link, &s) && s.armed && deadman_now() - s.proof >= DEADMAN_PROOF_MS + TICK_MS)
         host_each_guarded(c->a->host, kill_visit, c);
-    }
 }
 
 void cluster_refresh(struct cluster_shell *c) {
@@ -405,16 +400,11 @@ static int configure(struct cluster_shell *c, const json_t *args, struct error *
 }
 
 static void leave(struct cluster_shell *c) {
-    struct deadman_request q = {.type = DEADMAN_ARM, .armed = 0};
-    if (c->configured) {
-        deadman_link_ask(&c->link, &q, -1);
-        q.type = DEADMAN_QUIT;
-        deadman_link_ask(&c->link, &q, -1);
-    }
+    if (c->configured)
+        deadman_link_quit(&c->link);
     if (c->link_open)
         deadman_link_close(&c->link);
     c->link_open = c->configured = false;
-    c->last = (struct deadman_state){0};
     if (c->corosync)
         corosync_stop(c->corosync, SIGTERM);
 }

@@ -56,6 +56,10 @@ int deadman_link_connect(struct deadman_link *l);
 int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidfd);
 /* False if no deadman runs that has looked at the clock lately. */
 bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret);
+/* What the last one of this boot left in its page, whether it lives or not; false if there was none. */
+bool deadman_link_left(struct deadman_link *l, struct deadman_state *ret);
 /* Ends one that stands still (it was stopped, or hangs), so that another can take its place. */
 void deadman_link_kill(struct deadman_link *l);
+/* The server leaves its pool: the deadman ends, and nothing of its lease remains. */
+void deadman_link_quit(struct deadman_link *l);
 int64_t deadman_now(void);

@@ -140,23 +140,57 @@ int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidf
     return r;
 }
 
-bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret) {
-    if (!l->page)
-        return false;
+static bool read_page(const struct deadman_page *page, struct deadman_state *ret) {
     /* It may be stopped in the middle of writing. */
     for (int tries = 0; tries < 1000; tries++) {
-        uint32_t before = atomic_load(&l->page->seq);
+        uint32_t before = atomic_load(&page->seq);
         atomic_thread_fence(memory_order_seq_cst);
-        *ret = l->page->state;
+        *ret = page->state;
         atomic_thread_fence(memory_order_seq_cst);
-        if (!(before & 1) && before == atomic_load(&l->page->seq))
-            return deadman_now() - ret->alive < SILENT_MS && ret->n_members <= DEADMAN_NODES;
+        if (!(before & 1) && before == atomic_load(&page->seq))
+            return ret->n_members <= DEADMAN_NODES;
     }
     return false;
+}
+
+bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret) {
+    return l->page && read_page(l->page, ret) && deadman_now() - ret->alive < SILENT_MS;
+}
+
+bool deadman_link_left(struct deadman_link *l, struct deadman_state *ret) {
+    _cleanup_free_ char *boot = NULL;
+    size_t len;
+    bool mapped = l->page;
+    if (!mapped && map_page(l) < 0)
+        return false;
+    /* Killed in the middle of writing: what stands there is the one state or the other, and both count. */
+    if (!read_page(l->page, ret))
+        *ret = l->page->state;
+    bool good = l->page->magic == DEADMAN_PAGE_MAGIC;
+    if (!mapped)
+        unmap(l);
+    return good && read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 64, &boot, &len) >= 0 && ret->boot[0] &&
+           strncmp(ret->boot, boot, strnlen(ret->boot, sizeof ret->boot)) == 0;
 }
 
 void deadman_link_kill(struct deadman_link *l) {
     if (l->pidfd >= 0)
         syscall(SYS_pidfd_send_signal, l->pidfd, SIGKILL, NULL, 0);
     deadman_link_drop(l);
+}
+
+void deadman_link_quit(struct deadman_link *l) {
+    struct deadman_request q = {.type = DEADMAN_ARM, .armed = 0};
+    deadman_link_connect(l);
+    _cleanup_close_ int pidfd = l->pidfd >= 0 ? fcntl(l->pidfd, F_DUPFD_CLOEXEC, 0) : -1;
+    int r = deadman_link_ask(l, &q, -1);
+    q.type = DEADMAN_QUIT;
+    if (r == 0)
+        r = deadman_link_ask(l, &q, -1);
+    if (r == 0)
+        return;
+    /* The next one would take the pool that was left for its own. */
+    if (pidfd >= 0)
+        syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+    unlinkat(l->dirfd, DEADMAN_STATE, 0);
 }
