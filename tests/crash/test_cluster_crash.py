@@ -65,16 +65,17 @@ class ManagerCrash(lab.LabCase):
                                              x["armed"] == (servers == 3) for x in c)
         cluster.wait_until(whole, SLOW, f"a cluster of {servers}")
 
-    def points(self, what, request, after):
+    def points(self, what, request, after, before=lambda: None):
         """Kills it in the middle of what the request begins, each time later."""
         reached, n, ended = [], 1, 0
-        while len(reached) < POINTS and ended < 2 and n < 80:
+        while len(reached) < POINTS and ended < (2 if reached else 5) and n < 80:
             n += 2 if reached else 1
+            before()
+            mark = self.api.get("/jobs", limit=1)["items"][0]["id"]
             if not self.restart(n):
                 self.restart()
                 self.settle()
                 continue
-            mark = self.api.get("/jobs", limit=1)["items"][0]["id"]
             try:
                 request()
                 cluster.wait_until(lambda: not self.lab.manager.running() or self.quiet(mark), SLOW, "crash or end", 0.02)
@@ -86,6 +87,8 @@ class ManagerCrash(lab.LabCase):
             after()
             if crashed:
                 reached.append(n)
+            elif not reached:
+                n -= 2  # this start needed fewer commits than the last
             ended += not crashed
         print(f"  {what}: crashed at {reached}", flush=True)
         self.assertTrue(reached)
@@ -124,9 +127,10 @@ class ManagerCrash(lab.LabCase):
         vm = self.api.get("/vms/v")["id"]
         state = {}
 
+        def before():
+            state["lost"] = self.where()
+
         def request():
-            servers = {self.api.get(f"/servers/{name}")["id"]: name for name in l.names}
-            state["lost"] = servers[self.api.get("/vms/v")["server"]]
             self.done = lambda jobs: jobs[0]["kind"] == "vm.recover"
             l.kill(state["lost"])
 
@@ -140,7 +144,7 @@ class ManagerCrash(lab.LabCase):
             self.wait_cluster(3)
             self.assertEqual([pid for name in l.names for pid in self.guest_on(name, vm)], there)
         self.wait_cluster(3)
-        self.points("vm.recover", request, after)
+        self.points("vm.recover", request, after, before)
 
     def where(self):
         server = self.api.get("/vms/v")["server"]

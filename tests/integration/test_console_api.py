@@ -192,15 +192,17 @@ class CommandLine(cluster.ClusterCase):
         cli = self.cluster.cli
         for name in ("prefix-one", "prefix-two", "cafe"):
             self.api.post("/users", {"name": name, "password": "longenough"})
-        one, two = (self.api.get("/users/" + name)["id"] for name in ("prefix-one", "prefix-two"))
-        same = next(n for n in range(36) if one[n] != two[n])
-        self.assertEqual(cli("user", "show", one[:max(same + 1, 4)], "-o", "name").stdout, "prefix-one\n")
+        one = self.api.get("/users/prefix-one")["id"]
+        # An identifier begins with its time: any of the others may share the most of it, whichever came in between.
+        others = [user["id"] for user in self.api.list("/users") if user["id"] != one]
+        enough = one[:max([4] + [next(n for n in range(36) if one[n] != other[n]) + 1 for other in others])]
+        self.assertEqual(cli("user", "show", enough, "-o", "name").stdout, "prefix-one\n")
         self.assertEqual(cli("user", "show", "cafe", "-o", "name").stdout, "cafe\n", "a name goes first")
         many = cli("user", "rm", one[:4])
         self.assertEqual(many.returncode, 2, many)
         self.assertIn("give more of it", many.stderr)
         self.assertEqual(cli("user", "show", "0000beef").returncode, 3)
-        self.assertEqual(cli("user", "rm", one[:max(same + 1, 4)]).returncode, 0)
+        self.assertEqual(cli("user", "rm", enough).returncode, 0)
         self.assertNotIn("prefix-one", cli("users", "ls", "-o", "name").stdout)
 
     def test_what_is_refused_is_said_in_words(self):

@@ -6,6 +6,7 @@ each boot's records must stand together. A second watch looks at the processes: 
 
 import glob
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -406,7 +407,12 @@ class Failover(lab.LabCase):
         holder = subprocess.Popen(self.lab.spaces[server].enter(
             ["flock", "-o", f"{folder}/deadman.lock", "sh", "-c", "echo held; exec sleep 600"]), stdout=subprocess.PIPE)
         try:
-            os.kill(self.of_server(server, "tarn-deadman")[0], signal.SIGKILL)
+            def held():
+                """The agent's next one may be faster than the one that waits for the lock."""
+                for pid in self.of_server(server, "tarn-deadman"):
+                    cluster.kill_pid(pid)
+                return select.select([holder.stdout], [], [], 0.05)[0]
+            cluster.wait_until(held, SLOW, "the lock in somebody else's hands")
             self.assertEqual(holder.stdout.readline(), b"held\n")
             self.fault("no tarn-deadman can live, cut off", server, lambda: self.lab.cut(server))
         finally:
