@@ -111,7 +111,7 @@ static void load_vm(int i, int server, bool ha) {
     vm.state = API_VM_STATE_RUNNING;
     vm.memory = (int64_t)1 << 30;
     vm.has_ha = true;
-    vm.ha.enabled = vm.guarded = ha;
+    vm.ha.enabled = vm.watched = ha;
     vm.ha.priority = i % 100;
     vm.tags = xcalloc(vm.n_tags = 1, sizeof *vm.tags);
     vm.tags[0] = xasprintf("rack%d", i % 40);

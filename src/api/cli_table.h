@@ -13,9 +13,10 @@
 enum api_cli_type {
     API_CLI_STRING,
     API_CLI_INTEGER,
-    API_CLI_SIZE, /* an integer with x-unit bytes: "256MiB" */
+    API_CLI_SIZE,    /* an integer with x-unit bytes: "256MiB" */
     API_CLI_SECONDS, /* an integer with x-unit seconds: "90", "10m", "2h", "7d" */
     API_CLI_NUMBER,
+    API_CLI_RATE,    /* a number with x-unit bytes/s; in answers only */
     API_CLI_BOOLEAN, /* --start, --no-start */
     API_CLI_ENUM,    /* one of choices */
     API_CLI_TIME,    /* format date-time; in answers only */

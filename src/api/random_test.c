@@ -114,8 +114,9 @@ static bool allowed(const struct api_field *f, enum mode mode) {
         return !(f->flags & API_F_INPUT);
     if (f->flags & (API_F_READ_ONLY | API_F_INTERNAL))
         return false;
-    return mode == CREATE ||
-           !((f->flags & API_F_IMMUTABLE) || ((f->flags & API_F_INPUT) && !(f->flags & API_F_CHANGEABLE)));
+    if (mode == CREATE)
+        return !(f->flags & API_F_CHANGE_ONLY);
+    return !((f->flags & API_F_IMMUTABLE) || ((f->flags & API_F_INPUT) && !(f->flags & API_F_CHANGEABLE)));
 }
 
 static bool is_kind(const struct api_schema *schema) {

@@ -256,6 +256,8 @@ static int field_allowed(const struct api_field *f, const struct parse *p) {
         return api_field_error(f, -1, p->e, "is set by Tarn and cannot be sent; leave it out");
     if (p->merge && ((f->flags & API_F_IMMUTABLE) || ((f->flags & API_F_INPUT) && !(f->flags & API_F_CHANGEABLE))))
         return api_field_error(f, -1, p->e, "can be given only when it is created, and not changed");
+    if (!p->merge && p->use == API_CREATE && (f->flags & API_F_CHANGE_ONLY))
+        return api_field_error(f, -1, p->e, "goes with changes only, not with a creation");
     return 0;
 }
 

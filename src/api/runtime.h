@@ -58,8 +58,9 @@ enum api_field_flag {
     API_F_INTERNAL = 1 << 6,
     API_F_CHANGEABLE = 1 << 7, /* an input that a change may carry too */
     API_F_GIVEN = 1 << 8,      /* has a member given_NAME */
-    API_F_BYTES = 1 << 10,     /* an integer that people write in binary units */
-    API_F_OPTIONAL = 1 << 9,   /* a number that is not there if it is not known: NAN */
+    API_F_CHANGE_ONLY = 1 << 11,
+    API_F_BYTES = 1 << 10,   /* an integer that people write in binary units */
+    API_F_OPTIONAL = 1 << 9, /* a number that is not there if it is not known: NAN */
 };
 
 struct api_choices {

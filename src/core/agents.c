@@ -258,13 +258,13 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
     if (old->state != g->state && old->state != API_VM_STATE_UNKNOWN)
         undo_touched(c, old->id);
     bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
-    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->guarded == g->guarded &&
+    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->watched == g->guarded &&
         old->restarting == vm_will_restart(g))
         return;
     struct api_vm *v = CORE_COPY(vm, VM, old);
     v->state = g->state;
     v->restarts = g->restarts;
-    v->guarded = g->guarded;
+    v->watched = g->guarded;
     v->restarting = vm_will_restart(g);
     str_set(&v->state_reason, g->reason);
     if (!str_empty(g->started))

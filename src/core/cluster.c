@@ -432,7 +432,10 @@ void cluster_show_pool(struct core *c, const char *pool) {
     put->cluster.proof = proof;
     take_list(&put->cluster.members, &put->cluster.n_members, witness ? witness->cluster.members : NULL,
               witness ? witness->cluster.n_members : 0);
+    bool proof_changed = p->cluster.proof != proof;
     core_put_volatile(c, API_KIND_POOL, put);
+    if (proof_changed)
+        protection_pool(c, pool);
 }
 
 void cluster_show(struct core *c, const struct api_server *s, const struct api_cluster_state *state) {

@@ -28,7 +28,9 @@ static void third_left(struct world *w) {
 }
 static void third_comes(struct world *w) { ask(w, API_OP_POOL_ADD, "p", "{\"server\":\"s3\"}"); }
 
-static void not_clustered_any_more(struct world *w) { ask(w, API_OP_POOL_CHANGE, "p", "{\"clustered\":false}"); }
+static void not_clustered_any_more(struct world *w) {
+    ask(w, API_OP_POOL_CHANGE, "p", "{\"clustered\":false,\"force\":true}");
+}
 
 /* The cluster is what the pool is, and every server knows it. */
 static void whole(struct world *w) {

@@ -209,6 +209,8 @@ void core_put(struct core *c, enum api_kind kind, void *data) {
     char key[128];
     struct object *o = object_for(c, kind, kind_id(kind, data));
     *(int64_t *)((char *)data + api_kinds[kind].revision_offset) = c->txn->revision;
+    if (kind == API_KIND_VM)
+        protection_fill(c, data);
     key_of(kind, o->id, key, sizeof key);
     struct buf stored = {0};
     api_kinds[kind].write(data, API_PRIVATE, &stored);
@@ -216,10 +218,11 @@ void core_put(struct core *c, enum api_kind kind, void *data) {
     batch_put_take(txn_batch(c), key, buf_take(&stored), len);
 
     int64_t old_revision = o->revision;
-    struct version *v = version_new(kind, data);
-    remember(c->txn, o, object_swap(c, o, v, c->txn->revision), old_revision);
+    struct version *v = version_new(kind, data), *old = object_swap(c, o, v, c->txn->revision);
+    remember(c->txn, o, old, old_revision);
     core_publish(c, "put", kind, o->id, v->text, c->txn->revision);
     alarms_observe(c, o);
+    protection_observe(c, kind, old ? old->data : NULL, data);
 }
 
 /*

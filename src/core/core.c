@@ -73,6 +73,8 @@ int core_load(struct core *c, const char *key, const char *value, size_t len, st
     }
     if (kind == API_KIND_REPOSITORY)
         repository_upgrade(data);
+    if (kind == API_KIND_VM) /* stored before both were told apart */
+        ((struct api_vm *)data)->watched |= ((struct api_vm *)data)->guarded;
     struct object *o = xcalloc(1, sizeof *o);
     o->kind = (enum api_kind)kind;
     o->id = xstrdup(kind_id(o->kind, data));

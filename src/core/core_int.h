@@ -14,6 +14,7 @@
  *     job_*.c       the kinds of jobs: tables of steps
  *     cluster.c     the cluster of a pool
  *     failover.c    servers that are lost; fencing.c: of pools without a quorum
+ *     protection.c  whether a highly available virtual machine would be restarted elsewhere
  *     op_*.c        the operations of the API
  *     core.c        construction, requests, ticks
  *
@@ -385,6 +386,7 @@ struct job_request {
 struct api_job *job_draft(struct core *c, const struct job_request *q);
 void job_add_step(struct api_job *j, const struct job_kind *kind, const char *step, int64_t param);
 void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char *name, bool shared);
+void job_warn(struct api_job *j, char *text /* stolen */); /* its field warnings */
 /* Refuses (freeing the draft) or takes it: runs its first steps now or queues it. Replies unless it fails. */
 int job_submit(struct core *c, const struct job_request *q, struct api_job *j, struct error *e);
 
@@ -563,6 +565,13 @@ void pool_check_protection(struct core *c, const struct api_pool *p);
 bool fence_under_way(const struct core *c, const char *server);
 void fence_off(struct core *c, const char *server);
 
+/* ---- protection.c: whether a highly available virtual machine would be restarted elsewhere ---- */
+
+char *vm_unguarded(const struct core *c, const struct api_vm *vm); /* what is against it, a clause; NULL: nothing */
+void protection_fill(const struct core *c, struct api_vm *vm);     /* one that is about to be put */
+void protection_pool(struct core *c, const char *pool);            /* what its failover rests on has changed */
+void protection_observe(struct core *c, enum api_kind kind, const void *was /* NULL */, const void *now);
+
 /* ---- job_recover.c ---- */
 
 void recover_submit(struct core *c, const char *vm, int64_t tries);
@@ -654,6 +663,10 @@ void pool_check_room(struct core *c, const struct api_pool *p);
 void pool_refresh(struct core *c, const char *pool);
 /* Out of the inventory, and out of what names it. */
 void vm_remove(struct core *c, const char *vm);
+/* rules_check.c: whether all that must hold can, with this rule (as it is to be) or with this virtual machine's tags
+   (old: NULL for a new one). */
+int rules_check(const struct core *c, const struct api_rule *rule, struct error *e);
+int rules_check_vm(const struct core *c, const struct api_vm *old, const struct api_vm *vm, struct error *e);
 void rules_forget_vm(struct core *c, const char *vm);
 void rules_forget_server(struct core *c, const char *server);
 /* server_forget.c: removes a server that is gone for good; *ret_lost: ObjectRefs of what was on it alone, owned. */

@@ -66,7 +66,7 @@ static bool runs_for_all_we_know(const struct api_vm *vm) {
 bool failover_vm_dies(const struct core *c, const struct api_vm *vm) {
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
     /* A fenced server's guests are dead whether anybody watched them or not. */
-    return vm->guarded || (s && s->has_cluster && s->cluster.fenced);
+    return vm->watched || (s && s->has_cluster && s->cluster.fenced);
 }
 
 static bool is_protected(const struct core *c, const struct api_vm *vm) {
@@ -76,7 +76,7 @@ static bool is_protected(const struct core *c, const struct api_vm *vm) {
 static void vm_lost(struct core *c, const char *id, const char *server_name) {
     struct api_vm *vm = CORE_COPY(vm, VM, CORE_GET(c, vm, VM, id));
     vm->state = API_VM_STATE_CRASHED;
-    vm->guarded = false;
+    vm->watched = false;
     str_set(&vm->server, "");
     str_take(&vm->state_reason, xasprintf("server %s is gone; it is to be started on another", server_name));
     core_event(c, API_SEVERITY_ERROR, "tarn", "vm.lost", API_KIND_VM, vm->id, vm->name, NULL,

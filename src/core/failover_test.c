@@ -221,7 +221,7 @@ static void waiting_ends_when_something_changes(void **state) {
     world_down(&w);
 
     prepare_waiting(&w);
-    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\"}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\",\"force\":true}"), 200);
     walk(&w, 1000);
     assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_ABORTED);
     assert_true(has_event(&w, "vm.recovery-off", "its pool does not restart"));
@@ -528,7 +528,7 @@ static void policy_none(void **state) {
     struct world w;
     prepare(&w, 3);
     make_vm(&w, "a", "s1", HA);
-    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\"}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\",\"force\":true}"), 200);
     dies(&w, 0);
     walk(&w, 20000);
     assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_UNKNOWN);

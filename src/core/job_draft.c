@@ -90,6 +90,11 @@ void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char 
     str_set(&r->name, name);
 }
 
+void job_warn(struct api_job *j, char *text) {
+    j->warnings = xreallocarray(j->warnings, j->n_warnings + 1, sizeof *j->warnings);
+    j->warnings[j->n_warnings++] = text;
+}
+
 void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
                  const char *detail) {
     struct api_job *j = x->job;

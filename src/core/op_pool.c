@@ -113,13 +113,44 @@ int op_pool_create(struct core *c, const struct core_request *r, struct error *e
     return 0;
 }
 
+static bool restarts(const struct api_pool *p) { return p->clustered && p->failover == API_FAILOVER_POLICY_RESTART; }
+
+#define GUARDS_NAMED 5
+
+/* Nobody takes away by the way what others rely on. */
+static int check_guards(const struct core *c, const struct api_pool *was, const struct api_pool *p, struct error *e) {
+    const struct table *t = &c->tables[API_KIND_VM];
+    size_t n = 0;
+    if (!restarts(was) || restarts(p))
+        return 0;
+    _cleanup_buf_ struct buf names = {0};
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (!str_eq(vm->pool, p->id) || !vm->has_ha || !vm->ha.enabled)
+            continue;
+        if (n++ < GUARDS_NAMED)
+            buf_addf(&names, "%s\"%s\"", n > 1 ? ", " : "", vm->name);
+    }
+    if (n > GUARDS_NAMED)
+        buf_addf(&names, " and %zu more", n - GUARDS_NAMED);
+    return n ? error_set_field(e, ERR_CONFLICT, "force",
+                               "%zu of the pool's highly available virtual machines would no longer be restarted when "
+                               "their server is lost: %s; with force it is done all the same",
+                               n, names.data)
+             : 0;
+}
+
 static int check_change(struct core *c, const struct core_request *r, const struct object *o, const void *next,
                         struct error *e) {
     const struct api_pool *p = next, *was = o->v->data;
     int result = check_baseline(c, p, e);
     if (result == 0)
         result = check_bandwidth(p, e);
-    return result == 0 && p->clustered && !was->clustered ? pool_check_all_heartbeats(c, o->id, e) : result;
+    if (result == 0 && p->clustered && !was->clustered)
+        result = pool_check_all_heartbeats(c, o->id, e);
+    /* Of the request: an input is no part of the object. */
+    bool force = json_is_true(json_object_get(r->body, "force"));
+    return result == 0 && !force ? check_guards(c, was, p, e) : result;
 }
 
 int op_pool_change(struct core *c, const struct core_request *r, struct error *e) {
@@ -246,6 +277,15 @@ static int check_members(struct core *c, const struct api_rule *rule, struct err
     return 0;
 }
 
+/* Whether a change may make a rule contradict others. */
+static bool rule_differs(const json_t *patch) {
+    static const char *const fields[] = {"type", "must", "vms", "tag", "servers"};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (json_object_get(patch, fields[i]))
+            return true;
+    return false;
+}
+
 static int check_rule(struct core *c, struct api_rule *rule, const char *id, struct error *e) {
     bool of_servers = rule->type == API_RULE_TYPE_ON_SERVERS || rule->type == API_RULE_TYPE_NOT_ON_SERVERS;
     int r = core_resolve_refs(c, API_KIND_RULE, rule, e);
@@ -273,6 +313,8 @@ int op_rule_create(struct core *c, const struct core_request *r, struct error *e
         return result;
     }
     result = check_rule(c, rule, NULL, e);
+    if (result == 0)
+        result = rules_check(c, rule, e);
     if (result < 0) {
         discard(API_KIND_RULE, rule);
         return result;
@@ -298,6 +340,8 @@ int op_rule_change(struct core *c, const struct core_request *r, struct error *e
     if (result < 0)
         return result;
     result = check_rule(c, &next, o->id, e);
+    if (result == 0 && rule_differs(r->body))
+        result = rules_check(c, &next, e);
     if (result < 0) {
         api_rule_done(&next);
         return result;

@@ -337,6 +337,8 @@ static int fill_in(struct creation *x, struct error *e) {
     give_macs(c, vm);
     clone_disks(x);
     r = own_disks(x, x->template ? x->template->n_disks : 0, e);
+    if (r == 0)
+        r = rules_check_vm(c, NULL, vm, e);
     return r < 0 ? r : pick_place(x, e);
 }
 
@@ -374,6 +376,10 @@ static int submit_create(struct creation *x, struct error *e) {
                        start, "server", x->asked_for);
     struct api_job *j = job_draft(x->c, &q);
     placement_keep(&x->placement, CORE_GET(x->c, server, SERVER, vm->server), j);
+    _cleanup_free_ char *unguarded = vm_unguarded(x->c, vm);
+    if (unguarded)
+        job_warn(j, xasprintf("it is highly available, but would not start elsewhere when its server is lost: %s",
+                              unguarded));
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
     lock_disks(x->c, j, vm);
     lock_isos(x->c, j, vm);
@@ -520,6 +526,8 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
         result = check_macs(c, next, e);
     if (result == 0 && (next->memory != old->memory || !vm_same_limits(old, next)) && !str_empty(next->server))
         result = vm_check_server(c, next, e);
+    if (result == 0 && json_object_get(r->body, "tags"))
+        result = rules_check_vm(c, old, next, e);
     if (result == 0)
         result = change_disks(c, old, next, e);
     return result;

@@ -129,7 +129,8 @@ def field_row(model, s, f):
     flags = [name for name, on in [
         ("API_F_ARRAY", f.array), ("API_F_REQUIRED", f.required), ("API_F_READ_ONLY", f.read_only),
         ("API_F_WRITE_ONLY", f.write_only), ("API_F_INPUT", f.input), ("API_F_IMMUTABLE", f.key("x-immutable")),
-        ("API_F_INTERNAL", f.internal), ("API_F_CHANGEABLE", f.key("x-changeable")), ("API_F_GIVEN", given(f)),
+        ("API_F_INTERNAL", f.internal), ("API_F_CHANGEABLE", f.key("x-changeable")),
+        ("API_F_CHANGE_ONLY", f.change_only), ("API_F_GIVEN", given(f)),
         ("API_F_OPTIONAL", f.optional), ("API_F_BYTES", f.key("x-unit") == "bytes")] if on]
     fmt = "REF" if f.ref else FORMATS[f.constraint("format")]
     text, number = defaults(model, f)

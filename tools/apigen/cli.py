@@ -65,7 +65,8 @@ def value_type(f):
     if f.constraint("format") == "date-time":
         return "TIME"
     integer = {"bytes": "SIZE", "seconds": "SECONDS"}.get(f.key("x-unit"), "INTEGER")
-    return {"string": "STRING", "integer": integer, "number": "NUMBER", "boolean": "BOOLEAN", "object": "OBJECT",
+    number = "RATE" if f.key("x-unit") == "bytes/s" else "NUMBER"
+    return {"string": "STRING", "integer": integer, "number": number, "boolean": "BOOLEAN", "object": "OBJECT",
             "json": "JSON"}[f.kind]
 
 

@@ -52,7 +52,8 @@ def access_text(f):
     if f.required:
         words.append("required")
     if f.input:
-        words.append("not shown" if f.key("x-changeable") else "creation only, not shown")
+        words.append("changes only, not shown" if f.change_only else "not shown" if f.key("x-changeable")
+                     else "creation only, not shown")
     elif f.key("x-immutable"):
         words.append("creation only")
     if f.write_only:

@@ -102,12 +102,20 @@ class Field:
         return bool(self.key("x-input"))
 
     @property
-    def creatable(self):
+    def change_only(self):
+        return self.key("x-create") == "never"
+
+    @property
+    def sendable(self):
         return not (self.read_only or self.internal)
 
     @property
+    def creatable(self):
+        return self.sendable and not self.change_only
+
+    @property
     def changeable(self):
-        return self.creatable and not self.key("x-immutable") and (not self.input or bool(self.key("x-changeable")))
+        return self.sendable and not self.key("x-immutable") and (not self.input or bool(self.key("x-changeable")))
 
     @property
     def flag(self):
@@ -280,6 +288,8 @@ def read_field(name, raw, where, enums, schemas):
     if f.kind == "enum" and not f.array and "default" in raw:
         check(raw["default"] in enums[f.type_name].values, where, "the default is not one of the values")
     check(not f.optional or (f.kind == "number" and not f.array), where, "only a number can be x-optional")
+    check(raw.get("x-create") in (None, "required", "never"), where, "x-create is required or never")
+    check(not f.change_only or f.changeable, where, "could be sent neither at creation nor with a change")
     f.required = raw.get("x-create") == "required"
     return f
 

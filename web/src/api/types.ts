@@ -378,6 +378,8 @@ export interface Job {
   waiting_for: string[]
   steps: JobStep[]
   changes: Change[]
+  /** What whoever asked for it should know although it is done */
+  warnings: string[]
   /** Why its server was chosen, and what was against others (16 at most) */
   placement: PlacementChoice[]
   /** It is done, and what it did can be taken back (POST /jobs/{job}/undo); no longer so when anything has touched its object since */
@@ -548,6 +550,8 @@ export interface PoolChange {
   /** How many servers may fail with room for their highly available virtual machines left on the others; starts beyond that are refused */
   admission_failures?: number | null
   migration?: PoolMigration | null
+  /** Change it although highly available virtual machines are then no longer restarted elsewhere */
+  force?: boolean | null
 }
 
 /** The pool's cluster */
@@ -890,13 +894,9 @@ export interface ServerStats {
   cpu: number
   memory_used: number
   memory_total: number
-  /** bytes/s */
   disk_read: number
-  /** bytes/s */
   disk_write: number
-  /** bytes/s */
   net_receive: number
-  /** bytes/s */
   net_send: number
   load: number
   /** tarn-agent's resident memory */
@@ -1192,8 +1192,10 @@ export interface Vm {
   display: Display
   restart_policy: RestartPolicy
   ha?: VmHa
-  /** Its server kills it when it loses its pool; only then can it be restarted elsewhere without asking */
+  /** It is highly available, and restarted on another server when its own is lost now */
   guarded: boolean
+  /** What keeps a highly available one from being guarded; empty where nothing does */
+  guarded_reason: string
   limits?: VmLimits
   /** The CPU model that it was started with last: servers without it cannot take it while it runs */
   cpu_model: string
@@ -1378,13 +1380,11 @@ export interface VmStats {
   cpu: number
   /** Resident memory of its process */
   memory: number
-  /** bytes/s */
   disk_read: number
-  /** bytes/s */
   disk_write: number
-  /** bytes/s; absent where it is not known (user networking does not tell) */
+  /** Absent where it is not known (user networking does not tell) */
   net_receive?: number
-  /** bytes/s; absent where it is not known */
+  /** Absent where it is not known */
   net_send?: number
 }
 

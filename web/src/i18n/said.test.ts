@@ -42,6 +42,10 @@ test('what has been put together is translated piece by piece', () => {
   expect(say('Server server1 is offline: the manager ended the connection')).toBe('服务器 server1 离线：管理器结束了连接')
   expect(say('the repository is not empty: virtual disk "d" is in it')).toBe('存储库不为空：其中有虚拟磁盘“d”')
   expect(say('cannot use the storage repository "s" now: opening the directory /srv failed: No such file or directory')).toBe('目前无法使用存储库“s”：无法打开目录 /srv：没有该文件或目录')
+  expect(say('it is highly available, but would not start elsewhere when its server is lost: no other server of its pool has the storage repository "own"')).toBe(
+    '它已设为高可用，但其服务器丢失时不会在其他服务器上启动：池中没有其他服务器能访问存储库“own”',
+  )
+  expect(say('virtual machine "a" would have no server left: with the rules "x", "y"')).toBe('虚拟机“a”将没有可用的服务器：与以下规则冲突 "x", "y"')
   // What nobody knows stays.
   expect(say('something: quite; else')).toBe('something: quite; else')
   expect(say('')).toBe('')

@@ -76,13 +76,21 @@ function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => voi
   )
 }
 
-/** Tells those who asked for a job that it has failed: they may have gone on to something else. */
+/** Tells those who asked for a job that it has failed, or what else they should know: they may have gone on to something else. */
 function useFailures(jobs: Job[]) {
   const toasts = useToasts()
   const before = useRef<Map<string, boolean>>(new Map())
   useEffect(() => {
     const now = new Map(jobs.map((job) => [job.id, isEnded(job)]))
     for (const job of jobs) {
+      if (before.current.get(job.id) === false && job.state === 'done' && job.warnings.length && job.actor === session().user) {
+        toasts.add({
+          variant: 'warning',
+          title: jobTitle(job),
+          text: job.warnings.map((text) => <Reason key={text} text={text} />),
+          action: <Link to={`/jobs/${job.id}`}>{t('shell.job_details')}</Link>,
+        })
+      }
       if (before.current.get(job.id) === false && isEnded(job) && job.state !== 'done' && job.actor === session().user && job.aborted_by !== session().user) {
         toasts.add({
           variant: job.state === 'failed' ? 'danger' : 'warning',

@@ -68,6 +68,15 @@ function Body({ job }: { job: Job }) {
           {isEnded(job) ? <p>{t('jobpage.undone')}</p> : null}
         </Alert>
       ) : null}
+      {job.warnings.length && job.state === 'done' ? (
+        <Alert isInline variant="warning" title={t('jobpage.warned')}>
+          {job.warnings.map((text) => (
+            <div key={text}>
+              <Reason text={text} />
+            </div>
+          ))}
+        </Alert>
+      ) : null}
       {job.waiting_for.length ? (
         <Alert isInline variant="info" title={t('jobpage.waiting', { count: job.waiting_for.length })}>
           {job.waiting_for.slice(0, 5).map((id) => (

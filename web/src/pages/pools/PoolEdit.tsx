@@ -7,7 +7,7 @@ import { PoolFields } from './fields'
 
 export default function PoolEdit({ objects: [pool], onClose }: DialogProps<'pool'>) {
   const values = pool as unknown as Record<string, unknown>
-  const initial = Object.fromEntries(Object.entries(schemas.Pool.fields).flatMap(([name, field]) => (field.change ? [[name, values[name]]] : [])))
+  const initial = Object.fromEntries(Object.entries(schemas.Pool.fields).flatMap(([name, field]) => (field.change && !field.input ? [[name, values[name]]] : [])))
   return (
     <OperationDialog
       wide

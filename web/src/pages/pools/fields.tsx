@@ -19,6 +19,8 @@ export function PoolFields({ form }: { form: FormState }) {
       </FormSection>
       <FormSection title={t('pools.availability')} titleElement="h3">
         {fields(['clustered', 'failover', 'fencing', 'admission_failures'])}
+        {/* Offered once the manager has said what would be lost. */}
+        {form.error('force') || form.get('force') ? fields(['force']) : null}
       </FormSection>
       <FormSection title={t('pools.migration')} titleElement="h3">
         {may('migration') ? migrationFields().map((path) => <Field key={path} form={form} path={path} />) : null}

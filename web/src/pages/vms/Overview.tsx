@@ -45,6 +45,11 @@ export function Overview({ vm }: { vm: Vm }) {
   const trouble = TROUBLE[vm.state]
   return (
     <>
+      {vm.ha?.enabled && vm.guarded_reason ? (
+        <Alert isInline variant="warning" title={t('vms.unguarded')}>
+          {t('vms.unguarded_text')} <Reason text={vm.guarded_reason} />
+        </Alert>
+      ) : null}
       {trouble ? <Alert isInline variant={trouble} title={enumLabel('VmState', vm.state)}><Reason text={vm.state_reason} /></Alert> : null}
       <Section title={t('ui.properties')}>
         <Properties
@@ -62,6 +67,7 @@ export function Overview({ vm }: { vm: Vm }) {
             [label('machine'), `${enumLabel('Machine', vm.machine)}, ${enumLabel('Firmware', vm.firmware)}`],
             [label('repository'), <RefLink key="r" kind="repository" id={vm.repository} />],
             [label('restart_policy'), enumLabel('RestartPolicy', vm.restart_policy) + (vm.restarts ? ` (${t('vms.restarts_count', { count: vm.restarts })})` : '')],
+            [label('ha'), t(!vm.ha?.enabled ? 'vms.ha_off' : vm.guarded ? 'vms.ha_on' : vm.guarded_reason ? 'vms.ha_unguarded' : 'vms.ha_stopped')],
             [label('cpu_model'), vm.cpu_model || undefined],
             [label('started'), vm.started ? <Time key="st" value={vm.started} /> : undefined],
             [label('created'), <Time key="c" value={vm.created} />],

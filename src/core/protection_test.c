@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is said of highly available virtual machines that would not start elsewhere. */
+#include "core/test_cluster.h"
+
+#include <stdio.h>
+
+static const char *warning_of(const struct world *w, const char *vm) {
+    const struct table *t = &w->c->tables[API_KIND_JOB];
+    for (size_t i = t->n; i-- > 0;) {
+        const struct api_job *j = t->sorted[i]->v->data;
+        if (str_eq(j->kind, "vm.create") && str_eq(j->object.name, vm))
+            return j->n_warnings ? j->warnings[0] : "";
+    }
+    fail_msg("no job made %s", vm);
+    return NULL;
+}
+
+static void reason_is(const struct world *w, const char *vm, bool guarded, const char *reason) {
+    assert_string_equal(vm_of(w, vm)->guarded_reason, reason);
+    assert_int_equal(vm_of(w, vm)->guarded, guarded);
+}
+
+/* Its disk is where one server alone reaches it: said when it is made, and as long as it is so. */
+static void local_disk(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"own\",\"path\":\"/own\",\"server\":\"s1\"}"),
+                     202);
+    settle(&w);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL,
+                         "{\"name\":\"a\",\"pool\":\"p\",\"server\":\"s1\",\"repository\":\"own\","
+                         "\"disks\":[{\"size\":1048576}],\"start\":true,\"ha\":" HA "}"),
+                     202);
+    walk(&w, 1000);
+    static const char why[] = "no other server of its pool has the storage repository \"own\"";
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    assert_true(vm_of(&w, "a")->watched);
+    reason_is(&w, "a", false, why);
+    assert_non_null(strstr(warning_of(&w, "a"), why));
+    make_vm(&w, "b", "s1", HA);
+    reason_is(&w, "b", true, "");
+    assert_string_equal(warning_of(&w, "b"), "");
+    make_vm(&w, "plain", "s1", "{}");
+    reason_is(&w, "plain", false, "");
+    assert_string_equal(warning_of(&w, "plain"), "");
+    /* Once another server has the storage it is guarded, without anybody touching it. */
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "own", "{\"server\":\"s2\"}"), 202);
+    settle(&w);
+    reason_is(&w, "a", true, "");
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "own", "{\"server\":\"s2\"}"), 202);
+    settle(&w);
+    reason_is(&w, "a", false, why);
+    /* Made highly available later: the answer tells. */
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"ha\":{\"enabled\":false}}"), 200);
+    settle(&w);
+    reason_is(&w, "a", false, "");
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"ha\":{\"enabled\":true}}"), 200);
+    assert_non_null(strstr(w.reply, "\"guarded_reason\":\"no other server"));
+    world_down(&w);
+}
+
+static void pools_that_guard_nothing(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"q\",\"force\":true}"), 400);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\"}"), 409);
+    assert_non_null(strstr(w.reply, "\"field\":\"force\""));
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"description\":\"d\"}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"none\",\"force\":true}"), 200);
+    reason_is(&w, "a", false, "its pool \"p\" restarts nothing elsewhere: its failover is none");
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"failover\":\"restart\"}"), 200);
+    reason_is(&w, "a", true, "");
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"clustered\":false}"), 409); /* forced once, not for ever */
+    assert_non_null(strstr(w.reply, "1 of the pool's highly available virtual machines"));
+    assert_non_null(strstr(w.reply, "\\\"a\\\""));
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"clustered\":false,\"force\":true}"), 200);
+    settle(&w);
+    reason_is(&w, "a", false, "its pool \"p\" is not clustered");
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"clustered\":true}"), 200);
+    settle(&w);
+    reason_is(&w, "a", true, "");
+    world_down(&w);
+}
+
+static void without_a_pool(void **state) {
+    struct world w;
+    world_up(&w);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"a\",\"repository\":\"local\",\"ha\":" HA "}"), 202);
+    settle(&w);
+    reason_is(&w, "a", false, "it is in no server pool");
+    assert_non_null(strstr(warning_of(&w, "a"), "it is in no server pool"));
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
+    settle(&w);
+    reason_is(&w, "a", false, "its pool \"p\" is not clustered");
+    world_down(&w);
+}
+
+static void alone(void **state) {
+    struct world w;
+    prepare(&w, 1);
+    make_vm(&w, "a", "s1", HA);
+    reason_is(&w, "a", false, "its pool \"p\" has no other server");
+    world_down(&w);
+}
+
+/* Two servers do not tell who of them is lost; switching the lost one off does. */
+static void two_servers(void **state) {
+    struct world w;
+    prepare(&w, 2);
+    make_vm(&w, "a", "s1", HA);
+    assert_false(vm_of(&w, "a")->guarded);
+    assert_non_null(strstr(vm_of(&w, "a")->guarded_reason, "two servers"));
+    static const char fence[] = "{\"fence\":{\"agent\":\"fence_dummy\",\"address\":\"192.0.2.1\"}}";
+    assert_int_equal(ask(&w, API_OP_SERVER_CHANGE, "s1", fence), 200);
+    assert_int_equal(ask(&w, API_OP_SERVER_CHANGE, "s2", fence), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"fencing\":\"auto\"}"), 200);
+    settle(&w);
+    reason_is(&w, "a", true, "");
+    world_down(&w);
+}
+
+/* What was stored by a manager that had one field for both. */
+static void stored_before(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    _cleanup_free_ char *key = xasprintf("vm/%s", vm_of(&w, "a")->id);
+    _cleanup_json_ json_t *stored = json_loads(map_get(&w.store, key), 0, NULL);
+    assert_true(json_is_true(json_object_get(stored, "watched")));
+    json_object_del(stored, "watched");
+    free(map_put(&w.store, key, json_text(stored)));
+    world_crash(&w);
+    assert_true(vm_of(&w, "a")->watched);
+    world_down(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(local_disk),     cmocka_unit_test(pools_that_guard_nothing),
+        cmocka_unit_test(without_a_pool), cmocka_unit_test(two_servers),
+        cmocka_unit_test(stored_before),  cmocka_unit_test(alone),
+    };
+    return cmocka_run_group_tests_name("protection", tests, NULL, NULL);
+}
