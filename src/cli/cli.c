@@ -37,6 +37,11 @@ void cli_note(const struct cli *cli, const char *fmt, ...) {
     fprintf(stderr, "tarn: %s\n", safe);
 }
 
+void cli_warn(const char *text) {
+    _cleanup_free_ char *safe = text_safe(text);
+    fprintf(stderr, "tarn: warning: %s\n", safe);
+}
+
 void cli_print_request(const struct cli *cli, const char *method, const char *path, const json_t *body) {
     struct buf out = {0};
     if (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML) {

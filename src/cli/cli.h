@@ -9,6 +9,7 @@
  *   engine.c    request, list, change             show.c    answers as tables, JSON, YAML, names
  *   job.c       follows jobs                      stream.c  the stream of changes
  *   login.c     sign-in; trust.c, config.c        import.c  uploads and template import
+ *   pool.c      pools with their servers          events.c  events and alarms
  *   console.c   serial console                    vnc.c     a local door to a display
  *   help.c      help, man page sections           completion.c
  */
@@ -61,6 +62,8 @@ void command_name(const struct command *c, struct buf *out);
 int cli_connect(struct cli *cli, struct error *e);
 /* Whom stderr may tell things that are not errors. */
 void cli_note(const struct cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What somebody should know although the command did its work: also with --quiet. */
+void cli_warn(const char *text);
 /* Writes all of it to stdout; output that nobody reads any more (a closed pipe) ends the program quietly. */
 void cli_write(const char *data, size_t len);
 void cli_flush(void);
@@ -76,8 +79,16 @@ char *engine_path(const struct cli *cli);
 /* All pages of GET /plural, at most limit objects (0: all): an array. */
 int engine_list(struct cli *cli, const char *plural, const char *filter, const char *sort, const char *fields,
                 int64_t limit, json_t **ret, struct error *e);
+/* A list; also: what all of it must be besides --filter, or NULL. */
+int engine_list_run(struct cli *cli, const char *also, struct error *e);
 /* What a command that answers with a job does after it: waits, unless --no-wait, and prints. */
 int engine_job(struct cli *cli, json_t *job, struct error *e);
+
+/* pool.c */
+/* Pools with what is in them and how much of that is used. */
+int pools_show(struct cli *cli, const json_t *pools, struct error *e);
+/* A pool's servers, below it. */
+int pool_members_show(struct cli *cli, const json_t *pool, struct error *e);
 
 /* help.c */
 void help_overview(struct buf *out, size_t width);
@@ -99,6 +110,7 @@ int import_disk_run(struct cli *cli, struct error *e);
 int import_iso_run(struct cli *cli, struct error *e);
 int job_watch_run(struct cli *cli, struct error *e);
 int event_list_run(struct cli *cli, struct error *e);
+int alarm_list_run(struct cli *cli, struct error *e);
 int stream_run(struct cli *cli, struct error *e);
 int console_run(struct cli *cli, struct error *e);
 int vnc_run(struct cli *cli, struct error *e);

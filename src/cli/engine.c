@@ -173,10 +173,12 @@ static char *fields_of(const struct api_cli_view *view, const struct column *col
     return buf_take(&b);
 }
 
-static int run_list(struct cli *cli, struct error *e) {
+int engine_list_run(struct cli *cli, const char *also, struct error *e) {
     const struct args *a = &cli->args;
     const struct api_cli_command *row = a->command->row;
-    const char *names = args_option(a, "fields"), *filter = args_option(a, "filter"), *sort = args_option(a, "sort");
+    const char *names = args_option(a, "fields"), *given = args_option(a, "filter"), *sort = args_option(a, "sort");
+    _cleanup_free_ char *both = also && !str_empty(given) ? xasprintf("%s,%s", given, also) : NULL;
+    const char *filter = both ? both : also ? also : given;
     _cleanup_columns_ struct column *columns = NULL;
     int64_t limit;
     bool history = str_eq(row->path, "/jobs");
@@ -196,8 +198,9 @@ static int run_list(struct cli *cli, struct error *e) {
     }
     _cleanup_json_ json_t *list = NULL;
     r = engine_list(cli, row->path + 1, filter, sort, fields, limit, &list, e);
+    bool pools = str_eq(row->path, "/pools") && cli->output == OUTPUT_TABLE && !names;
     if (r >= 0)
-        r = show_list(cli, list, columns);
+        r = pools ? pools_show(cli, list, e) : show_list(cli, list, columns);
     if (r >= 0 && history && !args_has(a, "limit") && json_array_size(list) == HISTORY_DEFAULT)
         cli_note(cli, "these are the last %d; --limit N shows more", HISTORY_DEFAULT);
     return r;
@@ -230,24 +233,15 @@ static int say_deleted(struct cli *cli, const json_t *object, const struct api_c
     return more ? show_object(cli, object, view) : 0;
 }
 
-/* A pool's servers are no field of it: they say themselves in which pool they are. */
-static int show_members(struct cli *cli, const json_t *pool, struct error *e) {
-    struct command servers;
-    _cleanup_columns_ struct column *columns = NULL;
-    _cleanup_json_ json_t *list = NULL;
-    _cleanup_free_ char *filter = xasprintf("pool=%s", json_str(pool, "id"));
-    if (!command_find("server", "list", &servers))
-        return 0;
-    int r = engine_list(cli, "servers", filter, NULL, NULL, 0, &list, e);
-    if (r >= 0)
-        r = columns_make(servers.row->result, NULL, &columns, e);
-    if (r < 0)
-        return r;
-    if (!json_array_size(list))
-        cli_note(cli, "no server is in the pool: tarn pool add %s SERVER", json_str(pool, "name"));
-    else
-        cli_write("\n", 1);
-    return json_array_size(list) ? show_list(cli, list, columns) : 0;
+/* Made highly available where that does nothing. */
+static void warn_unguarded(const struct cli *cli, const json_t *vm) {
+    const char *why = json_str(vm, "guarded_reason");
+    if (!*why || !json_object_get(cli->args.body, "ha"))
+        return;
+    _cleanup_free_ char *line =
+        xasprintf("%s: it is highly available, but would not start elsewhere when its server is lost: %s",
+                  json_str(vm, "name"), why);
+    cli_warn(line);
 }
 
 static int answer(struct cli *cli, json_t *object, struct error *e) {
@@ -258,6 +252,8 @@ static int answer(struct cli *cli, json_t *object, struct error *e) {
         str_eq(json_str(json_object_get(object, "token"), "kind"), "join"))
         cli_note(cli, "on the server that joins: TARN_JOIN_TOKEN=%s.%s tarn-agent join --manager %s",
                  json_str(object, "secret"), json_str(object, "ca_fingerprint"), cli->url.base);
+    if (change && object)
+        warn_unguarded(cli, object);
     if (!object || !view || (change && view->kind && cli->output == OUTPUT_TABLE)) {
         if (cli->output == OUTPUT_TABLE)
             say_done(cli, object);
@@ -267,7 +263,7 @@ static int answer(struct cli *cli, json_t *object, struct error *e) {
         return say_deleted(cli, object, view);
     int r = show_object(cli, object, view);
     bool pool = str_eq(c->object, "pool") && str_eq(c->verb, "show") && cli->output == OUTPUT_TABLE;
-    return r >= 0 && pool ? show_members(cli, object, e) : r;
+    return r >= 0 && pool ? pool_members_show(cli, object, e) : r;
 }
 
 /* Who asks for an end while the beginning is still under way gets the job that is aborted for that. */
@@ -295,7 +291,7 @@ int engine_run(struct cli *cli, struct error *e) {
     const struct args *a = &cli->args;
     const struct api_cli_command *row = a->command->row;
     if (row->list)
-        return run_list(cli, e);
+        return engine_list_run(cli, NULL, e);
     _cleanup_free_ char *path = row->query ? query_path(cli) : engine_path(cli);
     const json_t *body = row->query ? NULL : a->body;
     if (cli->dry_run) {

@@ -232,6 +232,13 @@ static int event_follow(struct cli *cli, int64_t limit, struct error *e) {
     return tail_run(&t, e);
 }
 
+/* What was once so is history: it is shown to who asks for it. */
+int alarm_list_run(struct cli *cli, struct error *e) {
+    const char *filter = args_option(&cli->args, "filter");
+    bool all = args_has(&cli->args, "all") || (filter && strstr(filter, "active"));
+    return engine_list_run(cli, all ? NULL : "active=true", e);
+}
+
 int event_list_run(struct cli *cli, struct error *e) {
     const struct api_cli_command *row = cli->args.command->row;
     bool follow = args_has(&cli->args, "follow");

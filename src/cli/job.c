@@ -253,8 +253,19 @@ int job_follow(struct cli *cli, const json_t *job, json_t **ret, struct error *e
 
 /* ---- results ---- */
 
+static void warn(const json_t *job) {
+    size_t i;
+    json_t *text;
+    json_array_foreach(json_object_get(job, "warnings"), i, text) if (json_is_string(text)) {
+        const char *name = json_str(json_object_get(job, "object"), "name");
+        _cleanup_free_ char *line = xasprintf("%s%s%s", name, *name ? ": " : "", json_string_value(text));
+        cli_warn(line);
+    }
+}
+
 int job_print_started(struct cli *cli, const json_t *job, struct error *e) {
     const char *id = json_str(job, "id");
+    warn(job);
     if (cli->output == OUTPUT_NAME) {
         cli_write(id, strlen(id));
         cli_write("\n", 1);
@@ -284,6 +295,8 @@ int job_print_ended(struct cli *cli, const json_t *job, struct error *e) {
     const char *id = json_str(job, "id"), *state = json_str(job, "state");
     if (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML)
         show_value(cli, job);
+    if (str_eq(state, "done"))
+        warn(job);
     if (str_eq(state, "aborted"))
         return error_set(e, ERR_CANCELLED, "aborted%s%s; everything it did is undone (tarn job show %s)",
                          *json_str(job, "aborted_by") ? " by " : "", json_str(job, "aborted_by"), id);

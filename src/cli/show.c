@@ -72,8 +72,10 @@ char *show_cell(const struct column *column, const json_t *value, const json_t *
         return object_text(value);
     if (json_is_boolean(value))
         return xstrdup(json_is_true(value) ? "yes" : "no");
-    if (json_is_integer(value) && column->type == API_CLI_SIZE)
-        return xstrdup(size_format(json_integer_value(value), size));
+    if (json_is_number(value) && column->type == API_CLI_SIZE)
+        return xstrdup(size_format((int64_t)json_number_value(value), size));
+    if (json_is_number(value) && column->type == API_CLI_RATE)
+        return xasprintf("%s/s", size_format((int64_t)json_number_value(value), size));
     if (json_is_integer(value) && column->type == API_CLI_SECONDS)
         return xstrdup(seconds_format(json_integer_value(value), seconds));
     if (json_is_integer(value))
@@ -102,7 +104,7 @@ const char *show_style(const struct column *column, const char *text) {
 
 static bool is_number(const struct column *c) {
     return !c->array && (c->type == API_CLI_INTEGER || c->type == API_CLI_NUMBER || c->type == API_CLI_SIZE ||
-                         c->type == API_CLI_SECONDS);
+                         c->type == API_CLI_RATE || c->type == API_CLI_SECONDS);
 }
 
 static void table_fill(struct table *t, const json_t *objects, const struct column *columns, const json_t *names) {
@@ -179,6 +181,13 @@ static void indent_lines(struct buf *out, const struct buf *text, size_t indent)
 static void print_fields(const struct cli *cli, struct buf *out, const json_t *object, const struct api_cli_view *view,
                          const json_t *names, size_t indent);
 
+/* What consumers are ranked by has the unit of the list in which they stand. */
+static enum api_cli_type value_type(const char *list, enum api_cli_type otherwise) {
+    return str_eq(list, "top_memory")                                ? API_CLI_SIZE
+           : str_eq(list, "top_disk") || str_eq(list, "top_network") ? API_CLI_RATE
+                                                                     : otherwise;
+}
+
 /* A list of objects below its field's name. */
 static void print_rows(const struct cli *cli, struct buf *out, const json_t *rows, const struct column *field,
                        const json_t *names, size_t indent) {
@@ -186,6 +195,9 @@ static void print_rows(const struct cli *cli, struct buf *out, const json_t *row
     _cleanup_columns_ struct column *columns = NULL;
     _cleanup_buf_ struct buf text = {0};
     columns_make(field->view, NULL, &columns, NULL);
+    for (struct column *c = columns; c->path; c++)
+        if (str_eq(c->path, "value"))
+            c->type = value_type(field->path, c->type);
     table_fill(t, rows, columns, names);
     table_print(t, &text, cli->width > indent + 20 ? cli->width - indent : cli->width, cli->colour);
     buf_addc(out, '\n');

@@ -54,6 +54,15 @@ static const struct option event_options[] = {
     {"fields", "FIELDS", "comma-separated fields to show", 0},
     {0},
 };
+static const struct option alarm_options[] = {
+    {"all", NULL, "also those that have ended", 0},
+    {"filter", "FILTER",
+     "FIELD=VALUE, FIELD!=VALUE, FIELD~TEXT, FIELD<VALUE or FIELD>VALUE, comma-separated; all must hold", 0},
+    {"sort", "FIELD", "sort by a field; -FIELD for descending", 0},
+    {"limit", "N", "at most N alarms; default all", 0},
+    {"fields", "FIELDS", "comma-separated fields to show", 0},
+    {0},
+};
 static const struct option stream_options[] = {
     {"kinds", "KINDS", "comma-separated kinds of objects; default all", 0},
     {"since", "REVISION", "begin after this revision instead of now", 0},
@@ -197,6 +206,13 @@ const struct special specials[] = {
       .options = event_options,
       .more = "  tarn event list --filter severity!=info\n  tarn event list --follow"},
      event_list_run,
+     true},
+    {{.object = "alarm",
+      .verb = "list",
+      .summary = "List the alarms that are active, newest first",
+      .options = alarm_options,
+      .more = "  tarn alarm list --filter severity=error\n  tarn alarm list --all"},
+     alarm_list_run,
      true},
     {{.object = "stream",
       .verb = "",

@@ -7,6 +7,7 @@ What the command line does with a real manager is in test_cli.py.
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -264,6 +265,60 @@ class Offline(unittest.TestCase):
         self.fake.handler = answers
         self.assertRegex(self.tarn("pool", "show", "east", status=0).stdout, r"placement +pack\n\nNAME.*\nnorth +online")
         self.assertEqual(json.loads(self.tarn("pool", "show", "east", "-o", "json", status=0).stdout)["id"], "p1")
+
+    def test_pools_are_listed_with_what_is_in_them(self):
+        def answers(method, path, headers, body):
+            if path.startswith("/api/v1/summary?"):
+                self.assertIn("pool=p1", path)
+                return (200, {"servers": [{"state": "online", "count": 2}, {"state": "offline", "count": 1}],
+                              "vms": [{"state": "running", "count": 4}, {"state": "stopped", "count": 3}],
+                              "capacity": {"cpus": 16, "cpus_used": 1.5, "memory": 32 << 30, "memory_allocated": 4 << 30,
+                                           "storage": 10 << 40, "storage_free": 9 << 40}})
+            return page({"id": "p1", "name": "east", "placement": "pack", "clustered": True, "cpu_model": "Haswell"})
+        self.fake.handler = answers
+        head, row = self.tarn("pool", "list", status=0).stdout.splitlines()
+        self.assertEqual(" ".join(head.split()), "NAME SERVERS VMS CPUS USED MEMORY GIVEN STORAGE USED CLUSTERED PLACEMENT CPU MODEL")
+        self.assertEqual(" ".join(row.split()), "east 3, 1 offline 7 1.50 of 16 4 GiB of 32 GiB 1 TiB of 10 TiB yes pack Haswell")
+        self.assertEqual(self.tarn("pool", "list", "--fields", "name", status=0).stdout, "NAME\neast\n")
+        self.assertNotIn("vms", json.loads(self.tarn("pool", "list", "-o", "json", status=0).stdout)[0])
+
+    def test_alarms_are_those_that_are_active(self):
+        self.answer(page())
+        for args, want in (((), "active%3Dtrue"), (("--all",), None), (("--filter", "severity=error"), "severity%3Derror%2Cactive%3Dtrue"),
+                           (("--filter", "active=false"), "active%3Dfalse"), (("--all", "--filter", "code=x"), "code%3Dx")):
+            self.fake.requests.clear()
+            self.tarn("alarm", "list", *args, status=0)
+            path = self.fake.requests[-1][1]
+            self.assertEqual(re.findall(r"filter=([^&]*)", path), [want] if want else [], path)
+
+    def test_the_summary_has_units(self):
+        one = {"vm": "v1", "name": "web", "server": "s1"}
+        def answers(method, path, headers, body):
+            if path.startswith("/api/v1/summary"):
+                return (200, {"capacity": {"memory": 1 << 30}, "top_cpu": [one | {"value": 1.234}], "top_memory": [one | {"value": 3 << 20}],
+                              "top_disk": [one | {"value": 4096.5}], "top_network": [one | {"value": 5 << 30}]})
+            return (200, {"id": "s1", "name": "north"})
+        self.fake.handler = answers
+        out = " ".join(self.tarn("summary", status=0).stdout.split())
+        for name, value in (("cpu", "1.23"), ("memory", "3 MiB"), ("disk", "4 KiB/s"), ("network", "5 GiB/s")):
+            self.assertIn(f"top_{name} NAME SERVER VALUE web north {value}", out)
+        self.answer((200, {"server": "s1", "cpu": 0.5, "disk_read": 2048, "net_send": 1.5e6, "memory_used": 1 << 20}))
+        self.assertRegex(self.tarn("server", "stats", "north", status=0).stdout, r"disk_read +2 KiB/s\n.*net_send +1.4 MiB/s\n")
+
+    def test_warnings_are_said(self):
+        """Of a job that ended well, in every format, also with --quiet; and of a change by its answer."""
+        job = {"id": "j1", "state": "done", "title": "Create virtual machine a", "object": {"kind": "vm", "id": "1", "name": "a"},
+               "warnings": ["it is highly available, but would not start elsewhere"]}
+        self.answer((202, job))
+        for args in ((), ("-o", "json"), ("-q",), ("--no-wait",)):
+            done = self.tarn("vm", "create", "a", "--ha", *args, status=0)
+            self.assertEqual(done.stderr.count("tarn: warning: a: it is highly available, but would not"), 1, args)
+        self.answer((202, job | {"state": "failed", "error": "no"}))
+        self.assertNotIn("warning", self.tarn("vm", "create", "a", "--ha", status=1).stderr)
+        self.answer((200, {"id": "1", "name": "a", "guarded_reason": "it is in no server pool"}))
+        self.assertIn("a: it is highly available, but would not start elsewhere when its server is lost: it is in no server pool",
+                      self.tarn("vm", "set", "a", "--ha", status=0).stderr)
+        self.assertEqual(self.tarn("vm", "set", "a", "--description", "x", status=0).stderr, "")
 
     def test_samples_are_rows(self):
         self.answer((200, {"step": 10, "times": [1795252340, 1795252350], "cpu": [0.5, 2], "memory": [1 << 30, 1 << 20],
