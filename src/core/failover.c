@@ -117,10 +117,21 @@ static void recover_all(struct core *c, const struct api_server *s) {
     free(ids);
 }
 
+/* An answer to the job has told that it ended with the lease; who asked for its end has it. */
+static bool was_lost(const struct job_ctx *x, const struct api_vm *vm) {
+    return json_bool(x->job->vars, "lost", false) && vm->state == API_VM_STATE_CRASHED &&
+           !str_eq(x->job->kind, "vm.stop") && !str_eq(x->job->kind, "vm.kill");
+}
+
 void failover_vm_free(struct job_ctx *x, const char *id) {
     struct core *c = x->c;
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
+    if (s && was_lost(x, vm)) {
+        job_put_end(x);
+        failover_vm_lost(c, id);
+        return;
+    }
     if (!s || !s->has_cluster || !s->cluster.gone || jobs_hold(c, id) || !runs_for_all_we_know(vm))
         return;
     if (!is_protected(c, vm)) {

@@ -524,6 +524,32 @@ static void what_waits_says_for_whom(void **state) {
     world_down(&w);
 }
 
+static json_t *(*others)(struct world *w, struct world_agent *a, const char *op, const json_t *args);
+static json_t *says_lost(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
+    if (!str_eq(op, "guest.unsend"))
+        return others(w, a, op, args);
+    free(map_remove(&a->guests, json_str(args, "vm")));
+    return json_pack("{s:s, s:s, s:b, s:b, s:I}", "vm", json_str(args, "vm"), "state", "crashed", "guarded", 1, "lost",
+                     1, "sequence", (json_int_t)1 << 40);
+}
+
+/* It ended with the lease while a job held it, and it is an answer to the job that says so. */
+static void job_is_told_that_it_was_lost(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    others = w.op;
+    w.op = says_lost;
+    w.fail_op = "guest.offer";
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "a", "{\"to\":\"s2\"}"), 202);
+    w.fail_op = NULL;
+    until_runs(&w, "a", 20000);
+    assert_int_equal(last_job(&w, "vm.migrate")->state, API_JOB_STATE_FAILED);
+    assert_int_equal(last_job(&w, "vm.recover")->state, API_JOB_STATE_DONE);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
 static void policy_none(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -562,6 +588,7 @@ int main(void) {
         cmocka_unit_test(two_servers_wait_for_the_fence),
         cmocka_unit_test(member_dies_while_the_cluster_changes),
         cmocka_unit_test(what_waits_says_for_whom),
+        cmocka_unit_test(job_is_told_that_it_was_lost),
         cmocka_unit_test(policy_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
