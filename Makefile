@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front on meson and the scripts; CONTRIBUTING.md tells how to build parts by hand.
-.PHONY: run lab test sim bench build install clean help setup-run setup-lab setup-test setup-bench
+.PHONY: run lab test chaos sim bench build install clean help setup-run setup-lab setup-test setup-bench
 
 help:
 	@echo 'make run      build Tarn, start a manager and an agent here, deploy a guest and watch it boot'
 	@echo 'make lab      as root: a manager and SERVERS=3 servers in network namespaces, to try pools and failures on'
 	@echo 'make test     build with sanitizers and run every test; TESTS=PATTERN for some, CRASH=full for each crash point'
+	@echo 'make chaos    as root: cut, stop and kill what a lab of three servers runs, for MINUTES=10, drawn from SEED='
 	@echo 'make sim      run the simulator on fresh seeds; HOURS=1 says for how long'
 	@echo 'make bench    measure against bare QEMU, and against libvirt when it is installed (./setup peers)'
 	@echo 'make build    build into build/'
@@ -21,6 +22,10 @@ lab: setup-lab
 
 test: setup-test
 	@tests/run
+
+chaos: setup-lab
+	@$(if $(TARN_BUILD),,tools/build)
+	@CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(or $(SEED),$$(date +%s)) python3 tests/lib/main.py tests/integration/test_chaos.py
 
 sim: setup-test
 	@test -d build-sim || meson setup build-sim --buildtype=debugoptimized -Dtests=false

@@ -369,13 +369,14 @@ class Lab(cluster.Cluster):
 
 
 class LabCase(cluster.ClusterCase):
-    """Tests that share one lab. A class may set SERVERS, HEARTBEATS, and POOL for a clustered pool with a shared repository."""
+    """Tests that share one lab. A class may set SERVERS, HEARTBEATS, and POOL for a clustered pool with a shared repository;
+    PREFIX is how its directory's name begins."""
 
-    SERVERS, HEARTBEATS, POOL = 3, 1, False
+    SERVERS, HEARTBEATS, POOL, PREFIX = 3, 1, False, "tarn-l-"
 
     @classmethod
     def setUpClass(cls):
-        cls.lab = cls.cluster = Lab(cls.SERVERS, cls.HEARTBEATS, pool=cls.POOL)
+        cls.lab = cls.cluster = Lab(cls.SERVERS, cls.HEARTBEATS, prefix=cls.PREFIX, pool=cls.POOL)
         cls.lab.__enter__()
         cls.api = cls.lab.api
         try:

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults drawn from a seed, and what must hold all the while: the parts of tests/integration/test_chaos.py.
+
+Watch looks at the guests' processes. A guest that moves has two; whether both might run it cannot tell from outside, so it counts
+only those of which it is sure: one that was started (not the destination of a move), and is not the source of one since. Two of
+these at once are a violation, whatever else happens. What it is not sure of the disks tell at the end of each round.
+
+Undo is what heals: it knows what was done, and takes it back when its time has come, or all of it at once."""
+
+import glob
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import cluster
+import lab
+import space
+
+SECTORS = 1 << 17
+DISK = SECTORS * 512
+# Appends records of a sector: BOOT NUMBER. The first free one is found by halving: there may be many.
+WRITER = f"""#!/bin/sh
+boot=$(cat /proc/sys/kernel/random/boot_id)
+at=0 end={SECTORS}
+while [ $at -lt $end ]; do
+    mid=$(((at + end) / 2))
+    if [ -n "$(dd if=/dev/vda bs=512 skip=$mid count=1 2>/dev/null | tr -d '\\0')" ]; then at=$((mid + 1)); else end=$mid; fi
+done
+n=0
+while [ $at -lt {SECTORS} ]; do
+    printf '%-511s\\n' "$boot $n" | dd of=/dev/vda bs=512 seek=$at conv=notrunc,fsync 2>/dev/null
+    at=$((at + 1)) n=$((n + 1))
+    sleep 0.3
+done
+"""
+
+
+class Violation(AssertionError):
+    """What must never be."""
+
+
+def is_dying(pid):
+    """Whether it has ended, or was killed and is on its way: it runs no instruction of a guest any more."""
+    try:
+        with open(f"/proc/{pid}/status") as f:
+            fields = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
+    except OSError:
+        return True
+    pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
+    return fields["State"][0] in "ZX" or bool(pending & 1 << (signal.SIGKILL - 1))
+
+
+def qemus():
+    """{VM's id: {pid: whether it is the destination of a move}} of every lab on this machine."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as f:
+                args = f.read(65536).split(b"\0")
+        except OSError:
+            continue
+        if b"-uuid" in args[:-1] and b"qemu" in args[0]:
+            found.setdefault(args[args.index(b"-uuid") + 1].decode(), {})[int(path.split("/")[2])] = b"-incoming" in args
+    return found
+
+
+class Watch(threading.Thread):
+    def __init__(self, ids, say):
+        super().__init__(daemon=True)
+        self.ids, self.say, self.ended, self.lock = ids, say, False, threading.Lock()
+        self.sure, self.known, self.double = {}, {}, []
+
+    def run(self):
+        while not self.ended:
+            self.look()
+            time.sleep(0.1)
+
+    def look(self):
+        there = qemus()
+        with self.lock:
+            for name, vm in self.ids.items():
+                now = {pid: incoming for pid, incoming in there.get(vm, {}).items() if not is_dying(pid)}
+                known, sure = self.known.setdefault(name, set()), self.sure.setdefault(name, set())
+                new = now.keys() - known
+                if any(now[pid] for pid in new):
+                    sure.clear()  # it moves, or may have
+                sure |= {pid for pid in new if not now[pid]}
+                sure &= now.keys()
+                if now.keys() != known:
+                    self.say(f"{name}: processes {sorted(now) or 'none'}")
+                self.known[name] = set(now)
+                if len([pid for pid in sure if not is_dying(pid)]) > 1:
+                    self.say(f"{name}: TWO PROCESSES {sorted(sure)}")
+                    self.double.append((name, sorted(sure)))
+
+    def settled(self):
+        """Each guest is known to have one process, which runs."""
+        with self.lock:
+            self.sure = {name: set(pids) for name, pids in self.known.items()}
+
+    def processes(self, name):
+        with self.lock:
+            return {pid for pid in self.known.get(name, ()) if not is_dying(pid)}
+
+
+def records_of(image):
+    """[(boot, number), ...] of a guest's disk, which may be in use."""
+    raw = image + ".check"
+    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", image, raw], check=True)
+    found = []
+    with open(raw, "rb") as f:
+        while True:
+            words = f.read(512).strip(b"\0 \n").split()
+            if len(words) != 2:
+                break
+            found.append((words[0].decode(), int(words[1])))
+    os.unlink(raw)
+    return found
+
+
+def check_records(name, records):
+    """Each boot's records stand together, in order and whole: whoever wrote beside another would have written over them."""
+    boots = []
+    for boot, number in records:
+        if not boots or boots[-1][0] != boot:
+            if boot in [old for old, _ in boots]:
+                raise Violation(f"{name}: two writers")
+            boots.append((boot, -1))
+        if number != boots[-1][1] + 1:
+            raise Violation(f"{name}: a record is missing: {boots[-1]} and then {boot} {number}")
+        boots[-1] = (boot, number)
+
+
+class Undo:
+    def __init__(self):
+        self.due = []
+
+    def add(self, seconds, what):
+        """what() is called when the seconds are over, or earlier by all(); None: by all() only."""
+        self.due.append((time.monotonic() + seconds if seconds is not None else float("inf"), what))
+
+    def wait(self, seconds):
+        end = time.monotonic() + seconds
+        while True:
+            now = time.monotonic()
+            for entry in [entry for entry in self.due if entry[0] <= now]:
+                self.due.remove(entry)
+                entry[1]()
+            if now >= end:
+                return
+            time.sleep(0.05)
+
+    def all(self):
+        while self.due:
+            self.due.pop(0)[1]()
+
+
+def programs(lab_space, word):
+    """The processes of a program in a machine, to be signalled safely."""
+    found = []
+    for pid in lab_space.processes():
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                program = f.read().split(b"\0")[0]
+        except OSError:
+            continue
+        if os.path.basename(program).startswith(word.encode()):
+            written = space.identify(space.Found(pid, 0))
+            if written:
+                found.append(space.find_again(written))
+    return found
+
+
+def evidence(of):
+    """What can be seen of a lab now, as text."""
+    out = []
+    for name in [lab.MANAGER, *of.names]:
+        out.append(f"==== {name}")
+        for pid in sorted(of.spaces[name].processes()):
+            lines = [f"-- {pid}"]
+            for part in ("cmdline", "status", "wchan", "syscall", "stack"):
+                try:
+                    with open(f"/proc/{pid}/{part}", "rb") as f:
+                        text = f.read().replace(b"\0", b" ").decode(errors="replace")
+                except OSError:
+                    continue
+                if part == "status":
+                    text = " ".join(line for line in text.splitlines() if line.startswith(("State", "SigPnd", "ShdPnd", "PPid")))
+                lines.append(f"{part}: {text.strip()[:1500]}")
+            out.append("\n".join(lines))
+        if name != lab.MANAGER:
+            out.append(of.run(name, ["sh", "-c", "ip -br link; tail -n 60 /run/tarn/*/deadman.log; corosync-quorumtool -s"]).stdout)
+    return "\n".join(out)
+
+
+def ask(api, method, path, body=None, timeout=5):
+    """A request whose failure is no matter: (status, text)."""
+    try:
+        answer = api.raw(method, path, body, timeout=timeout)
+        return answer.status, answer.data[:200].decode(errors="replace")
+    except (OSError, ValueError, cluster.rest.ApiError, cluster.rest.http.client.HTTPException) as error:
+        return 0, str(error)
