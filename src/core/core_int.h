@@ -369,6 +369,9 @@ struct job_kind {
     void (*ended)(struct job_ctx *x);
     /* Its jobs wait outside of their objects' queues, in nobody's way, until job_admit() or job_call_off(). */
     bool aside;
+    /* Whether it cannot come to a good end without that server, whoever carries out its step: until a forward step it is
+       called off when the server is given up. NULL: no. */
+    bool (*needs)(const struct api_job *j, const char *server);
 };
 
 struct job_request {

@@ -527,6 +527,26 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
         wake_queue(c);
 }
 
+static void cancel_call(struct core *c, const struct api_job *j) {
+    const json_t *call = json_object_get(j->vars, "call"),
+                 *op = json_object_get(json_object_get(call, "message"), "id");
+    if (core_agent_ready(c, json_str(call, "server")))
+        core_send(c, json_str(call, "server"),
+                  json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel", "args",
+                            "op", op));
+}
+
+/* What is under way is cancelled, now or when its server is connected again (jobs_resend). */
+static void call_off(struct core *c, struct job_run *run, struct api_job *j, const char *actor) {
+    const json_t *call = json_object_get(j->vars, "call");
+    const struct api_server *s = call ? CORE_GET(c, server, SERVER, json_str(call, "server")) : NULL;
+    j->abort_requested = true;
+    str_set(&j->aborted_by, actor);
+    str_take(&j->message, s && !core_agent_ready(c, s->id) ? wait_text(s, true) : xstrdup("aborting"));
+    run->retry_at = call ? run->retry_at : c->mono_ms; /* without one it waits for something else */
+    cancel_call(c, j);
+}
+
 /* ---- a server that was given up ---- */
 
 static int step_gone(struct job_ctx *x, const char *name, struct error *e) {
@@ -539,14 +559,13 @@ static int step_gone(struct job_ctx *x, const char *name, struct error *e) {
 static bool job_server_gone(struct core *c, const struct api_job *old, const char *server, const char *name) {
     _cleanup_error_ struct error e = ERROR_INIT;
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
-    struct api_job *j = x.job;
-    x.param = step_param(j, (size_t)j->current);
+    x.param = step_param(x.job, (size_t)x.job->current);
     if (step_gone(&x, name, &e) < 0) {
         step_failed(&x, &e);
     } else {
-        remember_server(j, "skipped", server);
+        remember_server(x.job, "skipped", server);
         step_ended(&x, x.undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);
-        j->current += x.undo ? -1 : 1;
+        x.job->current += x.undo ? -1 : 1;
     }
     bool ended = x.run->retry_at ? false : job_go(&x);
     job_put(&x);
@@ -590,7 +609,23 @@ static void settle(struct core *c, const char *server, const char *name, enum lo
 
 void jobs_fence_lost(struct core *c) { settle(c, "", "", LOST_FENCE); }
 
-void jobs_server_gone(struct core *c, const char *server, const char *name) { settle(c, server, name, LOST_GONE); }
+/* What another server still does for the sake of the lost one is in vain: it is called off, as by an abort. */
+void jobs_server_gone(struct core *c, const char *server, const char *name) {
+    struct job_run *run;
+    settle(c, server, name, LOST_GONE);
+    list_for_each(run, &c->jobs, link) {
+        const struct api_job *old = CORE_GET(c, job, JOB, run->id);
+        const struct job_kind *k = job_kind_by_name(old ? old->kind : "");
+        if (!k || !k->needs || !k->needs(old, server) || old->state != API_JOB_STATE_RUNNING || old->abort_requested ||
+            step_def(old, (size_t)old->current)->forward)
+            continue;
+        struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
+        str_take(&x.job->error, xasprintf("server \"%s\" was lost meanwhile", name));
+        str_set(&x.job->error_code, error_code_text(ERR_UNAVAILABLE));
+        call_off(c, run, x.job, "tarn");
+        job_put(&x);
+    }
+}
 
 void jobs_server_forgotten(struct core *c, const char *server, const char *name) {
     settle(c, server, name, LOST_FORGOTTEN);
@@ -623,9 +658,7 @@ void jobs_resend(struct core *c, const char *server) {
             continue;
         core_send(c, server, json_incref(json_object_get(call, "message")));
         if (j->abort_requested && j->state == API_JOB_STATE_RUNNING)
-            core_send(c, server,
-                      json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
-                                "args", "op", json_object_get(json_object_get(call, "message"), "id")));
+            cancel_call(c, j);
         if (!str_empty(j->message)) {
             struct api_job *put = CORE_COPY(job, JOB, j);
             str_set(&put->message, "");
@@ -685,25 +718,10 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
     if (old->state == API_JOB_STATE_RUNNING && step_def(old, (size_t)old->current)->forward)
         return error_set(e, ERR_CONFLICT, "the job is past the point where it can be undone; it goes on to its end");
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
-    struct api_job *j = x.job;
-    j->abort_requested = true;
-    str_set(&j->aborted_by, actor);
-    bool ended = false;
-    if (j->state == API_JOB_STATE_QUEUED) {
+    bool ended = old->state == API_JOB_STATE_QUEUED;
+    call_off(c, run, x.job, actor);
+    if (ended)
         job_end(&x);
-        ended = true;
-    } else {
-        const json_t *call = json_object_get(j->vars, "call");
-        const char *server = json_str(call, "server");
-        const struct api_server *s = call ? CORE_GET(c, server, SERVER, server) : NULL;
-        str_take(&j->message, s && !core_agent_ready(c, s->id) ? wait_text(s, true) : xstrdup("aborting"));
-        if (!call)
-            run->retry_at = c->mono_ms; /* it waits for something else */
-        if (core_agent_ready(c, server))
-            core_send(c, server,
-                      json_pack("{s:o, s:s, s:{s:O}}", "id", json_sprintf("cancel/%s", j->id), "op", "op.cancel",
-                                "args", "op", json_object_get(json_object_get(call, "message"), "id")));
-    }
     job_put(&x);
     if (ended)
         wake_queue(c);

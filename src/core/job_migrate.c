@@ -541,6 +541,10 @@ static void migrate_ended(struct job_ctx *x) {
     maintenance_look(x->c, arg(x, "from"));
 }
 
+static bool migrate_needs(const struct api_job *j, const char *server) {
+    return str_eq(json_str(j->args, "to"), server);
+}
+
 static const struct job_step_def migrate_steps[] = {
     {"offer", 1, false, offer, offered, unsend, unsent, true},
     {"make disk", 1, false, make_disk, NULL, unmake_disk, NULL, false},
@@ -554,7 +558,8 @@ const struct job_kind job_vm_migrate = {.name = "vm.migrate",
                                         .steps = migrate_steps,
                                         .n_steps = ARRAY_LEN(migrate_steps),
                                         .check = migrate_check,
-                                        .ended = migrate_ended};
+                                        .ended = migrate_ended,
+                                        .needs = migrate_needs};
 
 /* ---- the job ---- */
 

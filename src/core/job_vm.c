@@ -56,7 +56,8 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     if (!str_empty(g.hypervisor))
         str_set(&vm->hypervisor, g.hypervisor);
     job_changed(x, API_KIND_VM, vm->id, vm->name, "changed", detail);
-    /* The held report of it is dropped, and with it what would have had it started elsewhere: failover_vm_free() does. */
+    /* The held report of it is dropped, and with it what would have had it started elsewhere: failover_vm_free() does.
+     */
     json_object_set_new(x->job->vars, "lost", json_boolean(g.lost && g.state == API_VM_STATE_CRASHED));
     core_put(x->c, API_KIND_VM, vm);
     core_drop_held_report(x->c, vm->id, g.sequence);

@@ -147,13 +147,22 @@ static const char *agent_refuses(struct world *w, const struct world_agent *a, c
     return map_get(&a->opened, repository) ? NULL : "the repository is not open here";
 }
 
+static void answer_cancelled(struct world *w, struct world_agent *a, const char *id) {
+    _cleanup_json_ json_t *answer = json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code",
+                                              "cancelled", "message", "cancelled on request");
+    if (w->holds_send && !a->silent)
+        core_agent_message(w->c, a->id, answer);
+}
+
 static void agent_message(struct world *w, struct world_agent *a, const char *text) {
     _cleanup_json_ json_t *m = NULL;
     assert_int_equal(json_parse(text, strlen(text), &m, NULL), 0);
     const char *op = json_str(m, "op"), *id = json_str(m, "id");
+    if (str_eq(op, "op.cancel"))
+        answer_cancelled(w, a, json_str(json_object_get(m, "args"), "op"));
     if (str_eq(op, "op.forget") || str_eq(op, "op.cancel"))
         return;
-    if (a->silent)
+    if (a->silent || (w->holds_send && str_eq(op, "guest.send")))
         return;
     json_t *own = w->op ? w->op(w, a, op, json_object_get(m, "args")) : NULL;
     if (own) {

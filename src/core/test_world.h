@@ -51,6 +51,7 @@ struct world {
     enum fault fault;
     size_t fault_at; /* commit number since it was set */
     bool fired, store_down;
+    bool holds_send;       /* agents answer guest.send only when it is called off, as cancelled */
     const char *fail_op;   /* agents answer this op with an error … */
     const char *fail_code; /* … of this code; NULL: io */
     bool lose_answers;     /* the connection breaks before the answer */
