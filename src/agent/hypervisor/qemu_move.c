@@ -78,6 +78,8 @@ static void on_reply(void *ctx, const struct error *error, const json_t *result)
     struct guest *g = m->g;
     struct move_step *s = TAKE_PTR(m->current);
     guest_hold(g);
+    if (error && error->code == ERR_TIMEOUT)
+        qemu_rescue(m);
     if (s->reply)
         s->reply(m, error, result);
     if (error && !s->tolerant)
@@ -103,9 +105,9 @@ static void script_next(struct qemu_move *m) {
     list_remove(&s->link);
     m->current = s;
     if (s->fd >= 0)
-        qmp_call_fd(m->g->qmp, s->command, TAKE_PTR(s->args), s->fd, MOVE_TIMEOUT_MS, on_reply, m);
+        qmp_call_fd(m->g->qmp, s->command, TAKE_PTR(s->args), s->fd, qemu_rescue_patience(m), on_reply, m);
     else
-        qmp_call(m->g->qmp, s->command, TAKE_PTR(s->args), MOVE_TIMEOUT_MS, on_reply, m);
+        qmp_call(m->g->qmp, s->command, TAKE_PTR(s->args), qemu_rescue_patience(m), on_reply, m);
 }
 
 void move_run(struct qemu_move *m, move_then *then) {
@@ -160,6 +162,7 @@ void qemu_move_free(struct qemu_move *m) {
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         str_take(texts[i], NULL);
     args_done(m);
+    qemu_rescue_close(m);
     script_drop(m);
     step_free(m->current);
     close_fd(&m->dir_fd);
@@ -177,7 +180,9 @@ void move_begin(struct qemu_move *m, enum move_role role, uint64_t call) {
     m->why = (struct error)ERROR_INIT;
     m->role = role;
     m->call = call;
-    m->running = m->paused = m->cancelled = m->mirroring = m->switched = m->deciding = m->suspended = false;
+    m->running = m->paused = m->cancelled = m->finishing = m->switched = false;
+    m->deciding = m->suspended = false;
+    qemu_rescue_close(m);
     m->polls = m->tries = 0;
     m->stalled = false;
     m->went = -1;
@@ -187,10 +192,15 @@ void move_begin(struct qemu_move *m, enum move_role role, uint64_t call) {
     str_take(&m->migration_error, NULL);
 }
 
+char *move_node(const struct qemu_move *m, size_t i) {
+    return xasprintf("move%lld", (long long)m->send.local[i].index);
+}
+
 void move_finish(struct qemu_move *m, const struct error *error, json_t *result) {
     struct guest *g = m->g;
     guest_hold(g);
     m->role = MOVE_NOTHING;
+    qemu_rescue_close(m);
     move_later(m, 0, NULL);
     guest_call_done(g, m->call, error, result);
     guest_release(g);

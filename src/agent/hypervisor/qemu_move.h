@@ -65,7 +65,7 @@ struct qemu_move {
 
     /* sending, unsending */
     struct api_guest_send send;
-    bool has_send, running, paused, cancelled, mirroring, switched, deciding;
+    bool has_send, running, paused, cancelled, finishing, switched, deciding;
     int polls;
     size_t mirrors_left;
     int64_t mirrored;   /* bytes of disks that have been copied */
@@ -73,6 +73,8 @@ struct qemu_move {
     uint64_t went_at;   /* … at this loop time … */
     int still;          /* … so many looks ago */
     bool stalled;       /* nothing goes through any more */
+    struct qmp *rescue; /* a second monitor, for when the first waits for the network with QEMU; NULL: none */
+    bool rescue_ready;
     uint64_t paused_at; /* loop time */
     bool news;          /* its status has changed since it was asked for */
     move_then *back;    /* when it has been taken back */
@@ -116,7 +118,16 @@ void qemu_move_receive(struct guest *g, uint64_t call, const struct api_guest_re
 void qemu_move_release(struct guest *g, uint64_t call);
 void qemu_move_activate(struct guest *g, uint64_t call, const struct api_guest_activate *a);
 
-/* ---- qemu_move.c, for the other two ---- */
+/* ---- qemu_rescue.c ---- */
+/* Made ready before anything can hang; without it a move that hangs waits for TCP. Closed with the move. */
+void qemu_rescue_open(struct qemu_move *m);
+void qemu_rescue_close(struct qemu_move *m);
+/* How long a command may take. */
+int64_t qemu_rescue_patience(const struct qemu_move *m);
+/* The monitor has not answered for so long: breaks what QEMU waits for, and has the move fail. */
+void qemu_rescue(struct qemu_move *m);
+
+/* ---- qemu_move.c, for the others ---- */
 /* One command at the end of the script; args is stolen. A tolerant one may fail. */
 void move_do(struct qemu_move *m, const char *command, json_t *args);
 void move_try(struct qemu_move *m, const char *command, json_t *args);
@@ -134,6 +145,8 @@ int move_credentials_make(struct guest *g, const char *move, bool server, char *
 /* Adds them to the script, with the authorities of both sides. */
 int move_credentials_add(struct qemu_move *m, const char *peer, bool server, struct error *e);
 void move_credentials_forget(struct guest *g);
+/* The name that the i-th disk that is mirrored has at the source. */
+char *move_node(const struct qemu_move *m, size_t i);
 /* Capabilities and parameters, every one that this driver ever sets: QEMU keeps those of an earlier try. */
 void move_settings(struct qemu_move *m, bool tls, const char *name, bool post_copy, const struct api_guest_send *send,
                    bool late);

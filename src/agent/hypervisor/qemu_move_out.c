@@ -23,15 +23,13 @@
 #define BACK_YANK        20
 #define CONNECT_S        5     /* QEMU does nothing else meanwhile, and without a limit waits for TCP to give up */
 #define STILL_MS         20000 /* nothing has gone through for so long … */
+#define STILL_PAUSED_MS  8000  /* … and for one that waits for it … */
 #define STILL_POLLS      50    /* … and it is not that nobody has looked */
 #define POST_COPY_ROUNDS 3     /* over its memory, each after what has changed in the last */
 
 static void send_poll(struct qemu_move *m);
 static void take_back(struct qemu_move *m, move_then *then);
 
-static char *node_of(const struct qemu_move *m, size_t i) {
-    return xasprintf("move%lld", (long long)m->send.local[i].index);
-}
 static json_t *named(const char *key, const char *name) { return json_pack("{s:s}", key, name); }
 
 /* ---- offer ---- */
@@ -115,11 +113,21 @@ static void fail(struct qemu_move *m, enum error_code code, const char *message)
     take_back(m, taken_back);
 }
 
+static void fail_stalled(struct qemu_move *m) {
+    _cleanup_free_ char *text = xasprintf(
+        "nothing has reached the other server at %s for %d s: is the network between the servers whole, and does that "
+        "server work? The guest goes on where it was",
+        m->send.destination.address, (int)(uv_now(m->g->h->loop) - m->went_at) / 1000);
+    fail(m, ERR_TIMEOUT, text);
+}
+
 /* True if the script went well and nobody has called it off. */
 static bool goes_on(struct qemu_move *m, const struct error *error) {
-    if (!error && !m->cancelled)
+    if (!error && !m->cancelled && !m->stalled)
         return true;
-    if (m->cancelled)
+    if (m->stalled)
+        fail_stalled(m);
+    else if (m->cancelled)
         fail(m, ERR_CANCELLED, "cancelled on request; the guest goes on where it was");
     else
         fail(m, error->code, error->message);
@@ -137,14 +145,11 @@ static bool gave_up(struct qemu_move *m, int64_t came) {
         m->went_at = now;
         m->still = 0;
     }
-    if (++m->still < STILL_POLLS || now - m->went_at < STILL_MS)
+    int64_t limit = m->paused || m->finishing ? STILL_PAUSED_MS : STILL_MS;
+    if (++m->still < STILL_POLLS || now - m->went_at < (uint64_t)limit)
         return false;
     m->stalled = true;
-    _cleanup_free_ char *text = xasprintf(
-        "nothing has reached the other server at %s for %d s: is the network between the servers whole, and does that "
-        "server work? The guest goes on where it was",
-        m->send.destination.address, STILL_MS / 1000);
-    fail(m, ERR_TIMEOUT, text);
+    fail_stalled(m);
     return true;
 }
 
@@ -208,7 +213,7 @@ static void memory_progress(struct qemu_move *m) {
 static void continue_now(struct qemu_move *m) {
     m->switched = true;
     for (size_t i = 0; i < m->send.n_local; i++) {
-        _cleanup_free_ char *node = node_of(m, i);
+        _cleanup_free_ char *node = move_node(m, i);
         move_try(m, "job-dismiss", named("id", node));
         move_try(m, "blockdev-del", named("node-name", node));
     }
@@ -272,13 +277,14 @@ static void ask_finishing(struct qemu_move *m) {
 
 /* The guest stands still and nothing is written any more: the copies are equal, and are let go. */
 static void finish_mirrors(struct qemu_move *m) {
+    m->finishing = true;
     if (!m->send.n_local) {
         continue_now(m);
         move_run(m, on_continued);
         return;
     }
     for (size_t i = 0; i < m->send.n_local; i++) {
-        _cleanup_free_ char *node = node_of(m, i);
+        _cleanup_free_ char *node = move_node(m, i);
         move_do(m, "block-job-cancel", json_pack("{s:s, s:b}", "device", node, "force", 0));
     }
     move_ask(m, "query-jobs", NULL, on_finishing);
@@ -384,7 +390,7 @@ static void ask_mirrors(struct qemu_move *m) {
 
 static void mirror_disk(struct qemu_move *m, size_t i) {
     const struct api_guest_send *a = &m->send;
-    _cleanup_free_ char *node = node_of(m, i), *port = xasprintf("%lld", (long long)a->destination.disk_port);
+    _cleanup_free_ char *node = move_node(m, i), *port = xasprintf("%lld", (long long)a->destination.disk_port);
     _cleanup_free_ char *disk = xasprintf("disk%lld", (long long)a->local[i].index),
                         *filter = xasprintf("%s-filter", node);
     json_t *target = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:s, s:s, s:i}", "driver", "nbd", "node-name", node,
@@ -408,7 +414,6 @@ static void send_settled(struct qemu_move *m, const struct error *error) {
         send_memory(m);
         return;
     }
-    m->mirroring = true;
     for (size_t i = 0; i < m->send.n_local; i++)
         mirror_disk(m, i);
     move_run(m, mirrors_asked);
@@ -419,7 +424,7 @@ static void send_settled(struct qemu_move *m, const struct error *error) {
 /* Nodes of an earlier try that got no mirror. */
 static void drop_nodes(struct qemu_move *m) {
     for (size_t i = 0; i < m->send.n_local; i++) {
-        _cleanup_free_ char *node = node_of(m, i);
+        _cleanup_free_ char *node = move_node(m, i);
         move_try(m, "blockdev-del", named("node-name", node));
     }
 }
@@ -466,6 +471,8 @@ void qemu_move_send(struct guest *g, uint64_t call, const struct api_guest_send 
         api_guest_send_copy(&m->send, a);
         m->has_send = true;
         m->running = a->running;
+        if (m->send.n_local)
+            qemu_rescue_open(m);
         move_look(m);
         move_run(m, send_first_look);
     }
@@ -508,14 +515,19 @@ static void on_jobs(struct qemu_move *m, const struct error *error, const json_t
     }
 }
 
-static void yank(struct qemu_move *m, json_t *instance) {
-    move_try(m, "yank", json_pack("{s:[o]}", "instances", instance));
+/* What waits for the network is woken: it would until TCP gives up. One by one, as what is unknown spoils an order. */
+static void yank_all(struct qemu_move *m) {
+    move_try(m, "yank", json_pack("{s:[{s:s}]}", "instances", "type", "migration"));
+    for (size_t i = 0; m->has_send && i < m->send.n_local; i++) {
+        _cleanup_free_ char *node = move_node(m, i);
+        move_try(m, "yank", json_pack("{s:[{s:s, s:s}]}", "instances", "type", "block-node", "node-name", node));
+    }
 }
 
 static void back_looked(struct qemu_move *m, const struct error *error) {
     if (!error && (move_under_way(m) || m->mirrors_left) && m->polls++ < BACK_POLLS) {
-        if (m->polls == BACK_YANK && move_under_way(m)) /* called off, and its threads still wait for the network */
-            yank(m, json_pack("{s:s}", "type", "migration"));
+        if (m->polls == BACK_YANK) /* called off, and something still waits for the network */
+            yank_all(m);
         move_later(m, POLL_MS / 4, back_on);
         return;
     }
@@ -541,14 +553,8 @@ static void take_back(struct qemu_move *m, move_then *then) {
     m->polls = 0;
     move_credentials_forget(m->g);
     move_try(m, "migrate_cancel", NULL);
-    if (m->stalled) {
-        /* What waits for the network is woken: it would until TCP gives up. */
-        yank(m, json_pack("{s:s}", "type", "migration"));
-        for (size_t i = 0; i < m->send.n_local; i++) {
-            _cleanup_free_ char *node = node_of(m, i);
-            yank(m, json_pack("{s:s, s:s}", "type", "block-node", "node-name", node));
-        }
-    }
+    if (m->stalled)
+        yank_all(m);
     back_on(m);
 }
 

@@ -323,8 +323,8 @@ static void poll_set(struct qmp *q) {
     uv_poll_start(&q->poll, UV_READABLE | (list_empty(&q->chunks) ? 0 : UV_WRITABLE), on_poll);
 }
 
-void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply,
-                 void *ctx) {
+static void call_make(struct qmp *q, const char *how, const char *command, json_t *args, int fd, int64_t timeout_ms,
+                      qmp_reply *reply, void *ctx) {
     struct call *call = xcalloc(1, sizeof *call);
     *call = (struct call){
         .id = ++q->last_id, .deadline = uv_now(q->loop) + (uint64_t)timeout_ms, .reply = reply, .ctx = ctx};
@@ -334,7 +334,7 @@ void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64
         timer_set(q);
         return;
     }
-    _cleanup_json_ json_t *o = json_pack("{s:s, s:I}", "execute", command, "id", (json_int_t)call->id);
+    _cleanup_json_ json_t *o = json_pack("{s:s, s:I}", how, command, "id", (json_int_t)call->id);
     if (args)
         json_object_set_new(o, "arguments", args);
     struct chunk *c = xcalloc(1, sizeof *c);
@@ -348,23 +348,46 @@ void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64
 }
 
 void qmp_call(struct qmp *q, const char *command, json_t *args, int64_t timeout_ms, qmp_reply *reply, void *ctx) {
-    qmp_call_fd(q, command, args, -1, timeout_ms, reply, ctx);
+    call_make(q, "execute", command, args, -1, timeout_ms, reply, ctx);
 }
 
-int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
-             int64_t timeout_ms, struct qmp **ret) {
+void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply,
+                 void *ctx) {
+    call_make(q, "execute", command, args, fd, timeout_ms, reply, ctx);
+}
+
+void qmp_call_oob(struct qmp *q, const char *command, json_t *args, int64_t timeout_ms, qmp_reply *reply, void *ctx) {
+    call_make(q, "exec-oob", command, args, -1, timeout_ms, reply, ctx);
+}
+
+static int open_with(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, json_t *capabilities,
+                     qmp_reply *ready, int64_t timeout_ms, struct qmp **ret) {
     struct qmp *q = xcalloc(1, sizeof *q);
     *q = (struct qmp){.loop = loop, .fd = fd, .handler = handler, .ctx = ctx, .handles = 2};
     list_init(&q->calls);
     list_init(&q->chunks);
     int r = uv_poll_init(loop, &q->poll, fd);
     if (r < 0) {
+        json_decref(capabilities);
         free(q);
         return r;
     }
     uv_timer_init(loop, &q->timer);
     q->poll.data = q->timer.data = q;
-    qmp_call(q, "qmp_capabilities", NULL, timeout_ms, ready, ctx);
+    qmp_call(q, "qmp_capabilities", capabilities, timeout_ms, ready, ctx);
     *ret = q;
     return 0;
+}
+
+int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
+             int64_t timeout_ms, struct qmp **ret) {
+    return open_with(loop, fd, handler, ctx, NULL, ready, timeout_ms, ret);
+}
+
+/*
+ * Not for every connection: QEMU reads ahead on one that has it, and of two descriptors that it has read one is lost.
+ */
+int qmp_open_oob(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
+                 int64_t timeout_ms, struct qmp **ret) {
+    return open_with(loop, fd, handler, ctx, json_pack("{s:[s]}", "enable", "oob"), ready, timeout_ms, ret);
 }

@@ -57,6 +57,9 @@ struct qmp_handler {
    borrowed for good. */
 int qmp_open(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
              int64_t timeout_ms, struct qmp **ret);
+/* The same, and commands may be carried out beside the others, out of band; ready gets an error where QEMU cannot. */
+int qmp_open_oob(uv_loop_t *loop, int fd, const struct qmp_handler *handler, void *ctx, qmp_reply *ready,
+                 int64_t timeout_ms, struct qmp **ret);
 /* No reply and no event comes any more; may be called from inside a callback. NULL is allowed. */
 void qmp_free(struct qmp *q);
 bool qmp_is_open(const struct qmp *q);
@@ -65,6 +68,8 @@ bool qmp_is_open(const struct qmp *q);
  * QEMU's own words when it refuses. args is stolen (NULL: none).
  */
 void qmp_call(struct qmp *q, const char *command, json_t *args, int64_t timeout_ms, qmp_reply *reply, void *ctx);
+/* Out of band: at once, by QEMU's monitor thread, even while others are being carried out or hang. Few commands can. */
+void qmp_call_oob(struct qmp *q, const char *command, json_t *args, int64_t timeout_ms, qmp_reply *reply, void *ctx);
 /* The same with a descriptor beside it (for getfd); fd is duplicated. */
 void qmp_call_fd(struct qmp *q, const char *command, json_t *args, int fd, int64_t timeout_ms, qmp_reply *reply,
                  void *ctx);

@@ -255,6 +255,25 @@ static void test_descriptor(void **state) {
     close(pipe_fds[0]);
 }
 
+/* What goes beside the others is said to be so, and only on a connection that has asked for it. */
+static void test_out_of_band(void **state) {
+    struct world *w = *state;
+    struct qmp *q = NULL;
+    int fds[2], first = w->peer;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(qmp_open_oob(&w->loop, fds[0], &handler, w, on_reply, 60000, &q), 0);
+    w->peer = fds[1];
+    hears(w, "{\"execute\":\"qmp_capabilities\",\"id\":1,\"arguments\":{\"enable\":[\"oob\"]}}");
+    say(w, "{\"QMP\": {\"capabilities\": [\"oob\"]}}\n{\"return\": {}, \"id\": 1}\n");
+    qmp_call_oob(q, "yank", json_pack("{s:[]}", "instances"), 60000, on_reply, w);
+    hears(w, "{\"exec-oob\":\"yank\",\"id\":2,\"arguments\":{\"instances\":[]}}");
+    say(w, "{\"return\": {}, \"id\": 2}\n");
+    expect(w, "ok:{} ok:{} ");
+    qmp_free(q);
+    close_fd(&w->peer);
+    w->peer = first;
+}
+
 /* A peer that does not read must not stop us, nor lose anything. */
 static void test_peer_does_not_read(void **state) {
     struct world *w = *state;
@@ -328,6 +347,7 @@ int main(int argc, char **argv) {
         T(test_free_in_event),
         T(test_free_in_failure),
         T(test_descriptor),
+        T(test_out_of_band),
         T(test_peer_does_not_read),
         cmocka_unit_test(test_transcripts),
     };
