@@ -135,6 +135,7 @@ void hardware_collect(const struct hardware_tree *tree, struct api_hardware *ret
     _cleanup_free_ char *meminfo = tree->read(tree->ctx, "proc/meminfo");
     _cleanup_free_ char *release = tree->read(tree->ctx, "etc/os-release");
     str_take(&ret->cpu_model, line_value(cpuinfo, "model name"));
+    str_take(&ret->cpu_vendor, line_value(cpuinfo, "vendor_id"));
     str_take(&ret->os, line_value(release, "PRETTY_NAME"));
     ret->memory = mem_total(meminfo);
     cpus(tree, ret);

@@ -30,6 +30,7 @@ static int done(void **state) {
 static void test_small_vm(void **state) {
     collect("small-vm.txt");
     assert_string_equal(h.cpu_model, "Intel(R) Xeon(R) Processor");
+    assert_string_equal(h.cpu_vendor, "GenuineIntel");
     assert_string_equal(h.os, "Debian GNU/Linux 12 (bookworm)");
     assert_int_equal(h.cpus, 2);
     assert_int_equal(h.sockets, 1);
@@ -48,6 +49,7 @@ static void test_small_vm(void **state) {
 static void test_two_sockets(void **state) {
     collect("two-sockets.txt");
     assert_string_equal(h.cpu_model, "AMD EPYC 7313 16-Core Processor");
+    assert_string_equal(h.cpu_vendor, "AuthenticAMD");
     assert_int_equal(h.cpus, 64);
     assert_int_equal(h.sockets, 2);
     assert_int_equal(h.cores, 16);

@@ -369,8 +369,8 @@ struct job_kind {
     void (*ended)(struct job_ctx *x);
     /* Its jobs wait outside of their objects' queues, in nobody's way, until job_admit() or job_call_off(). */
     bool aside;
-    /* Whether it cannot come to a good end without that server, whoever carries out its step: until a forward step it is
-       called off when the server is given up. NULL: no. */
+    /* Whether it cannot come to a good end without that server, whoever carries out its step: until a forward step it
+       is called off when the server is given up. NULL: no. */
     bool (*needs)(const struct api_job *j, const char *server);
 };
 
@@ -657,6 +657,10 @@ void maintenance_look(struct core *c, const char *server);
 
 /* Whether guests with this CPU model can run there; also true where the server has not told its models. */
 bool server_has_cpu_model(const struct api_server *s, const char *model);
+/* Their CPUs are of different makers, and KVM shows that to guests: none that runs goes over from the one to the other,
+   unless its model is neutral. */
+bool servers_differ_in_cpu(const struct api_server *a, const struct api_server *b);
+bool cpu_model_is_neutral(const char *model);
 bool cpu_model_known(const char *model);
 /* The model that the pool's guests are given, from its baseline and its members; the caller's. */
 char *pool_cpu_model(const struct core *c, const struct api_pool *p);

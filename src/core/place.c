@@ -166,6 +166,10 @@ static char *no_cpu_model(const struct placing *p, const struct api_server *s, e
     if (from && str_eq(model, "host") && from->has_hardware && s->has_hardware &&
         !str_eq(from->hardware.cpu_model, s->hardware.cpu_model))
         return xasprintf("has another CPU (%s) than it was started with", s->hardware.cpu_model);
+    if (from && servers_differ_in_cpu(from, s) && !cpu_model_is_neutral(model))
+        return xasprintf("has a CPU of another vendor (%s) than server \"%s\" (%s); a running guest cannot change over "
+                         "unless its CPU model is kvm64 or qemu64: stop it, then start it there",
+                         s->hardware.cpu_vendor, from->name, from->hardware.cpu_vendor);
     return NULL;
 }
 

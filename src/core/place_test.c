@@ -99,22 +99,24 @@ static void line_pool(struct world *w, const struct line *l) {
 
 static void line_server(struct world *w, const struct line *l) {
     json_t *o = add(w, "server", l->words[1]);
-    const char *driver = value_of(l, "driver");
+    const char *accelerator = value_of(l, "accel"), *driver = value_of(l, "driver");
+    driver = accelerator && !driver ? "qemu" : driver;
     set_ref(w, o, "pool", "pool", value_of(l, "pool"));
     json_set_str(o, "state", value_of(l, "offline") ? "offline" : "online");
     json_set_str(o, "maintenance", str_or(value_of(l, "maintenance"), "off"));
     json_object_set_new(o, "hardware",
-                        json_pack("{s:I, s:I, s:s, s:s, s:o, s:[{s:i, s:o}, {s:i}], s:[{s:b, s:i}]}", "cpus",
+                        json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:[{s:i, s:o}, {s:i}], s:[{s:b, s:i}]}", "cpus",
                                   (json_int_t)number_of(l, "cpus", 8), "memory",
                                   (json_int_t)number_of(l, "memory", 8LL << 30), "limits", "simulated", "cpu_model",
-                                  str_or(value_of(l, "cpu"), "any"), "cpu_models",
-                                  list_of(w, NULL, value_of(l, "models")), "numa", "node", 0, "cpus",
+                                  str_or(value_of(l, "cpu"), "any"), "cpu_vendor", str_or(value_of(l, "vendor"), ""),
+                                  "cpu_models", list_of(w, NULL, value_of(l, "models")), "numa", "node", 0, "cpus",
                                   json_sprintf("0-%d", (int)number_of(l, "cpus", 8) - 1), "node", 1, "nics", "up", true,
                                   "speed", 1000));
     if (driver)
         json_object_set_new(o, "hypervisors",
-                            json_pack("[{s:s, s:b, s:s}]", "driver", str_eq(driver, "broken") ? "qemu" : driver,
-                                      "usable", !str_eq(driver, "broken"), "reason", "it does not start"));
+                            json_pack("[{s:s, s:b, s:s, s:s}]", "driver", str_eq(driver, "broken") ? "qemu" : driver,
+                                      "usable", !str_eq(driver, "broken"), "reason", "it does not start", "accelerator",
+                                      str_or(accelerator, "")));
 }
 
 static void line_repo(struct world *w, const struct line *l) {

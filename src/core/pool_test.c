@@ -93,6 +93,46 @@ static void test_cpu_baseline(void **state) {
     world_down(&w);
 }
 
+static void server_has(struct world *w, const char *server, const char *vendor, const char *accelerator) {
+    struct api_agent_hello h;
+    static const char *const models[] = {"Haswell-noTSX", "kvm64", "qemu64"};
+    api_agent_hello_init(&h);
+    h.server.hardware.n_cpu_models = ARRAY_LEN(models);
+    h.server.hardware.cpu_models = xcalloc(ARRAY_LEN(models), sizeof(char *));
+    for (size_t i = 0; i < ARRAY_LEN(models); i++)
+        h.server.hardware.cpu_models[i] = xstrdup(models[i]);
+    str_set(&h.server.hardware.cpu_vendor, vendor);
+    h.server.n_hypervisors = 1;
+    h.server.hypervisors = xcalloc(1, sizeof *h.server.hypervisors);
+    api_hypervisor_init(&h.server.hypervisors[0]);
+    str_set(&h.server.hypervisors[0].accelerator, accelerator);
+    core_agent_connected(w->c, core_server(w->c, server)->id, &h);
+    api_agent_hello_done(&h);
+    pump(w);
+}
+
+/* Where makers are mixed the pool's guests get a CPU that may go over from one to the other. */
+static void test_cpu_baseline_of_mixed_vendors(void **state) {
+    struct world w;
+    world_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s2\"}"), 202);
+    static const struct {
+        const char *vendor, *accelerator, *model;
+    } cases[] = {{"GenuineIntel", "kvm", "Haswell-noTSX"},
+                 {"AuthenticAMD", "kvm", "kvm64"},
+                 {"AuthenticAMD", "tcg", "Haswell-noTSX"},
+                 {"", "kvm", "Haswell-noTSX"}};
+    server_has(&w, "s1", "GenuineIntel", "kvm");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        server_has(&w, "s2", cases[i].vendor, cases[i].accelerator);
+        const struct api_pool *p = core_data(w.c, API_KIND_POOL, "p");
+        assert_string_equal(p->cpu_model, cases[i].model);
+    }
+    world_down(&w);
+}
+
 static const struct api_repository *repository(struct world *w, const char *name) {
     return core_data(w->c, API_KIND_REPOSITORY, name);
 }
@@ -557,6 +597,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pools_and_rules),
         cmocka_unit_test(test_cpu_baseline),
+        cmocka_unit_test(test_cpu_baseline_of_mixed_vendors),
         cmocka_unit_test(test_repository_of_several_servers),
         cmocka_unit_test(test_not_the_same_storage),
         cmocka_unit_test(test_unusable_on_one_server),

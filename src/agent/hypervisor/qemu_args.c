@@ -196,6 +196,11 @@ static char *cpu_model(const struct maker *m) {
     size_t len = strlen(name);
     if (!len || str_eq(name, "host"))
         return NULL;
+    /* Otherwise a guest would see this server's maker, and another one after it has moved. */
+    if (str_eq(name, "kvm64"))
+        return xstrdup("kvm64-v1,vendor=GenuineIntel,enforce");
+    if (str_eq(name, "qemu64"))
+        return xstrdup("qemu64-v1,vendor=AuthenticAMD,enforce");
     for (size_t i = 0; i < ARRAY_LEN(variants); i++)
         if (len > strlen(variants[i]) && str_eq(name + len - strlen(variants[i]), variants[i]))
             return xasprintf("%s,enforce", name);

@@ -272,6 +272,7 @@ export const schemas: Record<string, Schema> = {
   } },
   Hardware: { fields: {
     cpu_model: { type: 'string', flag: 'cpu-model', create: true, change: true },
+    cpu_vendor: { type: 'string', flag: 'cpu-vendor', create: true, change: true },
     cpus: { type: 'integer', flag: 'cpus', create: true, change: true },
     sockets: { type: 'integer', flag: 'sockets', create: true, change: true },
     cores: { type: 'integer', flag: 'cores', create: true, change: true },

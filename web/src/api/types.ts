@@ -225,6 +225,8 @@ export type Firmware = 'bios' | 'uefi'
 
 export interface Hardware {
   cpu_model: string
+  /** As the CPU says it: GenuineIntel, AuthenticAMD … */
+  cpu_vendor: string
   /** Logical CPUs */
   cpus: number
   sockets: number
