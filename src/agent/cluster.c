@@ -41,6 +41,7 @@ struct cluster_shell {
     enum work work;
     uint64_t call;
     bool armed, reloading, made_secret;
+    bool wants_armed; /* it was armed, and is again whenever it is not: one that starts after a boot knows nothing */
     int64_t deadline;
     int64_t deadman_at, corosync_at, corosync_delay, corosync_began;
     bool told_to_watch; /* the deadman that we are connected to */
@@ -147,6 +148,22 @@ static void stand_in(struct cluster_shell *c) {
         host_each_guarded(c->a->host, kill_visit, c);
 }
 
+/*
+ * What an earlier deadman of this boot had proved is in its page; that one has to be armed only our record tells after
+ * a boot. Until it is no guarded guest starts (guest/cluster.c).
+ */
+static void arm_again(struct cluster_shell *c) {
+    struct deadman_state s;
+    struct deadman_request q = {.type = DEADMAN_ARM, .armed = 1};
+    if (!c->wants_armed || c->work == WORK_ARM || c->work == WORK_LEAVE || !deadman_link_read(&c->link, &s) ||
+        s.armed || !s.incarnation)
+        return;
+    host_each_guarded(c->a->host, watch_visit, c);
+    int r = deadman_link_ask(&c->link, &q, -1);
+    if (r < 0 && r != -EAGAIN)
+        log_warning("tarn-deadman cannot be armed: %s", strerror(-r));
+}
+
 void cluster_refresh(struct cluster_shell *c) {
     struct host_cluster_facts f = {0};
     struct deadman_state s;
@@ -245,9 +262,11 @@ static void work_go_on(struct cluster_shell *c) {
         if (c->armed) /* whatever it did not know yet */
             host_each_guarded(c->a->host, watch_visit, c);
         struct deadman_request q = {.type = DEADMAN_ARM, .armed = c->armed};
-        if (deadman_link_ask(&c->link, &q, -1) == 0)
+        c->wants_armed = c->wants_armed && c->armed;
+        if (deadman_link_ask(&c->link, &q, -1) == 0) {
+            c->wants_armed = c->armed;
             call_end(c, NULL, result_of(c));
-        else if (late)
+        } else if (late)
             call_fail(c, ERR_UNAVAILABLE, "tarn-deadman does not answer");
         return;
     case WORK_LEAVE:
@@ -404,7 +423,7 @@ static void leave(struct cluster_shell *c) {
         deadman_link_quit(&c->link);
     if (c->link_open)
         deadman_link_close(&c->link);
-    c->link_open = c->configured = false;
+    c->link_open = c->configured = c->wants_armed = false;
     if (c->corosync)
         corosync_stop(c->corosync, SIGTERM);
 }
@@ -439,6 +458,7 @@ void cluster_call(struct cluster_shell *c, uint64_t call, int op, const json_t *
     if (op == API_AGENT_OP_CLUSTER_CONFIGURE) {
         c->work = WORK_CONFIGURE;
         c->armed = json_bool(args, "armed", false);
+        c->wants_armed = c->wants_armed || c->armed; /* after our start: as it was */
         r = configure(c, args, &e);
     } else if (op == API_AGENT_OP_CLUSTER_ARM) {
         c->work = WORK_ARM;
@@ -463,6 +483,7 @@ static void on_timer(uv_timer_t *timer) {
         deadman_check(c);
         deadman_tend(c);
         stand_in(c);
+        arm_again(c);
     }
     work_go_on(c);
     agent_begin(c->a);

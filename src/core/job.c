@@ -723,8 +723,7 @@ int job_abort(struct core *c, const char *id, const char *actor, struct error *e
     if (ended)
         job_end(&x);
     job_put(&x);
-    if (ended)
-        wake_queue(c);
+    wake_queue(c); /* if it has ended */
     return 0;
 }
 

@@ -44,6 +44,8 @@ static const char *why_not(const struct host *h) {
         return "";
     if (!c->ring_at)
         return "corosync does not run or does not answer";
+    if (c->wanted_armed && !c->armed && c->held)
+        return "its tarn-deadman has just started, and does not watch over its guests yet";
     if (c->n_members < cluster_quorum(c->c.n_nodes))
         return "it sees too few servers of its pool: are they up, and is the heartbeat network whole?";
     return "the other servers of its pool do not answer yet";
@@ -88,15 +90,19 @@ static void tell(struct host *h) {
         host_send(h, host_event_frame(API_AGENT_EVENT_CLUSTER_STATE, host_cluster_state(h, true)), false);
 }
 
+/* A lease at whose end nobody would be killed is none. After a boot a deadman knows nothing, and is armed again. */
+static bool counts(const struct cluster *c, bool armed) { return armed || !c->wanted_armed; }
+
 void host_cluster_facts(struct host *h, const struct host_cluster_facts *f) {
     struct cluster *c = &h->cluster;
     size_t n = f->n_members < DEADMAN_NODES ? f->n_members : DEADMAN_NODES;
+    int64_t incarnation = counts(c, f->armed) ? (int64_t)f->incarnation : 0;
     /* The deadman says so several times a second, and hardly ever anything new. */
-    bool same = c->told && c->armed == f->armed && c->incarnation == (int64_t)f->incarnation &&
-                !c->ring_at == !f->ring_at && c->n_members == n &&
-                (!n || memcmp(c->members, f->members, n * sizeof *c->members) == 0);
+    bool same = c->told && c->armed == f->armed && c->incarnation == incarnation && !c->ring_at == !f->ring_at &&
+                c->n_members == n && (!n || memcmp(c->members, f->members, n * sizeof *c->members) == 0);
     c->armed = f->armed;
-    c->incarnation = (int64_t)f->incarnation;
+    c->incarnation = incarnation;
+    c->held = (int64_t)f->incarnation;
     c->proof = f->proof;
     c->ring_at = f->ring_at;
     c->n_members = n;
@@ -229,7 +235,7 @@ static void forget(struct host *h) {
     memset(&h->cluster.c, 0, sizeof h->cluster.c);
     str_take(&h->cluster.config, NULL);
     h->cluster.wanted_armed = h->cluster.armed = false;
-    h->cluster.incarnation = h->cluster.seen = 0;
+    h->cluster.incarnation = h->cluster.seen = h->cluster.held = 0;
     h->cluster.n_members = 0;
     h->cluster.retry_at = NEVER;
 }
@@ -246,6 +252,7 @@ void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *
     } else if (kind == API_AGENT_OP_CLUSTER_ARM && is_configured(h)) {
         _cleanup_json_ json_t *config = json_loads(h->cluster.config, 0, NULL);
         config_keep(h, config, "", json_bool(args, "armed", false));
+        h->cluster.incarnation = counts(&h->cluster, h->cluster.armed) ? h->cluster.held : 0;
         adopt_all(h);
     } else if (kind == API_AGENT_OP_CLUSTER_LEAVE) {
         unguard_all(h);

@@ -143,6 +143,7 @@ struct cluster {
     bool wanted_armed;
     bool armed;
     int64_t incarnation, seen; /* now; the last that there was */
+    int64_t held;              /* what tarn-deadman holds, whether it would kill at its end or not */
     int64_t proof, ring_at;
     uint32_t members[DEADMAN_NODES];
     size_t n_members;

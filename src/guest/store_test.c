@@ -193,6 +193,45 @@ static void not_restarted_where_another_may_have_it(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+static void see_armed(struct world *w, bool armed, uint64_t incarnation) {
+    static const uint32_t members[] = {1, 2, 3};
+    struct host_cluster_facts f = {
+        .armed = armed, .incarnation = incarnation, .proof = 5, .ring_at = 1, .members = members, .n_members = 3};
+    host_cluster_facts(w->h, &f);
+    world_run(w);
+}
+
+/* After a boot its tarn-deadman knows nothing: until it is armed again nobody would kill what is started. */
+static void nothing_starts_until_it_is_armed_again(void **state) {
+    struct world *w = *state;
+    world_op(w, "c/1/do", "cluster.configure",
+             json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2,
+                       "version", 1, "nodes", "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node",
+                       2, "addresses", "10.0.0.2", "server", REPO, "node", 3, "addresses", "10.0.0.3", "secret", "aa"));
+    see_armed(w, false, 7);
+    world_op(w, "c/2/do", "cluster.arm", json_pack("{s:b}", "armed", 1));
+    see_armed(w, true, 7);
+    assert_true(json_bool(world_last_event(w, "cluster.state"), "quorate", false));
+    world_restart(w);
+    world_run(w);
+    see_armed(w, false, 8);
+    world_connect(w);
+    const json_t *told = json_object_get(world_last_event(w, "report"), "cluster");
+    assert_false(json_bool(told, "quorate", true));
+    assert_non_null(strstr(json_str(told, "reason"), "does not watch over its guests yet"));
+    json_t *start = start_args(VM1, "always");
+    json_object_set_new(json_object_get(start, "vm"), "ha", json_pack("{s:b}", "enabled", 1));
+    json_t *again = json_deep_copy(start);
+    world_op(w, "j/1/do", "guest.start", start);
+    assert_string_equal(world_code(w, "j/1/do"), "unavailable");
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    see_armed(w, true, 8);
+    world_connect(w); /* a new lease: what lay in the old connection is void */
+    world_op(w, "j/2/do", "guest.start", again);
+    assert_true(world_ok(w, "j/2/do"));
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
@@ -201,7 +240,7 @@ int main(void) {
         T(a_report_does_not_tell_of_a_refused_op),  T(answers_wait_for_the_store),
         T(a_refused_stop_leaves_no_trace),          T(several_commits_fail_together),
         T(deaths_during_a_failure_are_told_later),  T(orders_to_fence_are_for_now),
-        T(not_restarted_where_another_may_have_it),
+        T(not_restarted_where_another_may_have_it), T(nothing_starts_until_it_is_armed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

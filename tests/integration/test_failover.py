@@ -312,6 +312,24 @@ class Failover(lab.LabCase):
                 pids.append(pid)
         return pids
 
+    def test_8_after_its_power_was_lost(self):
+        """A tarn-deadman that starts after a boot knows nothing: it is armed again before any guest runs there, and kills in time."""
+        server = self.server_with_guests()
+        self.fault("server killed, which is to come back", server, lambda: self.lab.kill(server))
+        self.lab.power_on(server)
+        self.wait_whole()
+        with open(glob.glob(f"/proc/{self.lab.spaces[server].keeper.pid}/root/run/tarn/*/deadman.log")[0]) as f:
+            self.assertIn(" armed", f.read().replace("not armed", ""))
+        self.watch.moving = self.ids["one"]
+        self.api.do("/vms/one/migrate", {"to": server})
+        time.sleep(1)  # the watch has seen that it is at one place again
+        self.watch.moving = None
+        old = self.pids()["one"]
+        self.fault("it is cut off after it came back", server, lambda: self.lab.cut(server))
+        self.assertTrue(all(cluster.gone(pid) for pid in old))
+        self.lab.heal(server)
+        self.wait_whole()
+
     def test_8_corosync_hangs(self):
         """Its answers stop coming, and nobody says that it has lost quorum: the guests are killed all the same."""
         server = self.server_with_guests()
