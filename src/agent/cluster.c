@@ -175,6 +175,7 @@ void cluster_refresh(struct cluster_shell *c) {
                                         .incarnation = held ? s.incarnation : 0,
                                         .proof = s.proof,
                                         .ring_at = s.ring_at,
+                                        .now = deadman_now(),
                                         .members = s.members,
                                         .n_members = s.n_members};
         host_cluster_facts(c->a->host, &f);

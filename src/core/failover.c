@@ -12,7 +12,10 @@
  *     whose servers are not armed, it has not been heard of since. Who switches it off there: fencing.c.
  *
  * The hold is counted where the loss was seen, so that the manager's own restart changes nothing; and the question is
- * asked anew each time, so that no old message is believed. A server that its agents call a member is never given up.
+ * asked anew each time, so that no old message is believed. Nor is what was true before: whoever answers knows of the
+ * others as of its newest proof, and may hold its lease for seconds while those with which it proved it form a ring
+ * with the server that it calls gone, which begins a lease of its own in it. So the server must not have been known to
+ * be well since that proof. A server that its agents call a member is never given up.
  *
  * Then its guests are dead: jobs that work on them end, the highly available ones become crashed and belong to no
  * server, and a job vm.recover for each starts it elsewhere (job_recover.c). A guest that its own agent calls lost goes
@@ -29,6 +32,7 @@
 #define ASK_TIMEOUT_MS  2000
 #define ASK_AGAIN_MS    500
 #define PROBE_MS        1500
+#define CLOCKS_MS       10   /* by which clocks may differ in the life of a lease */
 #define FENCE_SILENT_MS 3000 /* without a word, after its power was switched off */
 
 static const char *pool_of(const struct api_server *s) { return s->has_cluster ? str_or(s->cluster.pool, "") : ""; }
@@ -135,7 +139,8 @@ void failover_vm_free(struct job_ctx *x, const char *id) {
     if (!s || !s->has_cluster || !s->cluster.gone || jobs_hold(c, id) || !runs_for_all_we_know(vm))
         return;
     if (!is_protected(c, vm)) {
-        core_set_vm_state(c, id, API_VM_STATE_UNKNOWN, "its server is gone from its pool");
+        if (!core_agent_ready(c, s->id)) /* one that is back already has told */
+            core_set_vm_state(c, id, API_VM_STATE_UNKNOWN, "its server is gone from its pool");
         return;
     }
     job_put_end(x);
@@ -392,6 +397,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
         return;
     }
     int64_t sent = a->check_sent, gone = state.quorate ? gone_ms_in(&state, s->id) : -1;
+    int64_t as_of = sent - (state.proof_age_ms > 0 ? state.proof_age_ms + CLOCKS_MS : 0);
     a->check = 0;
     bool same = str_eq(state.pool, pool_of(s));
     state_take(c, w, &state);
@@ -401,8 +407,9 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
             fencing_answered(c, a, s);
         return;
     }
-    /* Whoever has been well since the question was asked is not the one that it was about. */
-    bool still = is_suspect(a, s) && a->quorate_until < sent && a->welcome_at < sent;
+    /* Whoever has been well since the time that the answer tells of is not the one that it is about; what we knew
+       before our start is forgotten. */
+    bool still = is_suspect(a, s) && a->quorate_until < as_of && c->began_at < as_of && a->welcome_at < sent;
     if (same && still && gone >= 0 && s->cluster.fenced)
         give_up(c, s->id, "its power is off, and the others do not see it any more");
     else if (same && still && gone >= HOLD_MS && s->cluster.armed)

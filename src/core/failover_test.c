@@ -593,6 +593,71 @@ static void policy_none(void **state) {
     world_down(&w);
 }
 
+/* s2 holds its lease by an old proof and calls s1 gone, whatever has happened since. */
+static json_t *by_an_old_proof(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
+    if (!str_eq(op, "cluster.check") || a != &w->agents[1])
+        return NULL;
+    return json_pack("{s:s, s:I, s:b, s:b, s:[s, s], s:[{s:s, s:i}], s:i}", "pool", a->pool, "version", (json_int_t)1,
+                     "armed", 1, "quorate", 1, "members", a->id, w->agents[2].id, "left", "server", w->agents[0].id,
+                     "gone_ms", 7000, "proof_age_ms", 4000);
+}
+
+/* Nobody reaches s1, and its guest has ended: that is what s2 says, rightly or not. */
+static void cut_off(struct world *w) {
+    _cleanup_json_ json_t *m = json_pack("{s:s, s:o}", "event", "cluster.state", "args",
+                                         by_an_old_proof(w, &w->agents[1], "cluster.check", NULL));
+    struct world_agent *a = &w->agents[0];
+    free(map_remove(&a->guests, vm_of(w, "a")->id));
+    core_agent_message(w->c, w->agents[1].id, m);
+    a->away = true;
+    if (a->connected)
+        world_disconnect(w, a);
+}
+
+static void what_was_true_before_it_was_well(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    w.op = by_an_old_proof;
+    cut_off(&w);
+    walk(&w, 3900);
+    assert_false(core_server(w.c, "s1")->cluster.gone); /* it held its lease when the connection broke */
+    walk(&w, 1500);
+    assert_true(core_server(w.c, "s1")->cluster.gone);
+    world_down(&w);
+}
+
+/* … nor what was true before the manager itself started: it has forgotten whom it gave what to do. */
+static void what_was_true_before_the_manager_began(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    w.op = by_an_old_proof;
+    w.agents[0].away = true;
+    world_crash(&w);
+    for (int i = 1; i < 3; i++)
+        if (!w.agents[i].connected)
+            world_connect(&w, &w.agents[i]);
+    cut_off(&w);
+    walk(&w, 3900);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    walk(&w, 1500);
+    assert_true(core_server(w.c, "s1")->cluster.gone);
+    world_down(&w);
+}
+
+/* Its move had ended it on both sides when the room was counted. */
+static void what_is_on_its_way_counts_where_it_waits(void **state) {
+    struct api_vm vm = {
+        .state = API_VM_STATE_CRASHED, .server = (char *)"from", .target = (char *)"to", .pool = (char *)"p"};
+    assert_true(vm_counts_at(&vm, "to"));
+    assert_false(vm_counts_at(&vm, "from"));
+    vm.restarting = true; /* by the source's agent */
+    assert_true(vm_counts_at(&vm, "from"));
+    vm.target = NULL;
+    assert_false(vm_counts_at(&vm, ""));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(server_dies),
@@ -622,6 +687,9 @@ int main(void) {
         cmocka_unit_test(what_waits_says_for_whom),
         cmocka_unit_test(job_is_told_that_it_was_lost),
         cmocka_unit_test(policy_none),
+        cmocka_unit_test(what_was_true_before_it_was_well),
+        cmocka_unit_test(what_was_true_before_the_manager_began),
+        cmocka_unit_test(what_is_on_its_way_counts_where_it_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

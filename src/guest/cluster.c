@@ -76,6 +76,8 @@ json_t *host_cluster_state(const struct host *h, bool times) {
         int64_t gone = times ? cluster_gone_ms(c->ring_at, c->proof) : 0;
         json_array_append_new(left, json_pack("{s:s, s:I}", "server", n->server, "gone_ms", (json_int_t)gone));
     }
+    if (times && c->incarnation)
+        json_set_int(j, "proof_age_ms", h->mono > c->proof_at ? h->mono - c->proof_at : 0);
     return j;
 }
 
@@ -105,6 +107,7 @@ void host_cluster_facts(struct host *h, const struct host_cluster_facts *f) {
     c->held = (int64_t)f->incarnation;
     c->proof = f->proof;
     c->ring_at = f->ring_at;
+    c->proof_at = h->mono - (f->now - f->proof);
     c->n_members = n;
     if (c->n_members)
         memcpy(c->members, f->members, c->n_members * sizeof *c->members);

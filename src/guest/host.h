@@ -94,6 +94,7 @@ struct host_cluster_facts {
     bool armed;
     uint64_t incarnation;   /* of the lease; 0: none */
     int64_t proof, ring_at; /* guest/deadman.h */
+    int64_t now;            /* on their clock */
     const uint32_t *members;
     size_t n_members;
 };

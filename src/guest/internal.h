@@ -145,6 +145,7 @@ struct cluster {
     int64_t incarnation, seen; /* now; the last that there was */
     int64_t held;              /* what tarn-deadman holds, whether it would kill at its end or not */
     int64_t proof, ring_at;
+    int64_t proof_at; /* proof, on our own clock */
     uint32_t members[DEADMAN_NODES];
     size_t n_members;
     char *told;       /* the state as it was told last, without times */
@@ -271,6 +272,8 @@ void host_move_call_done(struct host *h, struct guest *g, struct op *op, const s
 /* A send that was cancelled before its call had come out. */
 void host_move_cancelled(struct host *h, struct guest *g, struct op *op);
 /* An event, and what was found after our start, of a guest that is or was on its way: true if that is all. */
+/* The job of that move has ended, and the manager has nothing more to say about it. */
+void host_move_forgotten(struct host *h, struct guest *g, const char *job);
 bool host_move_happens(struct host *h, struct guest *g, enum guest_event event, const char *reason);
 bool host_move_found(struct host *h, struct guest *g, bool alive, const char *reason);
 

@@ -195,8 +195,13 @@ static void not_restarted_where_another_may_have_it(void **state) {
 
 static void see_armed(struct world *w, bool armed, uint64_t incarnation) {
     static const uint32_t members[] = {1, 2, 3};
-    struct host_cluster_facts f = {
-        .armed = armed, .incarnation = incarnation, .proof = 5, .ring_at = 1, .members = members, .n_members = 3};
+    struct host_cluster_facts f = {.armed = armed,
+                                   .incarnation = incarnation,
+                                   .proof = 5,
+                                   .now = 125,
+                                   .ring_at = 1,
+                                   .members = members,
+                                   .n_members = 3};
     host_cluster_facts(w->h, &f);
     world_run(w);
 }
@@ -212,6 +217,8 @@ static void nothing_starts_until_it_is_armed_again(void **state) {
     world_op(w, "c/2/do", "cluster.arm", json_pack("{s:b}", "armed", 1));
     see_armed(w, true, 7);
     assert_true(json_bool(world_last_event(w, "cluster.state"), "quorate", false));
+    world_op(w, "check/1", "cluster.check", json_object());
+    assert_int_equal(json_int(json_object_get(world_reply(w, "check/1"), "result"), "proof_age_ms", -1), 120);
     world_restart(w);
     world_run(w);
     see_armed(w, false, 8);

@@ -1167,7 +1167,7 @@ export interface Vm {
   pool: string
   /** The server that runs it or ran it last; chosen by Tarn if left out */
   server: string
-  /** The server to which it is being moved */
+  /** The server to which it is being moved; from the switch on until the move has ended the one that it leaves */
   target: string
   /** Where its disks are made */
   repository: string
