@@ -326,6 +326,20 @@ void host_move_call_done(struct host *h, struct guest *g, struct op *op, const s
     }
 }
 
+/*
+ * What was sent and has ended here: guest.unsend or guest.release was to say whose it is, but the manager had given this
+ * server up, as its power was off, and settled the move without it. So it may run elsewhere now: our policy does not
+ * restart it. If it is ours, whoever wants it starts it.
+ */
+void host_move_forgotten(struct host *h, struct guest *g, const char *job) {
+    if (g->r.move != MOVE_SENT || g->r.state != API_VM_STATE_CRASHED || !str_eq(g->r.move_id, job))
+        return;
+    set_move(h, g, MOVE_NONE, NULL);
+    g->r.should_run = false;
+    g->restart_at = NEVER;
+    host_report_guest(h, g);
+}
+
 /* ---- what happens meanwhile, and what was found ---- */
 
 bool host_move_happens(struct host *h, struct guest *g, enum guest_event event, const char *reason) {

@@ -102,6 +102,21 @@ static void what_died_and_comes_back_follows_its_policy(void **state) {
     world_done(&w);
 }
 
+/* This server was given up, and the move settled without it: nobody will say whose the guest is now. */
+static void what_was_sent_and_nobody_asks_about(void **state) {
+    struct world w;
+    up_sent(&w, "always");
+    world_set_process(&w, VM1, ABSENT);
+    again(&w);
+    world_op(&w, "f", "op.forget", json_pack("{ss}", "job", "m1"));
+    world_time(&w, 120000);
+    assert_int_equal(world_process(&w, VM1), ABSENT);
+    assert_false(json_bool(world_last_event(&w, "guest.state"), "should_run", true));
+    world_op(&w, "j/1/do", "guest.start", start_args(VM1, "always"));
+    assert_true(answered(&w, "j/1/do"));
+    world_done(&w);
+}
+
 static void a_send_that_fails_changes_nothing(void **state) {
     struct world w;
     up(&w);
@@ -276,6 +291,7 @@ int main(void) {
         cmocka_unit_test(nobody_starts_stops_or_resumes_it),
         cmocka_unit_test(what_was_sent_is_not_restarted),
         cmocka_unit_test(what_died_and_comes_back_follows_its_policy),
+        cmocka_unit_test(what_was_sent_and_nobody_asks_about),
         cmocka_unit_test(a_send_that_fails_changes_nothing),
         cmocka_unit_test(a_send_is_cancelled),
         cmocka_unit_test(events_while_it_is_sent),

@@ -425,6 +425,9 @@ static void op_forget(struct host *h, const char *job) {
     size_t pos = 0, n = strlen(job);
     const char *id;
     void *value;
+    while (n && map_next(&h->guests, &pos, NULL, &value))
+        host_move_forgotten(h, value, job);
+    pos = 0;
     while (n && map_next(&h->ops, &pos, &id, &value)) {
         struct op *op = value;
         if (strncmp(id, job, n) != 0 || id[n] != '/')
