@@ -257,10 +257,14 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
         return;
     if (old->state != g->state && old->state != API_VM_STATE_UNKNOWN)
         undo_touched(c, old->id);
+    bool lost = g->lost && g->state == API_VM_STATE_CRASHED;
     bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
     if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->watched == g->guarded &&
-        old->restarting == vm_will_restart(g))
+        old->restarting == vm_will_restart(g)) {
+        if (lost) /* what was to follow may have gone down with a manager that had just noted this */
+            failover_vm_lost(c, g->vm);
         return;
+    }
     struct api_vm *v = CORE_COPY(vm, VM, old);
     v->state = g->state;
     v->restarts = g->restarts;
@@ -278,7 +282,6 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
                    API_KIND_VM, v->id, v->name, NULL, "Virtual machine %s %s%s%s", v->name, word,
                    str_empty(g->reason) ? "" : ": ", g->reason);
     }
-    bool lost = g->lost && g->state == API_VM_STATE_CRASHED;
     _cleanup_free_ char *id = xstrdup(v->id);
     core_put(c, API_KIND_VM, v);
     if (lost)

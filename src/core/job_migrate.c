@@ -476,6 +476,7 @@ static void belong(struct job_ctx *x, bool there) {
     json_t *id;
     struct api_vm *v = CORE_COPY(vm, VM, vm);
     str_set(&v->server, arg(x, there ? "to" : "from"));
+    str_set(&v->target, arg(x, there ? "from" : "to")); /* its room there it keeps until the move has ended */
     if (json_bool(x->job->args, "own", false))
         str_set(&v->repository, arg(x, there ? "repository" : "old_repository"));
     core_put(x->c, API_KIND_VM, v);

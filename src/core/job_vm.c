@@ -471,6 +471,12 @@ static int delete_check(struct job_ctx *x, struct error *e) {
     return 0;
 }
 static int delete_mark(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (vm_counts(vm) && !vm->reserved) { /* until its guest has ended, its room is taken */
+        struct api_vm *put = CORE_COPY(vm, VM, vm);
+        put->reserved = true;
+        core_put(x->c, API_KIND_VM, put);
+    }
     vm_job_state(x, API_VM_STATE_DELETING);
     recover_call_off(x->c, x->job->object.id, "it is deleted");
     return STEP_DONE;

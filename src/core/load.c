@@ -41,13 +41,15 @@ bool vm_counts(const struct api_vm *vm) {
 }
 
 bool vm_counts_at(const struct api_vm *vm, const char *server) {
+    /* Even when it has ended where it was: what waits for it there goes with the move. */
+    if (!str_empty(vm->target) && str_eq(vm->target, server))
+        return true;
     if (!vm_counts(vm))
         return false;
-    if (str_eq(vm->target, server))
-        return true;
-    bool moves = vm->state != API_VM_STATE_STARTING && vm->state != API_VM_STATE_STOPPED &&
-                 vm->state != API_VM_STATE_CRASHED && vm->state != API_VM_STATE_CREATING;
-    /* On its way it needs room at both ends; what is about to start is not yet where it ran last. */
+    bool moves = vm->restarting || (vm->state != API_VM_STATE_STARTING && vm->state != API_VM_STATE_STOPPED &&
+                                    vm->state != API_VM_STATE_CRASHED && vm->state != API_VM_STATE_CREATING);
+    /* On its way it needs room at both ends; what is about to start is not yet where it ran last, unless that server's
+       agent restarts it by its policy. */
     return str_eq(vm->server, server) && (str_empty(vm->target) || moves);
 }
 

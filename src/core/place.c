@@ -131,6 +131,12 @@ static char *no_server(const struct placing *p, const struct api_server *s, enum
         *code = ERR_CONFLICT;
         return xstrdup("is in maintenance");
     }
+    const char *holder = locks_holder(p->c, s->id);
+    const struct api_job *j = holder ? CORE_GET(p->c, job, JOB, holder) : NULL;
+    if (j && str_eq(j->kind, job_pool_remove.name)) { /* what it has of the pool is being taken away */
+        *code = ERR_CONFLICT;
+        return xstrdup("is leaving the pool");
+    }
     return NULL;
 }
 

@@ -35,7 +35,7 @@ static void count_where(const struct core *c, struct rule_use *u, const char *se
 }
 
 static void count_fellow(const struct core *c, struct rule_use *u, const struct api_vm *self, const struct api_vm *vm) {
-    if (!vm || str_eq(vm->id, self->id) || !vm_counts(vm))
+    if (!vm || str_eq(vm->id, self->id) || (!vm_counts(vm) && str_empty(vm->target)))
         return;
     count_where(c, u, str_or(vm->target, vm->server));
     /* One that is being moved may still have to stay where it is. */
