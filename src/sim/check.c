@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The invariants: each one function with the sentence that it keeps. */
+#include "core/core_int.h"
 #include "guest/internal.h"
 #include "sim/sim.h"
 
@@ -220,23 +221,38 @@ void check_reply(struct sim *s, const char *operation, const char *param, int st
 
 /* ---- when all is quiet ---- */
 
+/* What is asked of each job, as text: parsing them all took most of the time. */
+struct job_text {
+    char kind[40], state[20], object_kind[24], object[UUID_LEN + 1];
+};
+
+static struct job_text job_read(const char *record) {
+    struct job_text j = {0};
+    sim_text_after(record, "\"kind\":\"", j.kind, sizeof j.kind);
+    sim_text_after(record, "\"state\":\"", j.state, sizeof j.state);
+    const char *object = strstr(record, "\"object\":{");
+    if (object) {
+        sim_text_after(object, "\"kind\":\"", j.object_kind, sizeof j.object_kind);
+        sim_text_after(object, "\"id\":\"", j.object, sizeof j.object);
+    }
+    return j;
+}
+
 static void every_job_has_ended(struct sim *s) {
     size_t pos = 0;
     const char *key;
     void *value;
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
-        if (strncmp(key, "job/", 4))
+        if (strncmp(key, "job/", 4) || sim_job_has_ended(value))
             continue;
         _cleanup_json_ json_t *j = record(s, &s->m.p.disk.live, key);
-        const char *state = json_str(j, "state");
-        if (!sim_job_state_is_end(state))
-            sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4, state,
-                       json_str(j, "message"));
+        sim_broken(s, "when faults stop, every job ends", "%s %s is %s: %s", json_str(j, "kind"), key + 4,
+                   json_str(j, "state"), json_str(j, "message"));
     }
     pos = 0;
     while (map_next(&model(s)->acknowledged, &pos, &key, NULL)) {
-        _cleanup_json_ json_t *j = stored(s, &s->m.p.disk.live, "job", key);
-        if (!j)
+        char of[400];
+        if (!map_get(&s->m.p.disk.live, key_of(of, "job", key)))
             sim_broken(s, "nothing that was acknowledged is forgotten", "job %s", key);
     }
 }
@@ -341,10 +357,10 @@ static void nothing_is_left_over(struct sim *s) {
             if (strncmp(key, "op/", 3) == 0 &&
                 strncmp(key, "op/stale/", 9)) /* those are forgotten with the next report */
                 sim_broken(s, "agents do not keep the answers of ended jobs", "%s on %s", key, v->name);
-            bool guest = strncmp(key, "guest/", 6) == 0;
+            bool guest = strncmp(key, "guest/", 6) == 0 && !s->config.pool;
             _cleanup_json_ json_t *j = guest ? stored(s, &s->m.p.disk.live, "vm", key + 6) : NULL;
             /* Where servers are given up, the record of a guest that is dead may stay until it comes back. */
-            if (guest && !s->config.pool && !str_eq(json_str(j, "server"), v->id))
+            if (guest && !str_eq(json_str(j, "server"), v->id))
                 sim_broken(s, "agents forget deleted guests, and those that have left", "%s on %s", key, v->name);
         }
     }
@@ -352,33 +368,30 @@ static void nothing_is_left_over(struct sim *s) {
 
 /* The last order given to each virtual machine, if it was carried out, is what holds. */
 static void a_stopped_guest_stays_stopped(struct sim *s) {
-    struct map last = {0}; /* vm id: the text of its last ended job */
+    struct map last = {0}; /* vm id: the key of its last ended job */
     size_t pos = 0;
     const char *key;
     void *value;
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
         if (strncmp(key, "job/", 4))
             continue;
-        json_t *j = record(s, &s->m.p.disk.live, key);
-        const char *vm = json_str(json_object_get(j, "object"), "id");
-        json_t *old = map_get(&last, vm);
-        bool order = strncmp(json_str(j, "kind"), "vm.", 3) == 0 && !str_eq(json_str(j, "kind"), "vm.policy");
-        uintptr_t at = (uintptr_t)map_get(&s->ends, json_str(j, "id"));
-        if (order && (!old || at > (uintptr_t)map_get(&s->ends, json_str(old, "id")))) {
-            json_decref(map_put(&last, vm, json_incref(j)));
-        }
-        json_decref(j);
+        struct job_text j = job_read(value);
+        const char *old = map_get(&last, j.object);
+        bool order = strncmp(j.kind, "vm.", 3) == 0 && !str_eq(j.kind, "vm.policy");
+        uintptr_t at = (uintptr_t)map_get(&s->ends, key + 4);
+        if (order && *j.object && (!old || at > (uintptr_t)map_get(&s->ends, old + 4)))
+            map_put(&last, j.object, (void *)key);
     }
     pos = 0;
     while (map_next(&last, &pos, &key, &value)) {
-        const char *kind = json_str(value, "kind");
+        struct job_text j = job_read(map_get(&s->m.p.disk.live, value));
+        bool stopped = str_eq(j.kind, "vm.stop") || str_eq(j.kind, "vm.kill");
+        if (!stopped || !str_eq(j.state, "done"))
+            continue;
         _cleanup_json_ json_t *vm = stored(s, &s->m.p.disk.live, "vm", key);
-        bool stopped = str_eq(kind, "vm.stop") || str_eq(kind, "vm.kill");
-        if (vm && stopped && str_eq(json_str(value, "state"), "done") && !str_eq(json_str(vm, "state"), "stopped") &&
-            !str_eq(json_str(vm, "state"), "crashed"))
+        if (vm && !str_eq(json_str(vm, "state"), "stopped") && !str_eq(json_str(vm, "state"), "crashed"))
             sim_broken(s, "what was stopped on request stays stopped", "%s is %s after %s", key, json_str(vm, "state"),
-                       kind);
-        json_decref(value);
+                       j.kind);
     }
     map_done(&last);
 }
@@ -390,15 +403,14 @@ static void jobs_have_done_all_or_nothing(struct sim *s) {
     while (map_next(&s->m.p.disk.live, &pos, &key, &value)) {
         if (strncmp(key, "job/", 4))
             continue;
-        _cleanup_json_ json_t *j = record(s, &s->m.p.disk.live, key);
-        const char *kind = json_str(j, "kind"), *dot = strchr(kind, '.');
-        const json_t *object = json_object_get(j, "object");
-        _cleanup_json_ json_t *o = stored(s, &s->m.p.disk.live, json_str(object, "kind"), json_str(object, "id"));
-        bool done = str_eq(json_str(j, "state"), "done");
+        struct job_text j = job_read(value);
+        const char *dot = strchr(j.kind, '.');
+        char of[400];
+        snprintf(of, sizeof of, "%s/%s", j.object_kind, j.object);
+        bool there = map_get(&s->m.p.disk.live, of) != NULL, done = str_eq(j.state, "done");
         bool creation = dot && str_eq(dot, ".create"), deletion = dot && str_eq(dot, ".delete");
-        if (o && ((creation && !done) || (deletion && done)))
-            sim_broken(s, "a job has done all or nothing", "%s %s is %s and its object is there", kind, key,
-                       json_str(j, "state"));
+        if (there && ((creation && !done) || (deletion && done)))
+            sim_broken(s, "a job has done all or nothing", "%s %s is %s and its object is there", j.kind, key, j.state);
     }
 }
 
@@ -412,6 +424,25 @@ static void a_promised_restart_happens(struct sim *s) {
             const struct guest *g = value;
             if (g->r.should_run && (g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED))
                 sim_broken(s, "a restart that was promised happens", "%s on %s: %s", g->vm, v->name, g->r.reason);
+        }
+    }
+}
+
+/* Its agent says that it ended with its server's lease, it is to be highly available, and nobody has said otherwise. */
+static void what_was_lost_is_started_again(struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        const struct sim_server *v = &s->servers[i];
+        size_t pos = 0;
+        void *value;
+        while (v->p.up && map_next(&v->h->guests, &pos, NULL, &value)) {
+            const struct guest *g = value;
+            const struct api_vm *vm = core_vm(s->m.c, g->vm);
+            const struct api_pool *pool = vm ? CORE_GET(s->m.c, pool, POOL, vm->pool) : NULL;
+            if (g->r.lost && g->r.state == API_VM_STATE_CRASHED && pool && str_eq(vm->server, v->id) &&
+                vm->state == API_VM_STATE_CRASHED && vm->has_ha && vm->ha.enabled &&
+                pool->failover == API_FAILOVER_POLICY_RESTART)
+                sim_broken(s, "a guest that was lost with its server's lease is started again", "%s, %s", g->vm,
+                           v->name);
         }
     }
 }
@@ -440,6 +471,7 @@ void check_rest(struct sim *s) {
     a_stopped_guest_stays_stopped(s);
     jobs_have_done_all_or_nothing(s);
     a_promised_restart_happens(s);
+    what_was_lost_is_started_again(s);
     a_watcher_has_seen_every_change(s);
     memory_equals_the_store(s);
     model(s)->resting = false;

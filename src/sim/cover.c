@@ -16,6 +16,8 @@ struct cover *cover_new(void) {
 
 void cover_hit(struct cover *c, const char *kind, const char *what) {
     char key[160];
+    if (!c)
+        return;
     snprintf(key, sizeof key, "%s %s", kind, what);
     uint64_t *n = map_get(&c->counts, key);
     if (!n) {
@@ -46,6 +48,8 @@ static void cover_job(struct cover *c, const char *job) {
 
 void cover_publish(struct sim *s, const struct core_effect *e, const char *object) {
     char state[40] = "", what[128];
+    if (!s->cover)
+        return;
     if (object && str_eq(e->object_kind, "job"))
         cover_job(s->cover, object);
     if (!object || !str_eq(e->object_kind, "vm") || !sim_text_after(object, "\"state\":\"", state, sizeof state))
@@ -61,7 +65,7 @@ void cover_publish(struct sim *s, const struct core_effect *e, const char *objec
 void cover_record(struct sim *s, int server, const char *key, const char *value) {
     bool guest = strncmp(key, "guest/", 6) == 0, op = strncmp(key, "op/", 3) == 0;
     char state[40] = "", id[260], what[128];
-    if (!guest && !op)
+    if (!s->cover || (!guest && !op))
         return;
     if (!value)
         snprintf(state, sizeof state, "(gone)");

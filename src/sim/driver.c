@@ -457,7 +457,7 @@ static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const jso
         json_set_str(result, "secret", "5ec2e7");
         ring_configure(s, self);
         if (json_bool(args, "armed", false))
-            v->ring.armed = true; /* after a start of the agent: as it was */
+            v->ring.wanted = true; /* after a start of the agent: as it was */
         break;
     case API_AGENT_OP_CLUSTER_ARM:
         if (ring_arm(s, self, json_bool(args, "armed", false)) < 0) {
@@ -470,8 +470,8 @@ static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const jso
         ring_leave(s, self);
         v->clustered = false;
         break;
-    default: /* a power switch that says nothing */
-        json_set_str(result, "power", "unknown");
+    default:
+        pool_fence(s, args, result);
     }
     ring_tell(s, self);
     return result;

@@ -96,10 +96,30 @@ void pool_make(struct sim *s) {
     }
     schedule_ask(s, id++, API_OP_REPOSITORY_CREATE, NULL,
                  json_pack("{s:s, s:s, s:s}", "name", "shared", "path", "/shared", "pool", "pool"));
+    for (int i = 0; i < s->config.servers && s->config.two; i++)
+        schedule_ask(s, id++, API_OP_SERVER_CHANGE, s->servers[i].id,
+                     json_pack("{s:{s:s}}", "fence", "agent", "fence_ipmilan"));
+    if (s->config.two)
+        schedule_ask(s, id++, API_OP_POOL_CHANGE, "pool", json_pack("{s:s}", "fencing", "auto"));
     until(s, all_hold_leases, 60);
     make_vms(s, id);
     until(s, jobs_are_done, 10);
     s->policy_holds = true;
+}
+
+/* ---- power ---- */
+
+/* Whoever asked for it switches it on again soon. Elsewhere than in pools of two a power switch says nothing. */
+void pool_fence(struct sim *s, const json_t *args, json_t *result) {
+    bool off = s->config.two && str_eq(json_str(args, "action"), "off");
+    json_set_str(result, "power", off ? "off" : "unknown");
+    for (int i = 0; i < s->config.servers && off; i++) {
+        if (!str_eq(s->servers[i].id, json_str(args, "server")))
+            continue;
+        server_power_off(s, i);
+        json_object_set_new(result, "was_off", json_true());
+        cover_hit(s->cover, "cluster", "a server is switched off");
+    }
 }
 
 /* ---- what it promises ---- */
@@ -117,6 +137,20 @@ void pool_policy_asked(struct sim *s, const char *operation, const json_t *body)
             s->policy_holds = false;
 }
 
+/* One that had ended already and is stopped or killed by request takes no room, though it counts until that is done. */
+static void ends_again(struct sim *s, struct sim_server *v, int64_t *memory, int64_t *cpus) {
+    size_t n;
+    struct object **vms = server_vms(s->m.c, v->id, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct api_vm *vm = vms[i]->v->data;
+        if (vm->state != API_VM_STATE_STOPPING || driver_guest(v, vm->id))
+            continue;
+        *memory += vm->memory;
+        *cpus += vm->cpus;
+    }
+    free(vms);
+}
+
 /* By the manager's own reckoning, whenever it tells of a virtual machine: what is reserved counts. */
 void pool_promises_no_more_than_it_has(struct sim *s) {
     if (!s->policy_holds || !s->m.p.up)
@@ -129,6 +163,7 @@ void pool_promises_no_more_than_it_has(struct sim *s) {
             continue;
         int64_t memory = (s->servers[i].memory - pool->memory_reserve) * pool->memory_overcommit / 100;
         int64_t cpus = (int64_t)s->servers[i].cpus * pool->cpu_overcommit / 100;
+        ends_again(s, &s->servers[i], &memory, &cpus);
         if (l->memory > memory || l->cpus > cpus)
             sim_broken(s, "a server is never promised more than its pool's policy allows",
                        "%s: %lld of %lld bytes, %lld of %lld CPUs", server->name, (long long)l->memory,

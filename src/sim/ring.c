@@ -42,6 +42,7 @@ void ring_tell(struct sim *s, int i) {
                                         .incarnation = r->lease.incarnation,
                                         .proof = r->lease.proof,
                                         .ring_at = r->id ? r->at : 0,
+                                        .now = clock_ms(s, i),
                                         .members = r->members,
                                         .n_members = r->id ? r->n_members : 0};
     server_enter(s, i);
@@ -372,6 +373,7 @@ static void corosync_stop(struct sim *s, int i) {
 /* The agent has configured the cluster. Both start if they do not run, and take the new configuration if they do. */
 void ring_configure(struct sim *s, int i) {
     struct sim_ring *r = &s->servers[i].ring;
+    r->tended = true;
     if (!r->deadman)
         deadman_start(s, i);
     if (!r->corosync)
@@ -385,14 +387,14 @@ int ring_arm(struct sim *s, int i, bool armed) {
     struct sim_ring *r = &s->servers[i].ring;
     if (armed && (!r->deadman || !r->lease.incarnation))
         return -EAGAIN;
-    r->armed = armed;
+    r->armed = r->wanted = armed;
     return 0;
 }
 
 void ring_leave(struct sim *s, int i) {
     struct sim_ring *r = &s->servers[i].ring;
     corosync_stop(s, i);
-    r->deadman = r->armed = false;
+    r->deadman = r->armed = r->wanted = r->tended = false;
     r->life++;
     r->n_watched = 0;
     r->lease = (struct deadman){.last = r->lease.last};
@@ -404,6 +406,9 @@ void ring_power_off(struct sim *s, int i) {
     ring_leave(s, i);
     r->stuck_until = 0;
 }
+
+/* What it saw to it knows no more. */
+void ring_agent_gone(struct sim *s, int i) { s->servers[i].ring.tended = s->servers[i].ring.wanted = false; }
 
 /* Killed at once with its agent, or while that hangs, the deadman does not come back in time: nothing then kills the
    guests (docs/failover.md). Otherwise the agent starts it again, and has done so before it ends or hangs itself. */
@@ -418,11 +423,15 @@ void ring_deadman_again(struct sim *s, int i) {
 /* The agent sees to it that both run, as far as it runs itself. */
 static void supervise(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
-    if (!v->p.up || s->now < v->p.paused_until || !v->clustered)
+    if (!v->p.up || s->now < v->p.paused_until || !v->clustered || !v->ring.tended)
         return;
     ring_deadman_again(s, i);
     if (!v->ring.corosync && sim_random(s, 3) == 0)
         corosync_start(s, i);
+    if (v->ring.wanted && !v->ring.armed && v->ring.lease.incarnation) {
+        v->ring.armed = true;
+        tell_and_drain(s, i);
+    }
 }
 
 /* ---- faults ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One schedule: servers join, requests and faults, then rest. */
+#include "guest/internal.h"
 #include "sim/sim.h"
 
 #include <stdio.h>
@@ -7,56 +8,61 @@
 #define REST_LIMIT_US (3600LL * 1000 * 1000)
 #define PATIENCE_US   (300LL * 1000 * 1000)
 #define REST_HOLD_US  (65LL * 1000 * 1000) /* longer than the restart policy waits */
+#define REST_SHORT_US (20LL * 1000 * 1000) /* where no agent waits to restart anything */
+
+/* For each server and half second. */
+static const enum sim_fault each_server[] = {FAULT_POWER, FAULT_UNREACHABLE, FAULT_COROSYNC_DIES, FAULT_COROSYNC_STUCK,
+                                             FAULT_DEADMAN_DIES};
+
+static void draw_pool_faults(struct sim_config *c, struct idgen *g) {
+    static const unsigned rates[] = {0, 3000, 10000, 30000, 80000};
+    for (int i = FAULT_PARTITION; i < FAULT_COUNT; i++)
+        c->fault[i] = c->pool && idgen_next(g) % 2 ? rates[idgen_next(g) % ARRAY_LEN(rates)] : 0;
+}
+
+/* Most of what else can go wrong has schedules of its own. */
+static void draw_requests(struct sim_config *c, struct idgen *g) {
+    c->clients = 1;
+    c->requests = 10 + (int)(idgen_next(g) % 30);
+    for (int i = 0; i < FAULT_PARTITION; i++)
+        if (idgen_next(g) % 3)
+            c->fault[i] = 0;
+}
+
+/* In a large pool what happens to each of its servers happens more seldom, else all are down. */
+static void spread_faults(struct sim_config *c) {
+    for (size_t i = 0; i < ARRAY_LEN(each_server); i++)
+        c->fault[each_server[i]] /= c->servers > 7 ? 16 : 4;
+}
 
 /* A schedule in three is of a clustered pool. Drawn apart, so that the others are what they were. */
 static void draw_pool(struct sim_config *c, uint64_t seed) {
     struct idgen g;
     const uint64_t s[4] = {~seed, seed * 0x9e3779b97f4a7c15ULL, 0x2545f4914f6cdd1dULL, seed ^ 0x5851f42d4c957f2dULL};
-    static const unsigned rates[] = {0, 3000, 10000, 30000, 80000};
     idgen_init(&g, s);
     for (int i = 0; i < 8; i++)
         idgen_next(&g);
     c->pool = idgen_next(&g) % 3 == 0;
-    for (int i = FAULT_PARTITION; i < FAULT_COUNT; i++)
-        c->fault[i] = c->pool && idgen_next(&g) % 2 ? rates[idgen_next(&g) % ARRAY_LEN(rates)] : 0;
+    draw_pool_faults(c, &g);
     if (!c->pool)
         return;
     c->servers = 3 + (int)(idgen_next(&g) % 5);
-    c->clients = 1;
-    c->requests = 10 + (int)(idgen_next(&g) % 30);
-    /* For each server and half second. */
-    static const enum sim_fault each[] = {FAULT_POWER, FAULT_UNREACHABLE, FAULT_COROSYNC_DIES, FAULT_COROSYNC_STUCK,
-                                          FAULT_DEADMAN_DIES};
-    for (size_t i = 0; i < ARRAY_LEN(each); i++)
-        c->fault[each[i]] /= 4;
-    /* Most of what else can go wrong has schedules of its own. */
-    for (int i = 0; i < FAULT_PARTITION; i++)
-        if (idgen_next(&g) % 3)
-            c->fault[i] = 0;
-    /* One in fifty is large. What happens to each of its servers happens more seldom, else all are down. */
-    if (idgen_next(&g) % 50)
-        return;
-    c->servers = 8 + (int)(idgen_next(&g) % (SIM_SERVERS_MAX - 7));
-    for (size_t i = 0; i < ARRAY_LEN(each); i++)
-        c->fault[each[i]] /= 4;
+    draw_requests(c, &g);
+    if (idgen_next(&g) % 50 == 0) /* one in fifty is large */
+        c->servers = 8 + (int)(idgen_next(&g) % (SIM_SERVERS_MAX - 7));
+    else
+        c->two = idgen_next(&g) % 8 == 0;
+    if (c->two)
+        c->servers = 2;
+    spread_faults(c);
 }
 
 /* Most schedules have few kinds of faults, some many: both find what the other hides. */
-void schedule_draw(struct sim_config *c, uint64_t seed) {
-    struct idgen g;
-    const uint64_t s[4] = {seed, seed ^ 0x9e3779b97f4a7c15ULL, 0x5851f42d4c957f2dULL, seed * 0x2545f4914f6cdd1dULL};
+static void draw_faults(struct sim_config *c, struct idgen *g) {
     static const unsigned rates[] = {0, 1000, 5000, 20000, 60000};
-    idgen_init(&g, s);
-    for (int i = 0; i < 8; i++)
-        idgen_next(&g);
-    *c = (struct sim_config){.seed = seed};
-    c->servers = 1 + (int)(idgen_next(&g) % 3);
-    c->clients = 1 + (int)(idgen_next(&g) % 4);
-    c->requests = 40 + (int)(idgen_next(&g) % 160);
-    unsigned kinds = (unsigned)(idgen_next(&g) % 5);
+    unsigned kinds = (unsigned)(idgen_next(g) % 5);
     for (int i = 0; i < FAULT_COUNT; i++)
-        if (idgen_next(&g) % 5 <= kinds)
-            c->fault[i] = rates[idgen_next(&g) % ARRAY_LEN(rates)];
+        c->fault[i] = idgen_next(g) % 5 <= kinds ? rates[idgen_next(g) % ARRAY_LEN(rates)] : 0;
     /* These are asked for each effect or each half second, and undo everything: seldom is enough. */
     c->fault[FAULT_MANAGER_CRASH] /= 3;
     c->fault[FAULT_CALL_HANGS] /= 10;
@@ -66,7 +72,36 @@ void schedule_draw(struct sim_config *c, uint64_t seed) {
                                             FAULT_GUEST_OFF,  FAULT_GUEST_DIES, FAULT_GUEST_RESETS};
     for (size_t i = 0; i < ARRAY_LEN(seldom); i++)
         c->fault[seldom[i]] *= 4;
+}
+
+/* The pool is what its seed makes; what happens to it is the branch's own. */
+static void draw_branch(struct sim_config *c, unsigned branch) {
+    struct idgen g;
+    const uint64_t s[4] = {c->seed, branch, ~c->seed, branch * 0x9e3779b97f4a7c15ULL};
+    idgen_init(&g, s);
+    for (int i = 0; i < 8; i++)
+        idgen_next(&g);
+    c->branch = branch;
+    draw_faults(c, &g);
+    draw_pool_faults(c, &g);
+    draw_requests(c, &g);
+    spread_faults(c);
+}
+
+void schedule_draw(struct sim_config *c, uint64_t seed, unsigned branch) {
+    struct idgen g;
+    const uint64_t s[4] = {seed, seed ^ 0x9e3779b97f4a7c15ULL, 0x5851f42d4c957f2dULL, seed * 0x2545f4914f6cdd1dULL};
+    idgen_init(&g, s);
+    for (int i = 0; i < 8; i++)
+        idgen_next(&g);
+    *c = (struct sim_config){.seed = seed};
+    c->servers = 1 + (int)(idgen_next(&g) % 3);
+    c->clients = 1 + (int)(idgen_next(&g) % 4);
+    c->requests = 40 + (int)(idgen_next(&g) % 160);
+    draw_faults(c, &g);
     draw_pool(c, seed);
+    if (branch && c->pool)
+        draw_branch(c, branch);
 }
 
 static void everyday(struct sim *s, struct sim_event *e) {
@@ -181,6 +216,18 @@ static bool at_rest(struct sim *s) {
     return !busy(s);
 }
 
+static bool restarts_wait(const struct sim *s) {
+    for (int i = 0; i < s->config.servers; i++) {
+        const struct sim_server *v = &s->servers[i];
+        size_t pos = 0;
+        void *value;
+        while (v->p.up && map_next(&v->h->guests, &pos, NULL, &value))
+            if (((const struct guest *)value)->restart_at != INT64_MAX)
+                return true;
+    }
+    return false;
+}
+
 /* Hung processes go on, broken things are mended: what is left must come to its end by itself. */
 static void rest(struct sim *s) {
     int64_t limit = s->now + REST_LIMIT_US, since = -1;
@@ -194,7 +241,7 @@ static void rest(struct sim *s) {
             since = -1;
         else if (since < 0)
             since = s->now;
-        else if (s->now - since > REST_HOLD_US)
+        else if (s->now - since > REST_HOLD_US || (s->now - since > REST_SHORT_US && !restarts_wait(s)))
             break;
     }
     if (s->broken)
@@ -220,13 +267,17 @@ static void show_store(struct sim *s) {
                 sim_trace(s, "store: %s %s", key, (const char *)value);
 }
 
-bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all,
-                  bool trace_keep) {
-    *s = (struct sim){.config = *config, .cover = cover, .trace_all = trace_all, .trace_keep = trace_keep};
-    const uint64_t seed[4] = {config->seed, ~config->seed, 0x1234567, 0x89abcdef};
-    idgen_init(&s->rng, seed);
+static void seed_random(struct sim *s, uint64_t seed, uint64_t branch) {
+    const uint64_t seeds[4] = {seed, ~seed, 0x1234567 ^ branch, 0x89abcdef + branch * 0x9e3779b97f4a7c15ULL};
+    idgen_init(&s->rng, seeds);
     for (int i = 0; i < 8; i++)
         idgen_next(&s->rng);
+}
+
+void schedule_make(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all,
+                   bool trace_keep) {
+    *s = (struct sim){.config = *config, .cover = cover, .trace_all = trace_all, .trace_keep = trace_keep};
+    seed_random(s, config->seed, 0);
     s->now = US_PER_MS;
     s->request = 1000;
     s->m.p.name = "manager";
@@ -251,6 +302,12 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
         make_pool(s);
     }
     in_peace(s, 2000);
+}
+
+bool schedule_go(struct sim *s, const struct sim_config *config) {
+    s->config = *config;
+    if (config->branch)
+        seed_random(s, config->seed, config->branch);
     s->faults_on = true;
     client_start(s);
     int64_t until = s->now + 900LL * 1000 * US_PER_MS;
@@ -261,6 +318,12 @@ bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *
     if (s->broken && s->trace_all)
         show_store(s);
     return !s->broken;
+}
+
+bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all,
+                  bool trace_keep) {
+    schedule_make(s, config, cover, trace_all, trace_keep);
+    return schedule_go(s, config);
 }
 
 void schedule_done(struct sim *s) {

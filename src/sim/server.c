@@ -83,6 +83,7 @@ static void crash(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
     sim_trace(s, "%s: agent crashes", v->name);
     driver_crash(s, i);
+    ring_agent_gone(s, i);
     host_free(v->h);
     v->h = NULL;
     v->p.up = false;

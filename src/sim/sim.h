@@ -17,6 +17,7 @@
  *     watch.c     a client of the event stream
  *     cover.c     what was reached
  *     schedule.c  one schedule; main.c many
+ *     hunt.c      many schedules of one pool, each from where it was made; arena.c its memory
  */
 #pragma once
 
@@ -75,8 +76,10 @@ extern const char *const sim_fault_texts[FAULT_COUNT];
 
 struct sim_config {
     uint64_t seed;
+    unsigned branch; /* which schedule of those that begin with the pool that the seed makes; 0: the seed's own */
     int servers, clients, requests;
     bool pool; /* the servers are a clustered pool with highly available guests */
+    bool two;  /* … of two servers, where one that is lost is switched off */
     unsigned fault[FAULT_COUNT];
     /* For the shrinker: the n-th fault or request that the seed would give is left out. */
     const bool *drop_fault, *drop_request;
@@ -161,6 +164,7 @@ struct sim_ring {
     struct deadman_peers peers;
     struct deadman lease;
     bool armed;
+    bool tended, wanted; /* by the agent: it has both started again; it has the deadman armed again */
     bool expecting; /* an event will look at the lease's end */
     struct sim_watched watched[64];
     size_t n_watched;
@@ -300,6 +304,7 @@ int ring_arm(struct sim *s, int i, bool armed);
 void ring_leave(struct sim *s, int i);
 void ring_deadman_again(struct sim *s, int i);
 void ring_power_off(struct sim *s, int i);
+void ring_agent_gone(struct sim *s, int i);
 void ring_disturbed(struct sim *s);
 void ring_everyday(struct sim *s);
 void ring_rest(struct sim *s);
@@ -307,6 +312,7 @@ void ring_rest(struct sim *s);
 /* ---- pool.c ---- */
 void pool_draw_servers(struct sim *s);
 void pool_make(struct sim *s);
+void pool_fence(struct sim *s, const json_t *args, json_t *result); /* a fence agent does it */
 void pool_policy_asked(struct sim *s, const char *operation, const json_t *body);
 void pool_promises_no_more_than_it_has(struct sim *s);
 void pool_server_keeps_its_policy(struct sim *s, struct sim_server *v);
@@ -350,6 +356,7 @@ void watch_done(struct sim *s);
 void a_watcher_has_seen_every_change(struct sim *s);
 
 /* ---- cover.c ---- */
+/* Where no cover is given nothing is noted. */
 struct cover *cover_new(void);
 void cover_hit(struct cover *c, const char *kind, const char *what);
 void cover_print(const struct cover *c);
@@ -360,8 +367,12 @@ void cover_publish(struct sim *s, const struct core_effect *e, const char *objec
 void cover_record(struct sim *s, int server, const char *key, const char *value);
 
 /* ---- schedule.c ---- */
-void schedule_draw(struct sim_config *c, uint64_t seed);
+void schedule_draw(struct sim_config *c, uint64_t seed, unsigned branch);
 void schedule_ask(struct sim *s, uint64_t id, enum api_op_id op, const char *param, json_t *body /* stolen */);
 /* Runs it; true if every invariant held. s is for sim_schedule_done(). */
 bool schedule_run(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all, bool trace_keep);
+/* Its two parts: all that is made in peace, which the seed alone decides, and what comes then. */
+void schedule_make(struct sim *s, const struct sim_config *config, struct cover *cover, bool trace_all,
+                   bool trace_keep);
+bool schedule_go(struct sim *s, const struct sim_config *config);
 void schedule_done(struct sim *s);
