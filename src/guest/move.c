@@ -327,9 +327,9 @@ void host_move_call_done(struct host *h, struct guest *g, struct op *op, const s
 }
 
 /*
- * What was sent and has ended here: guest.unsend or guest.release was to say whose it is, but the manager had given this
- * server up, as its power was off, and settled the move without it. So it may run elsewhere now: our policy does not
- * restart it. If it is ours, whoever wants it starts it.
+ * What was sent and has ended here: guest.unsend or guest.release was to say whose it is, but the manager had given
+ * this server up, as its power was off, and settled the move without it. So it may run elsewhere now: our policy does
+ * not restart it. If it is ours, whoever wants it starts it.
  */
 void host_move_forgotten(struct host *h, struct guest *g, const char *job) {
     if (g->r.move != MOVE_SENT || g->r.state != API_VM_STATE_CRASHED || !str_eq(g->r.move_id, job))
