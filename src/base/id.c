@@ -152,6 +152,18 @@ const char *path_problem(const char *s) {
     return NULL;
 }
 
+static size_t component(const char **p) {
+    *p += strspn(*p, "/");
+    return strcspn(*p, "/");
+}
+
+bool path_overlaps(const char *a, const char *b) {
+    for (size_t n, m; (n = component(&a)) && (m = component(&b)); a += n, b += m)
+        if (n != m || memcmp(a, b, n) != 0)
+            return false;
+    return true;
+}
+
 const char *mac_problem(const char *s) {
     if (strlen(s) != 17)
         return "is not of the form 52:54:00:12:34:56";

@@ -30,6 +30,8 @@ const char *name_problem(const char *s);
 const char *label_problem(const char *s);
 /* An absolute path without "." or ".." components or control characters; NULL if it is good. */
 const char *path_problem(const char *s);
+/* Whether the one is the other, or is inside of it, by their components. */
+bool path_overlaps(const char *a, const char *b);
 /* aa:bb:cc:dd:ee:ff, unicast; NULL if it is good. */
 const char *mac_problem(const char *s);
 bool utf8_valid(const char *s);

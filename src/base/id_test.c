@@ -164,10 +164,22 @@ static void test_utf8(void **state) {
         assert_false(utf8_valid(bad[i]));
 }
 
+static void test_path_overlaps(void **state) {
+    static const struct {
+        const char *a, *b;
+        bool overlap;
+    } cases[] = {{"/srv/a", "/srv/a", true},   {"/srv/a", "/srv//a/", true},  {"/srv/a", "/srv/a/b/c", true},
+                 {"/srv/a/b", "/srv/a", true}, {"/srv/a", "/srv/ab", false},  {"/srv/a", "/srv/b/a", false},
+                 {"/", "/srv", true},          {"/srv/ab/c", "/srv/a", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(path_overlaps(cases[i].a, cases[i].b), cases[i].overlap);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_uuid),  cmocka_unit_test(test_labels), cmocka_unit_test(test_names),
-        cmocka_unit_test(test_paths), cmocka_unit_test(test_macs),   cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_path_overlaps), cmocka_unit_test(test_uuid),  cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_paths), cmocka_unit_test(test_macs),
+        cmocka_unit_test(test_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,8 +11,13 @@ int repository_check_path(struct core *c, const struct api_repository *r, const 
         bool there = repository_on(other, server) != NULL;
         for (size_t k = 0; k < other->n_servers && !there; k++)
             there = str_eq(other->servers[k], server);
-        if (there && !str_eq(other->id, r->id) && str_eq(other->path, r->path))
+        if (!there || str_eq(other->id, r->id) || !path_overlaps(other->path, r->path))
+            continue;
+        size_t theirs = strlen(other->path), ours = strlen(r->path);
+        if (str_eq(other->path, r->path) || theirs == ours)
             return error_set_field(e, ERR_EXISTS, "path", "is the storage repository \"%s\" already", other->name);
+        return error_set_field(e, ERR_CONFLICT, "path", "%s the storage repository \"%s\" (%s); give one of its own",
+                               theirs < ours ? "is inside of" : "holds", other->name, other->path);
     }
     return 0;
 }

@@ -155,6 +155,12 @@ static void test_repository_of_several_servers(void **state) {
     assert_string_equal(r->server, "");
     assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"same\",\"path\":\"/s\",\"server\":\"s2\"}"),
                      409);
+    assert_int_equal(
+        ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"in\",\"path\":\"/s/disks\",\"server\":\"s2\"}"), 409);
+    assert_non_null(strstr(w.reply, "is inside of the storage repository \\\"shared\\\" (/s)"));
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"out\",\"path\":\"/\",\"server\":\"s2\"}"),
+                     409);
+    assert_non_null(strstr(w.reply, "holds the storage repository"));
     assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s2\"}"), 409);
     assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s9\"}"), 404);
     assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "shared", "{\"server\":\"s3\"}"), 202);

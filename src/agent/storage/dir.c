@@ -180,6 +180,69 @@ static int open_path(struct open_task *o) {
     return 0;
 }
 
+/* ---- claims: no two repositories share a directory tree ---- */
+
+static struct claim *claim_find(struct storage *s, const char *id) {
+    struct claim *c;
+    list_for_each(c, &s->claims, link) if (str_eq(c->id, id)) return c;
+    return NULL;
+}
+
+static void claim_free(struct claim *c) {
+    list_remove(&c->link);
+    site_done(&c->site);
+    free(c->path);
+    free(c->id);
+    free(c);
+}
+
+void repository_unclaim(struct storage *s, const char *id) {
+    uv_mutex_lock(&s->claims_lock);
+    struct claim *c = claim_find(s, id);
+    if (c)
+        claim_free(c);
+    uv_mutex_unlock(&s->claims_lock);
+}
+
+static int claim_check(struct open_task *o, const struct site *site) {
+    const struct claim *c;
+    list_for_each(c, &o->t.storage->claims, link) {
+        if (str_eq(c->id, o->t.repository) || !site_overlaps(&c->site, site))
+            continue;
+        const char *how = str_eq(c->site.path, site->path)            ? "is"
+                          : strlen(c->site.path) < strlen(site->path) ? "is inside of"
+                                                                      : "holds";
+        return error_set(&o->t.error, ERR_CONFLICT,
+                         "the directory %s %s that of another storage repository, %s; give one of its own", o->path,
+                         how, c->path);
+    }
+    return 0;
+}
+
+/* One that has been in use stays so, whatever was put beside it. A place that cannot be told is nobody's. */
+static int claim_take(struct open_task *o) {
+    struct storage *s = o->t.storage;
+    struct site site = {0};
+    site_of(o->t.dirfd, &site);
+    uv_mutex_lock(&s->claims_lock);
+    int r = o->existing && str_empty(o->proof) ? 0 : claim_check(o, &site);
+    struct claim *c = r == 0 ? claim_find(s, o->t.repository) : NULL;
+    if (r == 0 && !c) {
+        c = xcalloc(1, sizeof *c);
+        c->id = xstrdup(o->t.repository);
+        list_append(&s->claims, &c->link);
+    }
+    if (r == 0) {
+        str_set(&c->path, o->path);
+        site_done(&c->site);
+        c->site = site;
+        site = (struct site){0};
+    }
+    uv_mutex_unlock(&s->claims_lock);
+    site_done(&site);
+    return r;
+}
+
 static int open_prepare(struct task *t) {
     struct open_task *o = container_of(t, struct open_task, t);
     _cleanup_free_ char *text = NULL;
@@ -196,9 +259,14 @@ static int open_prepare(struct task *t) {
         return error_set(&t->error, ERR_UNAVAILABLE, "tarn-agent may not write to %s; give the directory to its user",
                          o->path);
     r = read_file_at(t->dirfd, MARK, 4096, &text, &len);
-    r = r == -ENOENT ? make_mark(o) : r < 0 ? r : read_mark(o, text, len);
+    if (r == 0)
+        r = read_mark(o, text, len); /* of another's the mark tells best what it is */
+    else if (r == -ENOENT && (r = claim_take(o)) == 0)
+        r = make_mark(o);
     if (r == 0)
         r = check_proof(o);
+    if (r == 0)
+        r = claim_take(o);
     return r < 0 || o->watch ? r : make_folders(&o->t);
 }
 
@@ -253,6 +321,8 @@ static void open_ended(struct task *t) {
     struct repository *r = repository_find(s, t->repository);
     if (!r && !o->watch && (good || keep))
         r = repository_add(s, o);
+    if (!r)
+        repository_unclaim(s, t->repository);
     if (r && (good || keep)) {
         bool was = r->usable;
         str_set(&r->path, o->path);
@@ -377,6 +447,8 @@ static void close_ended(struct task *t) {
     struct repository *r = t->error.code == ERR_OK ? map_remove(&t->storage->repositories, t->repository) : NULL;
     if (r)
         repository_free(r);
+    if (t->error.code == ERR_OK)
+        repository_unclaim(t->storage, t->repository);
     t->storage->config.done(t->storage->config.ctx, t->call, t->error.code == ERR_OK ? NULL : &t->error, NULL);
 }
 

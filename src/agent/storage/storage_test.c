@@ -17,7 +17,7 @@ static void test_repository(void **state) {
     call_repository(OTHER, in_scratch("a/b/repo"), false);
     assert_error(ERR_CONFLICT, "holds another repository (" REPO ")");
     call_repository(OTHER, in_scratch("a"), false);
-    assert_error(ERR_CONFLICT, "is not empty (it holds b)");
+    assert_error(ERR_CONFLICT, "holds that of another storage repository");
     call_repository(OTHER, "relative", false);
     assert_error(ERR_INVALID, "path");
     call_repository(OTHER, "/proc/nothing/here", false);

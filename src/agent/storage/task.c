@@ -119,6 +119,10 @@ void task_result_disk(struct task *t, int64_t size, int64_t allocated) {
 static void storage_drain(struct storage *s) {
     if (!s->closing || s->handles > 0)
         return;
+    struct claim *claim;
+    while ((claim = list_first(&s->claims, struct claim, link)))
+        repository_unclaim(s, claim->id);
+    uv_mutex_destroy(&s->claims_lock);
     map_done(&s->repositories);
     map_done(&s->writers);
     free(s->guest_user);
@@ -309,6 +313,8 @@ struct storage *storage_new(const struct storage_config *config) {
             log_error("there is no user %s: disk images are converted as root", s->guest_user);
     }
     list_init(&s->tasks);
+    list_init(&s->claims);
+    uv_mutex_init(&s->claims_lock);
     uv_timer_init(config->loop, &s->check);
     uv_async_init(config->loop, &s->wake, on_wake);
     s->check.data = s->wake.data = s;

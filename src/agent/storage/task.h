@@ -9,11 +9,13 @@
  * away what is half made
  *
  * A worker touches nothing but its task and what that owns (its own descriptor of the repository), so there are no
- * locks; `cancel` and `percent` are the only fields that both sides use meanwhile. A task that is cancelled after its
- * result got its name has succeeded: there is one point at which it counts, the rename.
+ * locks but that of the claims (struct claim); `cancel` and `percent` are the only fields that both sides use
+ * meanwhile. A task that is cancelled after its result got its name has succeeded: there is one point at which it
+ * counts, the rename.
  */
 #pragma once
 
+#include "agent/storage/site.h"
 #include "agent/storage/storage.h"
 #include "base/list.h"
 #include "base/map.h"
@@ -77,9 +79,15 @@ struct repository {
     char *id, *path, *reason;
     int dirfd; /* -1 while it is not usable */
     bool usable;
-    uint64_t dev, ino;
     int64_t capacity, free, free_told;
     bool usable_told;
+};
+
+/* Where a repository is: taken before anything is written there, so that of two that overlap one comes too late. */
+struct claim {
+    struct list link;
+    char *id, *path;
+    struct site site;
 };
 
 struct storage {
@@ -91,6 +99,8 @@ struct storage {
     struct list tasks;
     size_t heavy;
     struct map repositories; /* id -> struct repository */
+    uv_mutex_t claims_lock;  /* workers take them */
+    struct list claims;      /* struct claim */
     struct map writers;      /* an upload's key -> how many have it open for writing (as a pointer) */
     uv_timer_t check;
     uv_async_t wake; /* a worker made progress */
@@ -118,6 +128,7 @@ void storage_unref_handle(struct storage *s);
 struct repository *repository_find(struct storage *s, const char *id);
 void repository_check(struct storage *s, const char *id); /* soon, in the background */
 void repository_free(struct repository *r);
+void repository_unclaim(struct storage *s, const char *id);
 void repositories_check_all(struct storage *s);
 
 /* convert.c: qemu-img */
