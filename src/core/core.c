@@ -17,6 +17,7 @@ struct core *core_new(const struct core_config *config) {
     idgen_init(&c->ids, config->seed);
     counts_init(c);
     c->search = search_new();
+    list_init(&c->parked);
     list_init(&c->effects);
     list_init(&c->pending);
     list_init(&c->jobs);
@@ -31,6 +32,7 @@ struct core *core_new(const struct core_config *config) {
 void core_free(struct core *c) {
     if (!c)
         return;
+    parked_done(c);
     core_commit_done(c);
     jobs_done(c);
     locks_done(c);
@@ -158,10 +160,16 @@ void core_request(struct core *c, const struct core_request *r) {
         core_reply_error(c, r->id, &e);
         return;
     }
+    core_handle(c, r);
+}
+
+void core_handle(struct core *c, const struct core_request *r) {
+    const struct api_op *op = &api_ops[r->op];
+    _cleanup_error_ struct error e = ERROR_INIT;
     int64_t deadline = c->deadline;
     core_begin(c);
     const struct object *changed = op->body_is_change && op->kind >= 0 ? core_find(c, op->kind, r->params[0]) : NULL;
-    result = c->handlers[r->op](c, r, &e);
+    int result = c->handlers[r->op](c, r, &e);
     if (result >= 0 && changed)
         undo_touched(c, changed->id);
     if (result < 0) {

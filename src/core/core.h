@@ -9,7 +9,7 @@
  *     core_agent_connected/_message/_disconnected SEND     text frame to that server's agent
  *     core_stored                                 PUBLISH  a change, for the stream
  *     core_tick                                   HISTORY  answer a list of jobs or events from the store
- *                                                 DROP     close that server's connection
+ *     core_work                                   DROP     close that server's connection
  *
  * Write ahead: the inventory in memory changes at once, but an effect that tells anybody about a change (REPLY, SEND,
  * PUBLISH) comes out only when the batch that records it, and every batch before it, is durable. When a commit fails
@@ -33,6 +33,7 @@ struct core_config {
     uint64_t seed[4];    /* for ids; from the shell's random source */
     const char *version; /* of this manager, "MAJOR.MINOR" */
     size_t history;      /* ended jobs, and events, kept in memory; the store has all; 0: 2000 */
+    size_t slice;        /* objects that a read looks at in one go; 0: so many as take a fraction of a millisecond */
 };
 
 struct core *core_new(const struct core_config *config);
@@ -102,6 +103,10 @@ void core_condition(struct core *c, enum api_severity severity, enum api_kind ki
 
 /* History that is old enough: keys of events, and of jobs, of which those that have not ended stay. */
 void core_forget(struct core *c, const char *const *keys, size_t n);
+
+/* A read that would keep everybody else waiting is done in pieces: whether one is under way, and its next piece. */
+bool core_has_work(const struct core *c);
+void core_work(struct core *c);
 
 void core_tick(struct core *c);
 /* When core_tick() is next needed, in mono_ms; INT64_MAX for never. */

@@ -4,8 +4,10 @@
  *
  *     inventory.c   objects by kind, id and name; versions
  *     commit.c      transactions: changes, the effects that wait for them, going back when the store fails
- *     query.c       lists: filter, sort, page, fields; order.c keeps tables sorted by what was asked for
+ *     filter.c      fields by their paths, and filters
+ *     query.c       lists: filter, sort, page, fields; order.c keeps tables filtered and sorted by what was asked for
  *     search.c      text search over every kind
+ *     parked.c      requests that take more than one go
  *     summary.c     figures of everything, kept as things change
  *     event_log.c   the log of events
  *     alarm.c       conditions that need somebody
@@ -55,12 +57,32 @@ struct path {
     size_t n;
 };
 
-/* A table by another field; order.c. */
-#define ORDERS_MAX 4
-struct order {
+enum term_op { TERM_EQUAL, TERM_DIFFERENT, TERM_CONTAINS, TERM_LESS, TERM_AT_MOST, TERM_GREATER, TERM_AT_LEAST };
+struct term {
     struct path path;
-    struct object **list; /* NULL: not in use */
+    enum term_op op;
+    char *value, *low; /* low: in lower case, for TERM_CONTAINS */
+    bool is_time;      /* value is one: times are compared as such, whatever their digits */
+    int64_t time;
+    bool is_integer; /* value is one, as it is printed */
+    int64_t integer;
+    double number;
+    char *id; /* of what a reference names by its name; NULL */
+};
+struct filter {
+    struct term *terms;
+    size_t n;
+};
+
+/* The objects of a table that pass a filter, in an order; order.c. */
+#define ORDERS_MAX 12
+struct order {
+    bool used, made;  /* made: all of the table has been looked at */
+    struct path path; /* of the field; n 0: the table's own order */
+    struct filter filter;
+    struct object **list;
     size_t n, cap;
+    char *at;        /* until it is made: the key of the last object that was looked at; NULL: none was */
     int64_t used_at; /* mono_ms */
 };
 
@@ -108,7 +130,7 @@ struct agent {
     int64_t probe_sent, probed_at;
     bool mute; /* it has not answered that, whatever its connection looks like */
     /* fencing.c */
-    int64_t unseen_at; /* since when it has been silent, and the other of two servers has not seen it */
+    int64_t unseen_at;             /* since when it has been silent, and the other of two servers has not seen it */
     int64_t fence_at, fence_delay; /* not switched off again before */
 };
 
@@ -140,9 +162,12 @@ struct core {
     const char *undoing; /* while a job is being undone: its id, and of the job that does so */
     char undone_by[UUID_LEN + 1];
     const struct api_field *states[API_KIND_COUNT]; /* summary.c: the field "state"; NULL: it has none */
-    struct map pool_sums; /* summary.c: struct pool_sum * by pool */
-    struct map alarms; /* struct object * of the active ones, by OBJECT/CODE */
+    struct map pool_sums;                           /* summary.c: struct pool_sum * by pool */
+    struct map alarms;                              /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
+
+    struct list parked;     /* struct parked, in the order in which they came */
+    struct parked *resumed; /* the one that is being gone on with */
 
     struct list effects; /* ready to go out */
     struct txn *txn;     /* the open one */
@@ -154,18 +179,18 @@ struct core {
     int64_t probe_at; /* when to try the store again */
     uint64_t probe_seq;
 
-    struct map agents;   /* struct agent * by server id */
-    struct list jobs;    /* struct job_run: queued, running and undoing */
-    size_t n_aside;      /* of them */
-    size_t n_woken;      /* of them */
-    int64_t jobs_at;     /* mono_ms; none of them is to be tried again before that */
-    int64_t recover_at;  /* job_recover.c: mono_ms of the next look at those that wait; 0: none */
+    struct map agents;    /* struct agent * by server id */
+    struct list jobs;     /* struct job_run: queued, running and undoing */
+    size_t n_aside;       /* of them */
+    size_t n_woken;       /* of them */
+    int64_t jobs_at;      /* mono_ms; none of them is to be tried again before that */
+    int64_t recover_at;   /* job_recover.c: mono_ms of the next look at those that wait; 0: none */
     int64_t recovered_at; /* of the last one */
-    struct map runs;     /* struct job_run * by job id */
-    struct map locks;    /* struct lock * by object id */
-    struct map held;     /* struct api_guest_report * by VM id */
-    uint64_t next_check; /* failover.c: of the questions */
-    struct map loads;    /* struct server_load * by server id */
+    struct map runs;      /* struct job_run * by job id */
+    struct map locks;     /* struct lock * by object id */
+    struct map held;      /* struct api_guest_report * by VM id */
+    uint64_t next_check;  /* failover.c: of the questions */
+    struct map loads;     /* struct server_load * by server id */
     int64_t next_sweep;
     int64_t deadline; /* core_next_deadline(); -1: something has happened since it was found */
     struct core_counts counts;
@@ -187,7 +212,8 @@ struct version *version_new(enum api_kind kind, void *data);
 void version_free(enum api_kind kind, struct version *v);
 bool kind_named(enum api_kind kind); /* its names are unique: objects are found and sorted by them */
 const char *kind_id(enum api_kind kind, const void *data);
-const char *kind_name(enum api_kind kind, const void *data); /* NULL if the kind has none */
+const char *kind_name(enum api_kind kind, const void *data);                      /* NULL if the kind has none */
+const char *own_key(enum api_kind kind, const char *id, const struct version *v); /* by which its table is sorted */
 
 #define CORE_GET(c, lower, UPPER, id) ((struct api_##lower *)core_data(c, API_KIND_##UPPER, id))
 /* A fresh copy of an object's struct, to be changed and put; the caller's. */
@@ -222,11 +248,7 @@ struct core_effect *effect_new(enum core_effect_kind kind);
 void core_commit_tick(struct core *c);
 void core_commit_done(struct core *c);
 
-/* ---- query.c ---- */
-
-int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
-              bool (*visible)(void *ctx, const void *data), void *ctx, struct error *e);
-void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields);
+/* ---- filter.c ---- */
 
 /* A value of a field. */
 struct scalar {
@@ -240,6 +262,21 @@ int path_parse(const struct api_schema *schema, const char *text, size_t len, st
 /* Visits the scalars that the path leads to until visit returns true. */
 bool path_visit(const struct path *p, size_t depth, const void *object,
                 bool (*visit)(void *ctx, const struct scalar *v), void *ctx);
+const struct api_field *field_find(const struct api_schema *s, const char *name, size_t len);
+/* f is to be given to filter_done() whatever the result. */
+int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e);
+void filter_done(struct filter *f);
+/* A reference may be given by the name of what it refers to. */
+void filter_resolve(const struct core *c, struct filter *f);
+bool filter_match(const struct filter *f, const void *data);
+void filter_copy(struct filter *ret, const struct filter *f);
+bool filter_same(const struct filter *a, const struct filter *b);
+
+/* ---- query.c ---- */
+
+int core_list(struct core *c, const struct core_request *r, enum api_kind kind,
+              bool (*visible)(void *ctx, const void *data), void *ctx, struct error *e);
+void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields);
 
 /* ---- order.c ---- */
 
@@ -252,18 +289,36 @@ struct row {
 };
 /* The list sorted by the field, the caller's. */
 struct object **order_make(const struct path *path, struct object *const *list, size_t n);
-/* The whole table sorted by the field; borrowed until something changes. */
-struct object *const *order_of(struct core *c, struct table *t, const struct path *path);
+/* What of the table passes the filter, by the field (n 0: in the table's own order); borrowed until something changes.
+   NULL: it has to be made first. order_go_on() makes a piece of it, and is that when it is made. */
+const struct order *order_of(struct core *c, struct table *t, const struct path *path, const struct filter *f);
+const struct order *order_go_on(struct core *c, enum api_kind kind, const struct path *path, const struct filter *f);
+void order_look_ahead(struct object *const *list, size_t at, size_t n); /* in a walk over the list */
 /* The first of a sorted list that is not below the key. */
 size_t order_find(const struct path *path, struct object *const *list, size_t n, const struct row *key);
 /* Pages: where the one before ended, as it is given to clients. id: the caller's, which the row borrows. */
 struct row order_cursor(const struct path *path, const char *after, char **ret_id);
 char *order_cursor_of(const struct path *path, const struct object *o);
-/* Before and after an object gets another version; NULL: it has none. */
-void orders_remove(struct table *t, const struct object *o, const struct version *next);
-void orders_add(struct table *t, struct object *o, const struct version *before);
+/* Before an object gets another version (NULL: none), and after, with what the first has returned. */
+unsigned orders_remove(struct table *t, const struct object *o, const struct version *next);
+void orders_add(struct table *t, struct object *o, unsigned where);
 void orders_sweep(struct core *c); /* those that nobody asks for any more go */
 void orders_done(struct table *t);
+
+/* ---- parked.c ---- */
+
+/* What a request takes from one go to the next. */
+struct parked {
+    struct list link;          /* core.parked */
+    struct core_request r;     /* copied */
+    bool again;                /* it has not been answered yet */
+    struct search_run *search; /* search.c's */
+};
+/* The request being handled goes on in core_work(): its handler is called again. It must not have replied. */
+struct parked *park(struct core *c, const struct core_request *r);
+/* How much of what has to be looked at is looked at in one go. */
+size_t core_slice(const struct core *c);
+void parked_done(struct core *c);
 
 /* ---- summary.c ---- */
 
@@ -278,6 +333,7 @@ struct search *search_new(void);
 void search_free(struct search *s);
 /* After every change of an object's version. */
 void search_update(struct search *s, struct object *o);
+void search_run_free(struct core *c, struct search_run *run);
 
 /* ---- event_log.c ---- */
 
@@ -598,14 +654,14 @@ struct server_load {
     int64_t ha_cpus, ha_memory;         /* of those that are highly available */
     double busy_cpus, busy_net;         /* measured: CPUs in use, bytes in a second */
     int64_t told_at;                    /* mono_ms; 0: never */
-    struct object **vms; /* that have it as their server, whatever their state */
+    struct object **vms;                /* that have it as their server, whatever their state */
     size_t n_vms, cap_vms;
 };
 const struct server_load *server_load(const struct core *c, const char *server); /* never NULL */
 bool load_is_told(const struct core *c, const struct server_load *l);
-bool vm_counts(const struct api_vm *vm);                          /* it takes room on its server */
+bool vm_counts(const struct api_vm *vm); /* it takes room on its server */
 bool vm_counts_at(const struct api_vm *vm, const char *server);
-bool vm_will_restart(const struct api_guest_report *g);           /* its agent is about to restart it */
+bool vm_will_restart(const struct api_guest_report *g);     /* its agent is about to restart it */
 void load_count(struct core *c, struct object *vm, int by); /* from object_swap() */
 void loads_done(struct core *c);
 
@@ -740,5 +796,7 @@ int core_shape_cdroms(struct api_vm *vm, struct error *e);
 void core_add_cdrom(struct api_vm *vm, const char *iso);
 /* Whether a virtual machine on that server may have it in a drive; "" is nothing, and may. */
 int core_check_iso(struct core *c, const char *server, const char *id, const char *field, struct error *e);
+/* Has the handler called, in a transaction. */
+void core_handle(struct core *c, const struct core_request *r);
 bool core_is_admin(const struct core_request *r);
 const char *kind_word(enum api_kind kind); /* "virtual machine" */

@@ -32,9 +32,11 @@ const char *kind_name(enum api_kind kind, const void *data) {
     return *(char *const *)((const char *)data + api_kinds[kind].name_offset);
 }
 
-static const char *sort_key(enum api_kind kind, const struct object *o) {
-    return kind_named(kind) ? kind_name(kind, o->v->data) : o->id;
+const char *own_key(enum api_kind kind, const char *id, const struct version *v) {
+    return kind_named(kind) ? kind_name(kind, v->data) : id;
 }
+
+static const char *sort_key(enum api_kind kind, const struct object *o) { return own_key(kind, o->id, o->v); }
 
 const char *object_name(const struct object *o) {
     const char *name = kind_name(o->kind, o->v->data);
@@ -162,9 +164,9 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
     struct version *old = o->v;
     bool same_key =
         old && v && (!kind_named(o->kind) || str_eq(kind_name(o->kind, old->data), kind_name(o->kind, v->data)));
+    unsigned orders = orders_remove(t, o, v);
     if (old) {
         count(c, o, -1);
-        orders_remove(t, o, v);
         if (!same_key) {
             sorted_remove(t, o);
             if (kind_named(o->kind))
@@ -175,13 +177,13 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
     o->revision = revision;
     if (v) {
         count(c, o, 1);
-        orders_add(t, o, old);
         if (!same_key) {
             sorted_add(t, o);
             if (kind_named(o->kind))
                 map_put(&t->by_name, kind_name(o->kind, v->data), o);
         }
     }
+    orders_add(t, o, orders);
     search_update(c->search, o);
     recover_observe(c, o);
     return old;

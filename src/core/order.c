@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Lists by another field than their own. The first that is asked for sorts the table once; the order is then kept as
- * objects change, so that a page costs no more than one in the table's own order. A table has a few of them, those that
- * were asked for last; nobody asked for one in five minutes: it is dropped.
+ * Lists by another field than their own, and of those that pass a filter. The first that is asked for has the whole
+ * table looked at; the order is then kept as objects change, so that a page costs no more than one of the table itself.
+ * A table has a few of them, those that were asked for last; nobody asked for one in five minutes: it is dropped.
+ *
+ * An order of a large table is made in pieces, with whatever happens in between. What has been looked at, up to a key
+ * in the table's own order, is kept like an order that is made; the rest will be looked at as it is by then.
  *
  * Objects without a value come first, equal ones go by their ids: no two are ever the same.
  */
 #include "core/core_int.h"
 
-#define UNUSED_MS 300000
+#define UNUSED_MS   300000
+#define COST_SORTED 8   /* of putting an object in its place, in objects looked at */
+#define BATCH       512 /* put there at once at most */
 
 static bool take_scalar(void *ctx, const struct scalar *v) {
     struct row *r = ctx;
@@ -20,7 +25,10 @@ static bool take_scalar(void *ctx, const struct scalar *v) {
 
 static struct row row_of(const struct path *path, const struct object *o, const struct version *v) {
     struct row r = {.o = o, .id = o->id, .text = ""};
-    path_visit(path, 0, v->data, take_scalar, &r);
+    if (!path->n)
+        r.text = own_key(o->kind, o->id, v);
+    else
+        path_visit(path, 0, v->data, take_scalar, &r);
     return r;
 }
 
@@ -38,15 +46,21 @@ static int compare_rows(const void *a, const void *b) {
     return r ? r : strcmp(x->id, y->id);
 }
 
-struct object **order_make(const struct path *path, struct object *const *list, size_t n) {
+static void sort(const struct path *path, struct object **list, size_t n) {
     struct row *rows = xcalloc(n + 1, sizeof *rows);
-    struct object **sorted = xcalloc(n + 1, sizeof(struct object *));
     for (size_t i = 0; i < n; i++)
         rows[i] = row_of(path, list[i], list[i]->v);
     qsort(rows, n, sizeof *rows, compare_rows);
     for (size_t i = 0; i < n; i++)
-        sorted[i] = (struct object *)rows[i].o;
+        list[i] = (struct object *)rows[i].o;
     free(rows);
+}
+
+struct object **order_make(const struct path *path, struct object *const *list, size_t n) {
+    struct object **sorted = xcalloc(n + 1, sizeof(struct object *));
+    if (n)
+        memcpy(sorted, list, n * sizeof(struct object *));
+    sort(path, sorted, n);
     return sorted;
 }
 
@@ -83,70 +97,137 @@ char *order_cursor_of(const struct path *path, const struct object *o) {
 }
 
 static void order_drop(struct order *o) {
+    filter_done(&o->filter);
     free(o->list);
+    free(o->at);
     *o = (struct order){0};
 }
 
-struct object *const *order_of(struct core *c, struct table *t, const struct path *path) {
-    struct order *oldest = &t->orders[0];
+static struct order *order_known(struct core *c, struct table *t, const struct path *path, const struct filter *f) {
     for (size_t i = 0; i < ORDERS_MAX; i++) {
         struct order *o = &t->orders[i];
-        if (o->list && memcmp(&o->path, path, sizeof *path) == 0) {
-            o->used_at = c->mono_ms;
-            return o->list;
-        }
-        if (!o->list || (oldest->list && o->used_at < oldest->used_at))
-            oldest = o;
+        if (!o->used || memcmp(&o->path, path, sizeof *path) != 0 || !filter_same(&o->filter, f))
+            continue;
+        o->used_at = c->mono_ms;
+        return o;
     }
-    order_drop(oldest);
-    oldest->path = *path;
-    oldest->used_at = c->mono_ms;
-    oldest->list = order_make(path, t->sorted, t->n);
-    oldest->n = t->n;
-    oldest->cap = t->n + 1;
-    return oldest->list;
+    return NULL;
 }
 
-/* Whether it stays at its place. */
+const struct order *order_of(struct core *c, struct table *t, const struct path *path, const struct filter *f) {
+    const struct order *o = order_known(c, t, path, f);
+    return o && o->made ? o : NULL;
+}
+
+/* In the place of the one that has not been asked for the longest. */
+static struct order *order_new(struct core *c, struct table *t, const struct path *path, const struct filter *f) {
+    struct order *o = &t->orders[0];
+    for (size_t i = 1; i < ORDERS_MAX && o->used; i++)
+        if (!t->orders[i].used || t->orders[i].used_at < o->used_at)
+            o = &t->orders[i];
+    order_drop(o);
+    o->used = true;
+    o->path = *path;
+    o->used_at = c->mono_ms;
+    filter_copy(&o->filter, f);
+    return o;
+}
+
+/* Puts objects that are sorted into the list: each of the others moves once. */
+static void insert(struct order *o, struct object *const *add, size_t n) {
+    while (o->n + n > o->cap) {
+        o->cap = o->cap ? o->cap * 2 : 64;
+        o->list = xreallocarray(o->list, o->cap, sizeof(struct object *));
+    }
+    size_t end = o->n;
+    for (size_t i = n; i-- > 0;) {
+        struct row key = row_of(&o->path, add[i], add[i]->v);
+        size_t at = order_find(&o->path, o->list, end, &key);
+        memmove(o->list + at + i + 1, o->list + at, (end - at) * sizeof(struct object *));
+        o->list[at + i] = add[i];
+        end = at;
+    }
+    o->n += n;
+}
+
+/* A walk over the table waits for memory more than for anything else: what comes next is asked for ahead of time. */
+void order_look_ahead(struct object *const *list, size_t at, size_t n) {
+    if (at + 16 >= n)
+        return;
+    __builtin_prefetch(list[at + 16]);
+    __builtin_prefetch(list[at + 8]->v);
+    __builtin_prefetch(list[at + 4]->v->data);
+}
+
+const struct order *order_go_on(struct core *c, enum api_kind kind, const struct path *path, const struct filter *f) {
+    struct table *t = &c->tables[kind];
+    struct order *o = order_known(c, t, path, f);
+    if (!o)
+        o = order_new(c, t, path, f);
+    if (o->made)
+        return o;
+    struct object *batch[BATCH];
+    size_t n = 0, left = core_slice(c), at = o->at ? table_lower_bound(t, kind, o->at) : 0;
+    if (o->at && at < t->n && str_eq(own_key(kind, t->sorted[at]->id, t->sorted[at]->v), o->at))
+        at++;
+    for (; at < t->n && left && n < BATCH; at++, left--) {
+        order_look_ahead(t->sorted, at, t->n);
+        if (!filter_match(&o->filter, t->sorted[at]->v->data))
+            continue;
+        batch[n++] = t->sorted[at];
+        if (path->n)
+            left = left > COST_SORTED ? left - COST_SORTED : 1;
+    }
+    if (path->n)
+        sort(path, batch, n);
+    insert(o, batch, n);
+    o->made = at == t->n;
+    str_set(&o->at, o->made ? NULL : own_key(kind, t->sorted[at - 1]->id, t->sorted[at - 1]->v));
+    return o->made ? o : NULL;
+}
+
+/* Whether an object with this version is in it, as far as it is made. */
+static bool holds(const struct order *o, const struct object *object, const struct version *v) {
+    return v && (o->made || (o->at && strcmp(own_key(object->kind, object->id, v), o->at) <= 0)) &&
+           filter_match(&o->filter, v->data);
+}
+
 static bool same_place(const struct order *o, const struct object *object, const struct version *a,
                        const struct version *b) {
-    if (!a || !b)
-        return false;
     struct row x = row_of(&o->path, object, a), y = row_of(&o->path, object, b);
     return compare_values(&x, &y) == 0;
 }
 
-void orders_remove(struct table *t, const struct object *object, const struct version *next) {
+unsigned orders_remove(struct table *t, const struct object *object, const struct version *next) {
+    unsigned where = 0;
     for (size_t i = 0; i < ORDERS_MAX; i++) {
         struct order *o = &t->orders[i];
-        if (!o->list || same_place(o, object, object->v, next))
+        if (!o->used)
+            continue;
+        bool was = holds(o, object, object->v), is = holds(o, object, next);
+        if (was && is && same_place(o, object, object->v, next))
+            continue;
+        if (is)
+            where |= 1u << i;
+        if (!was)
             continue;
         struct row key = row_of(&o->path, object, object->v);
         size_t at = order_find(&o->path, o->list, o->n, &key);
         if (at >= o->n || o->list[at] != object) {
             order_drop(o); /* it is made again when somebody asks */
+            where &= ~(1u << i);
             continue;
         }
         memmove(o->list + at, o->list + at + 1, (o->n - at - 1) * sizeof(struct object *));
         o->n--;
     }
+    return where;
 }
 
-void orders_add(struct table *t, struct object *object, const struct version *before) {
-    for (size_t i = 0; i < ORDERS_MAX; i++) {
-        struct order *o = &t->orders[i];
-        if (!o->list || same_place(o, object, before, object->v))
-            continue;
-        if (o->n == o->cap) {
-            o->cap *= 2;
-            o->list = xreallocarray(o->list, o->cap, sizeof(struct object *));
-        }
-        struct row key = row_of(&o->path, object, object->v);
-        size_t at = order_find(&o->path, o->list, o->n, &key);
-        memmove(o->list + at + 1, o->list + at, (o->n - at) * sizeof(struct object *));
-        o->list[at] = object;
-        o->n++;
-    }
+void orders_add(struct table *t, struct object *object, unsigned where) {
+    for (size_t i = 0; i < ORDERS_MAX; i++)
+        if (where & 1u << i)
+            insert(&t->orders[i], &object, 1);
 }
 
 void orders_sweep(struct core *c) {

@@ -62,8 +62,8 @@ static void check_all(struct world *w, const char *filter, size_t n) {
     }
 }
 
-static void change_some(struct world *w) {
-    for (int i = 0; i < 6; i++) {
+static void change_some(struct world *w, int n) {
+    for (int i = 0; i < n; i++) {
         _cleanup_free_ char *name = xasprintf("vm%02d", any(VMS)),
                             *body = any(3) ? xasprintf("{\"description\":\"%d\",\"tags\":[\"t%d\"]}", any(9), any(3))
                                            : xasprintf("{\"cpus\":%d,\"tags\":[]}", 1 + any(5));
@@ -82,7 +82,7 @@ static void test_orders(void **state) {
         check_all(&w, NULL, VMS);
         check_all(&w, "server=s1", VMS);
         check_all(&w, "server!=s1", 0);
-        change_some(&w);
+        change_some(&w, 6);
         if (round == 4) { /* what fails is taken back in every order */
             w.store_down = true;
             assert_true(ask(&w, API_OP_VM_CHANGE, "vm03", "{\"cpus\":60,\"description\":\"zzz\"}") >= 500);
@@ -164,8 +164,129 @@ static void test_stored(void **state) {
     api_event_done(&event);
 }
 
+/* ---- in pieces ---- */
+
+/* What a read answers, its revision left out; begun with the slice, and whatever else happens while it goes on. */
+static json_t *read_in_pieces(struct world *w, const struct core_request *read, size_t slice, bool changes) {
+    struct core_request r = *read;
+    uint64_t id = r.id = ++w->request;
+    w->c->config.slice = slice;
+    w->status = 0;
+    w->no_work = true;
+    core_request(w->c, &r);
+    pump(w);
+    for (int i = 0; !w->status; i++) {
+        assert_true(core_has_work(w->c));
+        assert_true(i < 20000);
+        if (changes && any(2)) {
+            change_some(w, 1);
+            w->status = 0; /* of the change */
+            w->request = id;
+        }
+        core_work(w->c);
+        pump(w);
+    }
+    w->no_work = false;
+    w->c->config.slice = 0;
+    assert_int_equal(w->status, 200);
+    json_t *answer = json_loads(w->reply, 0, NULL);
+    json_object_del(answer, "revision");
+    return answer;
+}
+
+/* The answer that comes in pieces is what one gets at once, then. */
+static void check_pieces(struct world *w, const char *filter, const char *sort, const char *q) {
+    _cleanup_json_ json_t *args = q ? json_pack("{s:s, s:i}", "q", q, "limit", 3 + any(3)) : NULL;
+    struct core_request r = {.op = q ? API_OP_SEARCH : API_OP_VM_LIST,
+                             .actor = "a",
+                             .role = API_ROLE_ADMINISTRATOR,
+                             .args = args,
+                             .query = {.filter = q ? NULL : filter, .sort = q ? NULL : sort, .limit = q ? 0 : 5}};
+    _cleanup_json_ json_t *a = read_in_pieces(w, &r, 1 + (size_t)any(4), true);
+    for (size_t i = 0; i < API_KIND_COUNT; i++) /* from nothing that is known already */
+        orders_done(&w->c->tables[i]);
+    _cleanup_json_ json_t *b = read_in_pieces(w, &r, 0, false);
+    if (!json_equal(a, b))
+        fail_msg("%s %s %s: %s instead of %s", filter, sort, q, json_dumps(a, 0), json_dumps(b, 0));
+}
+
+static void test_pieces(void **state) {
+    static const char *const filters[] = {NULL, "tags~t", "tags=t1", "description>3", "name~vm,cpus>1", "name~9"};
+    static const char *const sorts[] = {NULL, "-name", "cpus", "-tags", "description", "revision"};
+    static const char *const texts[] = {"vm", "t1", "0", "nothing", "3"};
+    struct world w;
+    world_up(&w);
+    for (int i = 0; i < VMS; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"name\":\"vm%02d\",\"cpus\":%d}", i, 1 + i % 3);
+        assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, body), 202);
+    }
+    for (int round = 0; round < 300; round++)
+        check_pieces(&w, filters[any(ARRAY_LEN(filters))], sorts[any(ARRAY_LEN(sorts))],
+                     any(3) ? NULL : texts[any(ARRAY_LEN(texts))]);
+    world_down(&w);
+}
+
+/* Each is answered, in the order in which they came, though one of them is refused by then and one gets nothing. */
+static void test_many(void **state) {
+    static const char *const filters[] = {"name~1", "tags=none", "cpus>1", "name~1"};
+    struct world w;
+    world_up(&w);
+    for (int i = 0; i < VMS; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"name\":\"vm%02d\"}", i);
+        assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, body), 202);
+    }
+    w.no_work = true;
+    w.c->config.slice = 2;
+    uint64_t first = w.request + 1, answered = 0;
+    for (size_t i = 0; i < ARRAY_LEN(filters); i++)
+        core_request(w.c, &(struct core_request){.id = ++w.request,
+                                                 .op = API_OP_VM_LIST,
+                                                 .actor = "a",
+                                                 .role = API_ROLE_VIEWER,
+                                                 .query = {.filter = filters[i], .sort = "cpus"}});
+    while (core_has_work(w.c)) {
+        core_work(w.c);
+        for (struct core_effect *e; (e = core_next_effect(w.c)); core_effect_free(e)) {
+            assert_int_equal(e->kind, CORE_REPLY);
+            assert_int_equal(e->status, 200);
+            assert_int_equal(e->request, first + answered++);
+        }
+    }
+    assert_int_equal(answered, ARRAY_LEN(filters));
+    core_request(w.c, &(struct core_request){.id = ++w.request, /* nobody waits for its answer */
+                                             .op = API_OP_VM_LIST,
+                                             .actor = "a",
+                                             .role = API_ROLE_VIEWER,
+                                             .query = {.sort = "memory"}});
+    assert_true(core_has_work(w.c));
+    world_down(&w);
+}
+
+static void test_fields(void **state) {
+    struct world w;
+    world_up(&w);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL,
+                         "{\"name\":\"a\",\"description\":\"{\\\"x\\\\\\\":[,\",\"tags\":[\"b\",\"c\"]}"),
+                     202);
+    static const char *const fields[] = {"name", "description,tags", "tags,name", "nics,id", "disks,state,cpus"};
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        struct core_request r = {.op = API_OP_VM_LIST, .actor = "a", .role = API_ROLE_VIEWER};
+        _cleanup_json_ json_t *all = read_in_pieces(&w, &r, 0, false), *want = json_object();
+        r.query.fields = fields[i];
+        _cleanup_json_ json_t *some = read_in_pieces(&w, &r, 0, false);
+        const json_t *vm = json_array_get(json_object_get(all, "items"), 0);
+        for (const char *f = fields[i]; *f; f += strcspn(f, ",") + (f[strcspn(f, ",")] == ',')) {
+            _cleanup_free_ char *name = xstrndup(f, strcspn(f, ","));
+            json_object_set(want, name, json_object_get(vm, name));
+        }
+        assert_true(json_equal(json_array_get(json_object_get(some, "items"), 0), want));
+    }
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_orders), cmocka_unit_test(test_numbers),
-                                       cmocka_unit_test(test_stored)};
+                                       cmocka_unit_test(test_stored), cmocka_unit_test(test_pieces),
+                                       cmocka_unit_test(test_many),   cmocka_unit_test(test_fields)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

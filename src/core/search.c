@@ -7,10 +7,14 @@
  *
  * An object that changes what can be found of it gets a new piece at the end; its old one is dead until half of the
  * text is, which is then written anew. Case is folded for ASCII only.
+ *
+ * A search that finds much goes on in another go (parked.c). It is told when a piece that it has looked at dies, so
+ * that what it has found is always so now; what takes that piece's place is at the end, where it will come.
  */
 #include "core/core_int.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <strings.h>
 
 enum { CLASS_NAME = 1, CLASS_OTHER, CLASS_DESCRIPTION, CLASS_ID, CLASS_END };
@@ -19,6 +23,9 @@ enum { CLASS_NAME = 1, CLASS_OTHER, CLASS_DESCRIPTION, CLASS_ID, CLASS_END };
 #define DESCRIPTION_MAX 512 /* bytes of it that are searched */
 #define DETAIL_MAX      120
 #define COMPACT_MIN     65536
+#define OBJECT_BYTES    512  /* of the text are looked at in the time of an object */
+#define HIT_BYTES       4096 /* or in that of something found */
+#define SPARE           8    /* hits in the place of those that vanish before the answer */
 
 /* Fields by their paths, for every kind that has them. */
 static const struct {
@@ -56,7 +63,30 @@ struct search_index {
 
 struct search {
     struct search_index kinds[API_KIND_COUNT];
+    struct list runs; /* those that are under way */
 };
+
+struct hit {
+    const struct object *o;
+    int rank;
+};
+
+struct hits {
+    struct hit *list; /* sorted, the best first */
+    size_t n, cap, total;
+};
+
+/* A search. */
+struct search_run {
+    struct list link; /* search.runs, between two goes */
+    char *needle;
+    size_t len;
+    unsigned may;              /* kinds that are searched */
+    size_t at[API_KIND_COUNT]; /* entries before it have been looked at */
+    struct hits hits[API_KIND_COUNT];
+};
+
+static void run_entry_dies(struct search_run *run, const struct search_index *x, const struct object *o, size_t at);
 
 static bool path_of(enum api_kind kind, const char *text, struct path *p) {
     if (path_parse(api_kinds[kind].schema, text, strlen(text), p, NULL) == 0)
@@ -67,6 +97,7 @@ static bool path_of(enum api_kind kind, const char *text, struct path *p) {
 
 struct search *search_new(void) {
     struct search *s = xcalloc(1, sizeof *s);
+    list_init(&s->runs);
     for (int kind = 0; kind < API_KIND_COUNT; kind++) {
         struct search_index *x = &s->kinds[kind];
         /* Tokens are one's own, and events would drown what they are about. */
@@ -123,17 +154,27 @@ static void write_object(const struct search_index *x, const struct object *o, s
     }
 }
 
-static void entry_kill(struct search_index *x, struct object *o) {
+static void entry_kill(struct search *s, struct search_index *x, struct object *o) {
     struct entry *old = &x->entries[o->search - 1];
+    struct search_run *run;
+    list_for_each(run, &s->runs, link) run_entry_dies(run, x, o, o->search - 1);
     old->o = NULL;
     x->dead += old->len;
     o->search = 0;
 }
 
-static void compact(struct search_index *x) {
+static void compact(struct search *s, enum api_kind kind) {
+    struct search_index *x = &s->kinds[kind];
     struct buf text = {0};
     size_t n = 0;
     buf_reserve(&text, x->text.len - x->dead);
+    struct search_run *run;
+    list_for_each(run, &s->runs, link) {
+        size_t live = 0;
+        for (size_t i = 0; i < run->at[kind]; i++)
+            live += x->entries[i].o != NULL;
+        run->at[kind] = live;
+    }
     for (size_t i = 0; i < x->n; i++) {
         struct entry e = x->entries[i];
         if (!e.o)
@@ -163,7 +204,7 @@ void search_update(struct search *s, struct object *o) {
         return;
     }
     if (old)
-        entry_kill(x, o);
+        entry_kill(s, x, o);
     if (o->v && at + len < UINT32_MAX) {
         if (x->n == x->cap) {
             x->cap = x->cap ? x->cap * 2 : 64;
@@ -173,21 +214,17 @@ void search_update(struct search *s, struct object *o) {
         o->search = (uint32_t)x->n;
     }
     if (x->dead > COMPACT_MIN && x->dead > x->text.len / 2)
-        compact(x);
+        compact(s, o->kind);
 }
 
 /* ---- searching ---- */
 
-struct hit {
-    const struct object *o;
-    const char *name; /* in the text, ended by a class */
-    int rank;
-};
-
-struct hits {
-    struct hit *list; /* sorted, the best first */
-    size_t n, cap, total;
-};
+/* Its name in the text, ended by a class; of what has none its id. */
+static const char *name_in(const struct search_index *x, const struct object *o) {
+    const struct entry *e = &x->entries[o->search - 1];
+    const char *begin = x->text.data + e->at, *name = memchr(begin, CLASS_NAME, e->len);
+    return name ? name + 1 : begin + 1;
+}
 
 /* How good a match at this place, which is not in the id, is; the less the better. */
 static int rank_at(const char *end, const char *at, size_t len) {
@@ -207,23 +244,23 @@ static int compare_names(const char *a, const char *b) {
     return x < CLASS_END && y < CLASS_END ? 0 : x < y ? -1 : x > y; /* what ends a name is below all that is in one */
 }
 
-static int compare_hits(const struct hit *a, const struct hit *b) {
+static int compare_hits(const struct search_index *x, const struct hit *a, const struct hit *b) {
     if (a->rank != b->rank)
         return a->rank - b->rank;
     if (a->o->kind == API_KIND_JOB)
         return strcmp(b->o->id, a->o->id); /* the newest first */
-    int r = compare_names(a->name, b->name);
+    int r = compare_names(name_in(x, a->o), name_in(x, b->o));
     return r ? r : strcmp(a->o->id, b->o->id);
 }
 
-static void hits_add(struct hits *h, const struct hit *hit) {
+static void hits_add(const struct search_index *x, struct hits *h, const struct hit *hit) {
     h->total++;
-    if (h->n == h->cap && compare_hits(hit, &h->list[h->n - 1]) >= 0)
+    if (h->n == h->cap && compare_hits(x, hit, &h->list[h->n - 1]) >= 0)
         return;
     size_t lo = 0, hi = h->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        if (compare_hits(&h->list[mid], hit) <= 0)
+        if (compare_hits(x, &h->list[mid], hit) <= 0)
             lo = mid + 1;
         else
             hi = mid;
@@ -275,19 +312,62 @@ static int rank_entry(const struct search_index *x, const char *begin, const cha
     return best;
 }
 
-static void search_kind(const struct search_index *x, const char *needle, size_t len, struct hits *h) {
-    const char *text = x->text.data, *end = text + x->text.len, *at = text;
-    size_t i = 0;
-    while (at && at < end && (at = memmem(at, (size_t)(end - at), needle, len))) {
+/* Where the piece of the text ends that is looked at now; at the end of an entry, which is returned. */
+static size_t piece_end(const struct search_index *x, size_t from, size_t bytes) {
+    size_t to = x->entries[from].at + bytes;
+    return to < x->text.len ? entry_at(x, from, to) : x->n - 1;
+}
+
+/* False: there is more. bytes: how much of the text may be looked at still. */
+static bool search_kind(struct search_run *run, const struct search_index *x, enum api_kind kind, size_t *bytes) {
+    size_t i = run->at[kind];
+    if (i >= x->n)
+        return true;
+    size_t last = piece_end(x, i, *bytes);
+    const char *text = x->text.data, *at = text + x->entries[i].at;
+    const char *end = text + x->entries[last].at + x->entries[last].len, *begun = at;
+    while (at < end && (at = memmem(at, (size_t)(end - at), run->needle, run->len))) {
         i = entry_at(x, i, (size_t)(at - text));
         const struct entry *e = &x->entries[i];
         const char *begin = text + e->at, *next = begin + e->len;
-        int best = e->o ? rank_entry(x, begin, next, at, needle, len) : -1;
-        if (best >= 0) {
-            const char *name = memchr(begin, CLASS_NAME, e->len);
-            hits_add(h, &(struct hit){e->o, name ? name + 1 : begin + 1, best});
-        }
+        int best = e->o ? rank_entry(x, begin, next, at, run->needle, run->len) : -1;
+        if (best >= 0)
+            hits_add(x, &run->hits[kind], &(struct hit){e->o, best});
         at = next;
+        *bytes = *bytes > HIT_BYTES ? *bytes - HIT_BYTES : 0;
+        if ((size_t)(at - begun) >= *bytes)
+            last = i;
+        if (last == i)
+            break;
+    }
+    run->at[kind] = last + 1;
+    size_t looked = (size_t)(text + x->entries[last].at + x->entries[last].len - begun);
+    *bytes = *bytes > looked ? *bytes - looked : 0;
+    return last + 1 == x->n;
+}
+
+/* One goes on until it has looked at everything, or at enough for now (false). */
+static bool search_go(const struct search *s, struct search_run *run, size_t bytes) {
+    for (int kind = 0; kind < API_KIND_COUNT; kind++)
+        if (run->may & 1u << kind && !search_kind(run, &s->kinds[kind], (enum api_kind)kind, &bytes))
+            return false;
+    return true;
+}
+
+static void run_entry_dies(struct search_run *run, const struct search_index *x, const struct object *o, size_t at) {
+    const struct entry *e = &x->entries[at];
+    struct hits *h = &run->hits[o->kind];
+    const char *begin = x->text.data + e->at;
+    const char *found = at < run->at[o->kind] ? memmem(begin, e->len, run->needle, run->len) : NULL;
+    if (!found || rank_entry(x, begin, begin + e->len, found, run->needle, run->len) < 0)
+        return;
+    h->total--;
+    for (size_t i = 0; i < h->n; i++) {
+        if (h->list[i].o != o)
+            continue;
+        memmove(h->list + i, h->list + i + 1, (h->n - i - 1) * sizeof *h->list);
+        h->n--;
+        return;
     }
 }
 
@@ -340,7 +420,7 @@ static char *detail_of(const struct core *c, const struct search_index *x, const
 
 static void print_hits(const struct core *c, const struct search_index *x, const struct hits *h, const char *needle,
                        json_t *items) {
-    for (size_t i = 0; i < h->n; i++) {
+    for (size_t i = 0; i < h->n && i < h->cap - SPARE; i++) {
         const struct object *o = h->list[i].o;
         struct excerpt state = {.c = c};
         if (x->state.n)
@@ -408,39 +488,64 @@ static char *trimmed(const char *s) {
     return out;
 }
 
-int op_search(struct core *c, const struct core_request *r, struct error *e) {
+void search_run_free(struct core *c, struct search_run *run) {
+    if (!run)
+        return;
+    for (int kind = 0; kind < API_KIND_COUNT; kind++)
+        free(run->hits[kind].list);
+    list_remove(&run->link);
+    free(run->needle);
+    free(run);
+}
+
+static struct search_run *run_new(struct core *c, const struct core_request *r, struct error *e) {
     struct api_search_query q;
-    int result = api_search_query_parse(r->args, API_CREATE, &q, e);
-    if (result < 0)
-        return result;
+    if (api_search_query_parse(r->args, API_CREATE, &q, e) < 0)
+        return NULL;
     _cleanup_free_ char *needle = trimmed(q.q);
     size_t limit = (size_t)q.limit;
     api_search_query_done(&q);
-    if (!*needle)
-        return error_set_field(e, ERR_INVALID, "q", "is empty: give what to look for");
-    struct hits hits[API_KIND_COUNT] = {0};
-    enum api_kind order[API_KIND_COUNT];
-    unsigned may = core_role_kinds(r->role);
-    uint64_t after = 0;
+    if (!*needle) {
+        error_set_field(e, ERR_INVALID, "q", "is empty: give what to look for");
+        return NULL;
+    }
+    struct search_run *run = xcalloc(1, sizeof *run);
+    run->len = strlen(needle);
+    run->needle = TAKE_PTR(needle);
+    run->may = core_role_kinds(r->role);
     for (int kind = 0; kind < API_KIND_COUNT; kind++) {
-        if (!(may & 1u << kind))
-            continue;
-        hits[kind].cap = limit;
-        hits[kind].list = xcalloc(limit, sizeof *hits[kind].list);
-        search_kind(&c->search->kinds[kind], needle, strlen(needle), &hits[kind]);
-        if (hits[kind].n && c->tables[kind].dirty > after)
-            after = c->tables[kind].dirty;
+        run->hits[kind].cap = limit + SPARE;
+        run->hits[kind].list = xcalloc(limit + SPARE, sizeof *run->hits[kind].list);
     }
+    list_append(&c->search->runs, &run->link);
+    return run;
+}
+
+static void run_reply(struct core *c, const struct core_request *r, const struct search_run *run) {
+    enum api_kind order[API_KIND_COUNT];
+    uint64_t after = 0;
     json_t *items = json_array(), *totals = json_array();
-    size_t n = order_kinds(hits, order);
+    size_t n = order_kinds(run->hits, order);
     for (size_t i = 0; i < n; i++) {
-        print_hits(c, &c->search->kinds[order[i]], &hits[order[i]], needle, items);
+        print_hits(c, &c->search->kinds[order[i]], &run->hits[order[i]], run->needle, items);
         json_array_append_new(totals, json_pack("{s:s, s:I}", "kind", api_kinds[order[i]].name, "total",
-                                                (json_int_t)hits[order[i]].total));
+                                                (json_int_t)run->hits[order[i]].total));
+        if (c->tables[order[i]].dirty > after)
+            after = c->tables[order[i]].dirty;
     }
-    for (int kind = 0; kind < API_KIND_COUNT; kind++)
-        free(hits[kind].list);
     _cleanup_json_ json_t *answer = json_pack("{s:o, s:o}", "items", items, "totals", totals);
     core_reply(c, r->id, 200, json_text(answer), 0, after);
+}
+
+int op_search(struct core *c, const struct core_request *r, struct error *e) {
+    struct search_run *run = c->resumed ? TAKE_PTR(c->resumed->search) : run_new(c, r, e);
+    if (!run)
+        return -EINVAL;
+    if (!search_go(c->search, run, core_slice(c) * OBJECT_BYTES)) {
+        park(c, r)->search = run;
+        return 0;
+    }
+    run_reply(c, r, run);
+    search_run_free(c, run);
     return 0;
 }

@@ -260,9 +260,17 @@ static struct world_agent *agent_of(struct world *w, const char *server) {
     return NULL;
 }
 
+/* The next effect, of whatever is under way. */
+static struct core_effect *next_effect(struct world *w) {
+    struct core_effect *e;
+    while (!(e = core_next_effect(w->c)) && core_has_work(w->c) && !w->no_work)
+        core_work(w->c);
+    return e;
+}
+
 void pump(struct world *w) {
     struct core_effect *e;
-    while ((e = core_next_effect(w->c))) {
+    while ((e = next_effect(w))) {
         struct world_agent *a = e->server ? agent_of(w, e->server) : NULL;
         switch (e->kind) {
         case CORE_COMMIT:

@@ -55,6 +55,7 @@ struct world {
     const char *fail_op;   /* agents answer this op with an error … */
     const char *fail_code; /* … of this code; NULL: io */
     bool lose_answers;     /* the connection breaks before the answer */
+    bool no_work;          /* long reads are not gone on with */
     /* Answers an op in the agents' stead, each time anew, or leaves it to them (NULL); what a report says of the pool.
      */
     json_t *(*op)(struct world *w, struct world_agent *a, const char *op, const json_t *args);

@@ -157,11 +157,18 @@ static void carry_out(struct sim *s, struct core_effect *e) {
     }
 }
 
+static struct core_effect *next_effect(struct core *c) {
+    struct core_effect *e;
+    while (!(e = core_next_effect(c)) && core_has_work(c))
+        core_work(c);
+    return e;
+}
+
 void manager_drain(struct sim *s) {
     struct sim_manager *m = &s->m;
     uint64_t epoch = m->p.epoch;
     struct core_effect *e;
-    while (m->p.up && m->p.epoch == epoch && (e = core_next_effect(m->c))) {
+    while (m->p.up && m->p.epoch == epoch && (e = next_effect(m->c))) {
         if (sim_fault(s, FAULT_MANAGER_CRASH)) {
             core_effect_free(e);
             manager_crash(s);
