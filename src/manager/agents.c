@@ -5,6 +5,7 @@
 #include "manager/ask.h"
 #include "manager/ca.h"
 #include "manager/channel.h"
+#include "manager/loop.h"
 #include "manager/parse.h"
 #include "manager/samples.h"
 #include "manager/stats.h"
@@ -245,8 +246,7 @@ static void say_go_on(struct agent *a) {
     ws_pause(a->ws, false);
 }
 
-static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
-    struct agent *a = ctx;
+static void take_text(struct agent *a, const char *data, size_t len) {
     json_t *message = NULL;
     say_count(a, len);
     if (a->up && samples_are(data, len)) {
@@ -265,6 +265,13 @@ static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
     else
         on_message(a, message);
     json_decref(message);
+}
+
+static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
+    struct manager *m = ((struct agent *)ctx)->m;
+    const char *before = loop_at(m, "messages of agents");
+    take_text(ctx, data, len);
+    loop_at(m, before);
 }
 
 static void on_closed(struct ws *w, void *ctx, int code, const char *reason) {

@@ -11,6 +11,7 @@
 #include "manager/console.h"
 #include "manager/http.h"
 #include "manager/limit.h"
+#include "manager/loop.h"
 #include "manager/metrics.h"
 #include "manager/parse.h"
 #include "manager/passwords.h"
@@ -306,11 +307,13 @@ static void to_core(struct exchange *x) {
         .query = {x->filter, x->sort, x->after, x->fields, x->limit},
     };
     struct manager *m = x->m;
+    const char *before = loop_at(m, x->op->name);
     shell_time(m);
     exchange_client(x);
     core_request(m->core, &r);
     exchange_client_end(x);
     shell_pump(m);
+    loop_at(m, before);
 }
 
 static void on_hashed(void *ctx, const char *hash) {
@@ -372,12 +375,16 @@ static int take_password(struct exchange *x) {
 }
 
 void api_complete(struct exchange *x) {
+    struct manager *m = x->m;
     if (parse_body(x) < 0)
         return;
-    if (x->op->shell)
+    if (x->op->shell) {
+        const char *before = loop_at(m, x->op->name);
         shell_handlers[x->op->id](x);
-    else if (take_password(x) == 0)
+        loop_at(m, before);
+    } else if (take_password(x) == 0) {
         to_core(x);
+    }
 }
 
 /* ---- WebSockets ---- */

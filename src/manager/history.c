@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lists that go on in the store. A filter that few pass has many stored items looked at, and nobody else is answered
- * meanwhile: so it is done piece by piece, between the other requests, for at most BUDGET_NS in one turn of the loop.
+ * meanwhile: so it is done piece by piece, between the other requests (work.h).
  */
 #include "manager/history.h"
 
 #include "manager/http.h"
+#include "manager/work.h"
 #include "store/store.h"
 
 #define SCAN_MAX  20000 /* stored items looked at for one page of a filtered list */
 #define PIECE     500
-#define BUDGET_NS 500000
+#define PIECE_NS  200000
 #define LOOK_ROWS 16 /* from one look at the clock to the next */
 
 /* A stored item; NULL if it is not one (the core refuses such a store when it starts). */
@@ -86,7 +87,7 @@ struct scan {
 };
 
 struct history {
-    struct manager *m;
+    struct work work;
     struct list scans;
 };
 
@@ -159,20 +160,13 @@ static bool scan_go(struct scan *s, uint64_t until) {
     return true;
 }
 
-static void on_idle(uv_idle_t *h) {
-    struct history *y = h->data;
-    uint64_t until = uv_hrtime() + BUDGET_NS;
-    do {
-        struct scan *s = list_first(&y->scans, struct scan, link);
-        if (!s)
-            break;
-        if (!scan_go(s, until)) { /* the next one's turn */
-            list_remove(&s->link);
-            list_append(&y->scans, &s->link);
-        }
-    } while (uv_hrtime() < until);
-    if (list_empty(&y->scans))
-        uv_idle_stop(h);
+static bool go(struct manager *m, struct work *w) {
+    struct scan *s = list_first(&m->history->scans, struct scan, link);
+    if (s && !scan_go(s, uv_hrtime() + PIECE_NS)) { /* the next one's turn */
+        list_remove(&s->link);
+        list_append(&m->history->scans, &s->link);
+    }
+    return !list_empty(&m->history->scans);
 }
 
 static void answer_page(struct manager *m, struct exchange *x, struct core_effect *e) {
@@ -190,10 +184,9 @@ static void answer_page(struct manager *m, struct exchange *x, struct core_effec
     if (core_filter_new(s->kind, e->filter, &s->filter, &error) < 0) {
         exchange_reply_error(x, &error);
         scan_free(s);
-    } else if (!scan_go(s, uv_hrtime() + BUDGET_NS)) {
+    } else if (!scan_go(s, uv_hrtime() + PIECE_NS)) {
         list_append(&m->history->scans, &s->link);
-        if (!uv_is_active((uv_handle_t *)&m->history_idle))
-            uv_idle_start(&m->history_idle, on_idle);
+        work_add(m, &m->history->work);
     }
 }
 
@@ -209,10 +202,9 @@ void history_answer(struct manager *m, struct core_effect *e) {
 
 void history_init(struct manager *m) {
     m->history = xcalloc(1, sizeof *m->history);
-    m->history->m = m;
+    m->history->work.what = "history";
+    m->history->work.go = go;
     list_init(&m->history->scans);
-    uv_idle_init(m->loop, &m->history_idle);
-    m->history_idle.data = m->history;
 }
 
 void history_done(struct manager *m) {
@@ -220,6 +212,7 @@ void history_done(struct manager *m) {
     if (!m->history)
         return;
     list_for_each_safe(s, tmp, &m->history->scans, link) { scan_free(s); }
+    work_remove(&m->history->work);
     free(m->history);
     m->history = NULL;
 }

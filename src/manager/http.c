@@ -4,6 +4,7 @@
 #include "manager/ca.h"
 #include "manager/conn.h"
 #include "manager/listen.h"
+#include "manager/loop.h"
 #include "manager/parse.h"
 #include "manager/ws.h"
 #include "os/log.h"
@@ -274,7 +275,9 @@ static int conn_write_some(struct conn *c) {
 static int conn_progress(struct conn *c) {
     if (!c->answering || (c->body_left > 0 && !c->lingering))
         return 0;
+    const char *before = loop_at(c->server->m, "writing answers");
     int r = conn_write_some(c);
+    loop_at(c->server->m, before);
     if (r <= 0)
         return r;
     if (c->lingering) {

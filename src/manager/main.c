@@ -11,6 +11,7 @@
 #include "manager/listen.h"
 #include "manager/loop.h"
 #include "manager/memory.h"
+#include "manager/metrics.h"
 #include "manager/options.h"
 #include "manager/passwords.h"
 #include "manager/samples.h"
@@ -19,6 +20,7 @@
 #include "manager/stream.h"
 #include "manager/systemd.h"
 #include "manager/upload.h"
+#include "manager/work.h"
 #include "os/file.h"
 #include "os/log.h"
 #include "os/x509.h"
@@ -80,6 +82,7 @@ static void on_tick(uv_timer_t *t) {
             http_stop(m); /* what has been answered meanwhile */
         return;
     }
+    const char *before = loop_at(m, "housekeeping");
     http_tick(m);
     agents_tick(m);
     channel_tick(m);
@@ -91,6 +94,7 @@ static void on_tick(uv_timer_t *t) {
         p->renew_at = now + RENEW_CHECK_MS;
         certificate_check(m);
     }
+    loop_at(m, before);
 }
 
 static void on_signal(uv_signal_t *s, int number) { begin_stop(s->data); }
@@ -188,6 +192,7 @@ static int manager_open(struct manager *m, struct error *e) {
     m->sign_ins = limiter_new(SIGN_IN_FAILURES / 60.0, SIGN_IN_FAILURES, CLIENTS_MAX);
     m->sign_ins_from = limiter_new(CLIENT_FAILURES / 60.0, CLIENT_FAILURES_AT_ONCE, CLIENTS_MAX);
     m->stats = stats_new();
+    work_init(m);
     samples_init(m);
     history_init(m);
     m->stream = stream_new(core_revision(m->core));
@@ -227,6 +232,7 @@ static void manager_close(struct manager *m) {
     stream_free(m->stream);
     samples_done(m);
     history_done(m);
+    metrics_done(m);
     stats_free(m->stats);
     limiter_free(m->requests);
     limiter_free(m->sign_ins);

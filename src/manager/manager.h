@@ -15,6 +15,7 @@
  *     channel.c   bulk connections of agents, paired with console.c and upload.c
  *     ca.c        the platform's own certificates              metrics.c     Prometheus text
  *     history.c   lists of jobs and events that go on in the store
+ *     work.c      what takes long, a piece at a time            loop.c        how long turns of the loop take
  *     site.c      the console's files                      parse.c, site_pure.c, limit.c, ring.c   pure
  *
  * Rules: a struct exchange outlives its connection until it is answered; a struct ws is freed by ws.c alone; nothing
@@ -47,6 +48,7 @@ struct site;
 struct loop_watch;
 struct samples;
 struct history;
+struct work;
 
 #define VERSION_MAJOR_MINOR TARN_VERSION
 #define API_PREFIX          "/api/v1"
@@ -84,9 +86,10 @@ struct manager {
     struct stream *stream;
     struct stats *stats;
     struct samples *samples;
-    uv_idle_t samples_idle;
     struct history *history;
-    uv_idle_t history_idle;
+    struct list work; /* work.c */
+    uv_idle_t work_idle;
+    struct work *reads;         /* shell.c: the core's long ones */
     struct map agents;          /* by server id: struct agent, after its hello */
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */

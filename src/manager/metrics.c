@@ -5,6 +5,7 @@
 #include "manager/memory.h"
 #include "manager/stats.h"
 #include "manager/stream.h"
+#include "manager/work.h"
 
 #include <stdio.h>
 
@@ -51,28 +52,75 @@ static void add_inventory(struct buf *b, const struct core_counts *c) {
     counter(b, "agent_errors_total", "Malformed messages from agents", c->agent_errors);
 }
 
-void metrics_get(struct exchange *x) {
-    struct manager *m = x->m;
-    struct buf b = {0};
+static void add_own(struct buf *b, struct manager *m) {
     struct core_counts c;
     core_counts(m->core, &c);
-    buf_addf(&b, "# HELP tarn_info Version\n# TYPE tarn_info gauge\ntarn_info{version=\"%s\"} 1\n", TARN_VERSION);
-    gauge(&b, "start_time_seconds", "When the manager started", (double)m->started_ms / 1000);
-    gauge(&b, "process_resident_memory_bytes", "Resident memory of tarn-manager", (double)memory_resident());
-    gauge(&b, "connections", "Open connections", (double)http_connections(m));
-    gauge(&b, "stream_clients", "Clients of the stream", (double)stream_clients(m));
-    gauge(&b, "agents_connected", "Agents whose control connection is up", (double)map_count(&m->agents));
-    gauge(&b, "read_only", "1 while the store takes no changes", core_read_only(m->core));
-    gauge(&b, "revision", "Revision of the inventory", (double)core_revision(m->core));
-    counter(&b, "commits_total", "Durable commits", m->commits_done);
-    counter(&b, "commit_failures_total", "Commits that failed", m->commits_failed);
-    add_inventory(&b, &c);
-    buf_adds(&b, "# HELP tarn_requests_total Answers by status\n# TYPE tarn_requests_total counter\n");
+    buf_addf(b, "# HELP tarn_info Version\n# TYPE tarn_info gauge\ntarn_info{version=\"%s\"} 1\n", TARN_VERSION);
+    gauge(b, "start_time_seconds", "When the manager started", (double)m->started_ms / 1000);
+    gauge(b, "process_resident_memory_bytes", "Resident memory of tarn-manager", (double)memory_resident());
+    gauge(b, "connections", "Open connections", (double)http_connections(m));
+    gauge(b, "stream_clients", "Clients of the stream", (double)stream_clients(m));
+    gauge(b, "agents_connected", "Agents whose control connection is up", (double)map_count(&m->agents));
+    gauge(b, "read_only", "1 while the store takes no changes", core_read_only(m->core));
+    gauge(b, "revision", "Revision of the inventory", (double)core_revision(m->core));
+    counter(b, "commits_total", "Durable commits", m->commits_done);
+    counter(b, "commit_failures_total", "Commits that failed", m->commits_failed);
+    add_inventory(b, &c);
+    buf_adds(b, "# HELP tarn_requests_total Answers by status\n# TYPE tarn_requests_total counter\n");
     for (int i = 1; i <= 5; i++)
-        buf_addf(&b, "tarn_requests_total{status=\"%dxx\"} %llu\n", i, (unsigned long long)m->requests_done[i]);
-    add_latency(&b, m);
-    loop_watch_metrics(m->watch, &b);
-    stats_metrics(m->stats, m, m->options->metrics_vms, &b);
+        buf_addf(b, "tarn_requests_total{status=\"%dxx\"} %llu\n", i, (unsigned long long)m->requests_done[i]);
+    add_latency(b, m);
+    loop_watch_metrics(m->watch, b);
+}
+
+/* Thousands of servers, perhaps each virtual machine: written a piece at a time. */
+struct rendering {
+    struct work work;
+    uint64_t request;
+    struct stats_text *text;
+    struct buf out;
+};
+
+static void rendering_free(struct rendering *r) {
+    work_remove(&r->work);
+    stats_text_free(r->text);
+    buf_done(&r->out);
+    free(r);
+}
+
+static bool go(struct manager *m, struct work *w) {
+    struct rendering *r = container_of(w, struct rendering, work);
+    struct exchange *x = exchange_find(m, r->request);
+    if (x && x->conn && (stats_text_go(r->text, m->stats, m) || stats_text_take(r->text, &r->out)))
+        return true;
+    if (x && x->conn) {
+        add_own(&r->out, m);
+        exchange_reply(x, 200, 0, buf_take(&r->out));
+    } else if (x) { /* nobody waits for it any more */
+        exchange_reply(x, 503, 0, NULL);
+    }
+    rendering_free(r);
+    return false;
+}
+
+/* It is answered later, and has no body. */
+static void on_complete(struct exchange *x) {}
+
+void metrics_get(struct exchange *x) {
+    struct rendering *r = xcalloc(1, sizeof *r);
+    r->work.what = "metrics";
+    r->work.go = go;
+    r->request = x->id;
+    r->text = stats_text_new(x->m->stats, x->m->options->metrics_vms);
     x->type = "text/plain; version=0.0.4; charset=utf-8";
-    exchange_reply(x, 200, 0, buf_take(&b));
+    x->on_complete = on_complete;
+    work_add(x->m, &r->work);
+}
+
+void metrics_done(struct manager *m) {
+    struct work *w, *next;
+    list_for_each_safe(w, next, &m->work, link) {
+        if (w->go == go)
+            rendering_free(container_of(w, struct rendering, work));
+    }
 }

@@ -5,3 +5,4 @@
 #include "manager/http.h"
 
 void metrics_get(struct exchange *x);
+void metrics_done(struct manager *m); /* forgets those that are under way */

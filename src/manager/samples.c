@@ -2,14 +2,13 @@
 /*
  * Samples on their way in. A thousand servers send one every two seconds, perhaps all at the same moment; taking one
  * apart costs more than answering a request. So they are kept as text, the newest of each server, and taken apart
- * between the requests, for at most BUDGET_NS in one turn of the loop.
+ * between the requests (work.h).
  */
 #include "manager/samples.h"
 
 #include "manager/agents.h"
 #include "manager/stats.h"
-
-#define BUDGET_NS 500000
+#include "manager/work.h"
 
 struct sample {
     struct list link;
@@ -19,7 +18,7 @@ struct sample {
 };
 
 struct samples {
-    struct manager *m;
+    struct work work;
     struct list queue;
     struct map by_server;
 };
@@ -27,37 +26,6 @@ struct samples {
 bool samples_are(const char *text, size_t len) {
     static const char begin[] = "{\"event\":\"stats\",";
     return len > sizeof begin && memcmp(text, begin, sizeof begin - 1) == 0;
-}
-
-void samples_init(struct manager *m) {
-    m->samples = xcalloc(1, sizeof *m->samples);
-    m->samples->m = m;
-    list_init(&m->samples->queue);
-    uv_idle_init(m->loop, &m->samples_idle);
-    m->samples_idle.data = m->samples;
-}
-
-static void sample_free(struct samples *s, struct sample *p) {
-    map_remove(&s->by_server, p->server);
-    list_remove(&p->link);
-    free(p->text);
-    free(p);
-}
-
-void samples_done(struct manager *m) {
-    struct sample *p, *next;
-    if (!m->samples)
-        return;
-    list_for_each_safe(p, next, &m->samples->queue, link) { sample_free(m->samples, p); }
-    map_done(&m->samples->by_server);
-    free(m->samples);
-    m->samples = NULL;
-}
-
-void samples_forget(struct manager *m, const char *server) {
-    struct sample *p = map_get(&m->samples->by_server, server);
-    if (p)
-        sample_free(m->samples, p);
 }
 
 /* The tree that the text becomes is dropped before anything else is made: see json_scratch_begin(). */
@@ -79,22 +47,48 @@ static void take(struct manager *m, const struct sample *p) {
     api_stats_sample_done(&sample);
 }
 
-static void on_idle(uv_idle_t *h) {
-    struct samples *s = h->data;
-    struct sample *p;
-    uint64_t until = uv_hrtime() + BUDGET_NS;
-    do {
-        p = list_first(&s->queue, struct sample, link);
-        if (!p)
-            break;
-        list_remove(&p->link);
-        map_remove(&s->by_server, p->server);
-        take(s->m, p);
-        free(p->text);
-        free(p);
-    } while (uv_hrtime() < until);
-    if (list_empty(&s->queue))
-        uv_idle_stop(h);
+static bool go(struct manager *m, struct work *w) {
+    struct samples *s = m->samples;
+    struct sample *p = list_first(&s->queue, struct sample, link);
+    if (!p)
+        return false;
+    list_remove(&p->link);
+    map_remove(&s->by_server, p->server);
+    take(m, p);
+    free(p->text);
+    free(p);
+    return !list_empty(&s->queue);
+}
+
+void samples_init(struct manager *m) {
+    m->samples = xcalloc(1, sizeof *m->samples);
+    m->samples->work.what = "samples";
+    m->samples->work.go = go;
+    list_init(&m->samples->queue);
+}
+
+static void sample_free(struct samples *s, struct sample *p) {
+    map_remove(&s->by_server, p->server);
+    list_remove(&p->link);
+    free(p->text);
+    free(p);
+}
+
+void samples_done(struct manager *m) {
+    struct sample *p, *next;
+    if (!m->samples)
+        return;
+    list_for_each_safe(p, next, &m->samples->queue, link) { sample_free(m->samples, p); }
+    map_done(&m->samples->by_server);
+    work_remove(&m->samples->work);
+    free(m->samples);
+    m->samples = NULL;
+}
+
+void samples_forget(struct manager *m, const char *server) {
+    struct sample *p = map_get(&m->samples->by_server, server);
+    if (p)
+        sample_free(m->samples, p);
 }
 
 void samples_add(struct manager *m, const char *server, const char *text, size_t len) {
@@ -108,6 +102,5 @@ void samples_add(struct manager *m, const char *server, const char *text, size_t
     }
     str_take(&p->text, xmemdup(text, len));
     p->len = len;
-    if (!uv_is_active((uv_handle_t *)&m->samples_idle))
-        uv_idle_start(&m->samples_idle, on_idle);
+    work_add(m, &s->work);
 }

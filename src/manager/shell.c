@@ -7,7 +7,9 @@
 #include "manager/agents.h"
 #include "manager/history.h"
 #include "manager/http.h"
+#include "manager/loop.h"
 #include "manager/stream.h"
+#include "manager/work.h"
 #include "os/log.h"
 #include "store/store.h"
 
@@ -42,9 +44,11 @@ static void on_stored(void *ctx, uint64_t seq, int result) {
                       strerror(-result));
         m->store_failed = true;
     }
+    const char *before = loop_at(m, "commits");
     shell_time(m);
     core_stored(m->core, seq, result);
     shell_pump(m);
+    loop_at(m, before);
 }
 
 static void do_commit(struct manager *m, struct core_effect *e) {
@@ -109,9 +113,18 @@ static void carry_out(struct manager *m, struct core_effect *e) {
 
 static void on_timer(uv_timer_t *t) {
     struct manager *m = t->data;
+    const char *before = loop_at(m, "tick");
     shell_time(m);
     core_tick(m->core);
     shell_pump(m);
+    loop_at(m, before);
+}
+
+static bool read_on(struct manager *m, struct work *w) {
+    shell_time(m);
+    core_work(m->core);
+    shell_pump(m);
+    return core_has_work(m->core);
 }
 
 void shell_pump(struct manager *m) {
@@ -125,6 +138,8 @@ void shell_pump(struct manager *m) {
     }
     m->pumping = false;
     stream_flush(m);
+    if (core_has_work(m->core))
+        work_add(m, m->reads);
     int64_t deadline = core_next_deadline(m->core);
     if (deadline == INT64_MAX) {
         uv_timer_stop(&m->timer);
@@ -161,6 +176,8 @@ int shell_init(struct manager *m, struct error *e) {
     m->crash_after = after ? strtoull(after, NULL, 10) : 0;
     uv_timer_init(m->loop, &m->timer);
     m->timer.data = m;
+    m->reads = xcalloc(1, sizeof *m->reads);
+    *m->reads = (struct work){.what = "long reads", .go = read_on};
     _cleanup_free_ char *path = xasprintf("%s/tarn.db", m->options->state);
     int r = store_open_sqlite(path, m->loop, on_stored, m, &m->store, e);
     if (r < 0)
@@ -185,4 +202,8 @@ void shell_done(struct manager *m) {
         core_effect_free(e);
     core_free(m->core);
     m->core = NULL;
+    if (m->reads)
+        work_remove(m->reads);
+    free(m->reads);
+    m->reads = NULL;
 }

@@ -348,30 +348,77 @@ static void add_value(struct buf *out, const void *entry, size_t offset, bool in
         buf_addf(out, "\"} %.6g\n", *(const double *)(const void *)p);
 }
 
-void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct buf *out) {
+/*
+ * The lines of a metric stand together, but what is walked over are servers, each with its virtual machines: so each
+ * metric has a text of its own. Servers that come while it goes on are left out.
+ */
+struct stats_text {
+    char (*servers)[UUID_LEN + 1];
+    size_t n, at;
+    struct buf server[ARRAY_LEN(server_gauges)], vm[ARRAY_LEN(vm_gauges)];
+};
+
+struct stats_text *stats_text_new(const struct stats *s, bool vms) {
+    struct stats_text *t = xcalloc(1, sizeof *t);
     const char *id;
-    void *value;
-    for (size_t g = 0; g < ARRAY_LEN(server_gauges); g++) {
-        buf_addf(out, "# HELP tarn_server_%s %s\n# TYPE tarn_server_%s gauge\n", server_gauges[g].name,
+    t->servers = xcalloc(map_count(&s->servers) + 1, sizeof *t->servers);
+    for (size_t pos = 0; map_next(&s->servers, &pos, &id, NULL);)
+        snprintf(t->servers[t->n++], sizeof *t->servers, "%s", id);
+    for (size_t g = 0; g < ARRAY_LEN(server_gauges); g++)
+        buf_addf(&t->server[g], "# HELP tarn_server_%s %s\n# TYPE tarn_server_%s gauge\n", server_gauges[g].name,
                  server_gauges[g].help, server_gauges[g].name);
-        for (size_t pos = 0; map_next(&s->servers, &pos, &id, &value);) {
-            const struct api_server *server = core_server(m->core, id);
-            buf_addf(out, "tarn_server_%s{server=\"", server_gauges[g].name);
-            add_label(out, server ? server->name : id);
-            add_value(out, &((struct server_entry *)value)->last, server_gauges[g].offset, server_gauges[g].integer);
-        }
-    }
-    for (size_t g = 0; vms && g < ARRAY_LEN(vm_gauges); g++) {
-        buf_addf(out, "# HELP tarn_vm_%s %s\n# TYPE tarn_vm_%s gauge\n", vm_gauges[g].name, vm_gauges[g].help,
+    for (size_t g = 0; vms && g < ARRAY_LEN(vm_gauges); g++)
+        buf_addf(&t->vm[g], "# HELP tarn_vm_%s %s\n# TYPE tarn_vm_%s gauge\n", vm_gauges[g].name, vm_gauges[g].help,
                  vm_gauges[g].name);
-        for (size_t pos = 0; map_next(&s->vms, &pos, &id, &value);) {
-            const char *figure = (const char *)value + vm_gauges[g].offset;
-            if (!vm_gauges[g].integer && isnan(*(const double *)(const void *)figure))
-                continue; /* not known */
-            const struct api_vm *vm = core_vm(m->core, id);
-            buf_addf(out, "tarn_vm_%s{vm=\"", vm_gauges[g].name);
-            add_label(out, vm ? vm->name : id);
-            add_value(out, value, vm_gauges[g].offset, vm_gauges[g].integer);
-        }
+    return t;
+}
+
+static void text_add_vm(struct stats_text *t, struct manager *m, const struct vm_entry *v) {
+    const struct api_vm *vm = core_vm(m->core, v->id);
+    for (size_t g = 0; g < ARRAY_LEN(vm_gauges); g++) {
+        const char *figure = (const char *)v + vm_gauges[g].offset;
+        if (!vm_gauges[g].integer && isnan(*(const double *)(const void *)figure))
+            continue; /* not known */
+        buf_addf(&t->vm[g], "tarn_vm_%s{vm=\"", vm_gauges[g].name);
+        add_label(&t->vm[g], vm ? vm->name : v->id);
+        add_value(&t->vm[g], v, vm_gauges[g].offset, vm_gauges[g].integer);
     }
+}
+
+bool stats_text_go(struct stats_text *t, const struct stats *s, struct manager *m) {
+    if (t->at == t->n)
+        return false;
+    const char *id = t->servers[t->at++];
+    const struct server_entry *entry = map_get(&s->servers, id);
+    const struct api_server *server = core_server(m->core, id);
+    for (size_t g = 0; entry && g < ARRAY_LEN(server_gauges); g++) {
+        buf_addf(&t->server[g], "tarn_server_%s{server=\"", server_gauges[g].name);
+        add_label(&t->server[g], server ? server->name : id);
+        add_value(&t->server[g], &entry->last, server_gauges[g].offset, server_gauges[g].integer);
+    }
+    const struct vm_entry *v;
+    if (entry && t->vm[0].len)
+        list_for_each(v, &entry->vms, link) text_add_vm(t, m, v);
+    return true;
+}
+
+bool stats_text_take(struct stats_text *t, struct buf *out) {
+    for (size_t g = 0; g < ARRAY_LEN(server_gauges) + ARRAY_LEN(vm_gauges); g++) {
+        struct buf *b = g < ARRAY_LEN(server_gauges) ? &t->server[g] : &t->vm[g - ARRAY_LEN(server_gauges)];
+        if (!b->len)
+            continue;
+        buf_add(out, b->data, b->len);
+        buf_done(b);
+        return true;
+    }
+    return false;
+}
+
+void stats_text_free(struct stats_text *t) {
+    _cleanup_buf_ struct buf rest = {0};
+    while (t && stats_text_take(t, &rest))
+        ;
+    if (t)
+        free(t->servers);
+    free(t);
 }

@@ -11,7 +11,13 @@ void stats_free(struct stats *s);
 void stats_sample(struct manager *m, const char *server, const struct api_stats_sample *sample);
 /* Its agent has gone: what it last said is no longer so. */
 void stats_forget(struct manager *m, const char *server);
-void stats_metrics(const struct stats *s, struct manager *m, bool vms, struct buf *out);
+
+/* Prometheus' text of all, a piece at a time: _go() until it is false, then _take() as often as it adds some. */
+struct stats_text;
+struct stats_text *stats_text_new(const struct stats *s, bool vms);
+bool stats_text_go(struct stats_text *t, const struct stats *s, struct manager *m);
+bool stats_text_take(struct stats_text *t, struct buf *out);
+void stats_text_free(struct stats_text *t);
 
 /* What all servers, or those of a pool (NULL for all), use together now. */
 void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory);

@@ -2,6 +2,7 @@
 #include "manager/ws.h"
 
 #include "manager/conn.h"
+#include "manager/loop.h"
 
 #define CLOSE_TIMEOUT_S 3
 #define WRITE_CLOSE     4 /* libwebsockets' number for a close frame, which its public header leaves out */
@@ -207,6 +208,14 @@ static int on_writable(struct ws *w) {
     return w->closing && !w->close_sent ? send_close(w) : 0;
 }
 
+static int go_on_writing(struct ws *w) {
+    struct manager *m = w->conn->server->m;
+    const char *before = loop_at(m, "writing frames");
+    int r = on_writable(w);
+    loop_at(m, before);
+    return r;
+}
+
 /* ---- in ---- */
 
 static int protocol_error(struct ws *w, int code, const char *reason) {
@@ -268,7 +277,7 @@ int ws_callback(struct ws *w, int reason, void *in, size_t len) {
         ws_kick(w);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
-        return on_writable(w);
+        return go_on_writing(w);
     case LWS_CALLBACK_RECEIVE:
         return on_receive(w, in, len);
     case LWS_CALLBACK_RECEIVE_PONG:
