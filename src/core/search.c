@@ -8,6 +8,10 @@
  * An object that changes what can be found of it gets a new piece at the end; its old one is dead until half of the
  * text is, which is then written anew. Case is folded for ASCII only.
  *
+ * For each few pieces it is noted which three characters stand next to one another in them, one bit for those of one
+ * hash: most pieces cannot have what is looked for, and are passed over. Ids, in which everything occurs, are noted
+ * by how they begin, as they are found by that alone.
+ *
  * A search that finds much goes on in another go (parked.c). It is told when a piece that it has looked at dies, so
  * that what it has found is always so now; what takes that piece's place is at the end, where it will come.
  */
@@ -23,6 +27,10 @@ enum { CLASS_NAME = 1, CLASS_OTHER, CLASS_DESCRIPTION, CLASS_ID, CLASS_END };
 #define DESCRIPTION_MAX 512 /* bytes of it that are searched */
 #define DETAIL_MAX      120
 #define COMPACT_MIN     65536
+#define BLOCK           16
+#define BLOCK_BITS      1024
+#define BLOCK_BYTES     64   /* that a block which is passed over counts for */
+#define NEEDLE_MARKS    16   /* of what is looked for that are compared */
 #define OBJECT_BYTES    512  /* of the text are looked at in the time of an object */
 #define HIT_BYTES       4096 /* or in that of something found */
 #define SPARE           8    /* hits in the place of those that vanish before the answer */
@@ -50,6 +58,10 @@ struct entry {
     uint32_t at, len;
 };
 
+struct block {
+    uint64_t bits[BLOCK_BITS / 64];
+};
+
 struct search_index {
     bool used;
     size_t n_names;                         /* fields of CLASS_NAME */
@@ -58,7 +70,8 @@ struct search_index {
     struct path state;
     struct buf text;
     struct entry *entries;
-    size_t n, cap, dead; /* dead: bytes */
+    struct block *blocks; /* of BLOCK entries each */
+    size_t n, cap, dead;  /* dead: bytes */
 };
 
 struct search {
@@ -81,6 +94,9 @@ struct search_run {
     struct list link; /* search.runs, between two goes */
     char *needle;
     size_t len;
+    uint16_t marks[NEEDLE_MARKS], id_mark; /* bits of a block that has it; of one where an id begins so */
+    size_t n_marks;
+    bool may_be_id;
     unsigned may;              /* kinds that are searched */
     size_t at[API_KIND_COUNT]; /* entries before it have been looked at */
     struct hits hits[API_KIND_COUNT];
@@ -118,6 +134,7 @@ void search_free(struct search *s) {
     for (int kind = 0; s && kind < API_KIND_COUNT; kind++) {
         buf_done(&s->kinds[kind].text);
         free(s->kinds[kind].entries);
+        free(s->kinds[kind].blocks);
     }
     free(s);
 }
@@ -154,6 +171,47 @@ static void write_object(const struct search_index *x, const struct object *o, s
     }
 }
 
+/* ---- which blocks may have it ---- */
+
+static uint16_t mark_of(const char *s) {
+    const unsigned char *c = (const unsigned char *)s;
+    uint32_t h = ((uint32_t)c[0] << 16 | (uint32_t)c[1] << 8 | c[2]) * UINT32_C(2654435761);
+    return (uint16_t)(h >> 16) % BLOCK_BITS;
+}
+
+static uint16_t id_mark_of(const char *id) { return (uint16_t)(mark_of(id) * 31u + mark_of(id + 1)) % BLOCK_BITS; }
+
+static void block_mark(struct block *b, uint16_t mark) { b->bits[mark / 64] |= UINT64_C(1) << mark % 64; }
+static bool block_has(const struct block *b, uint16_t mark) { return b->bits[mark / 64] & UINT64_C(1) << mark % 64; }
+
+static void mark_entry(struct search_index *x, size_t at) {
+    const struct entry *e = &x->entries[at];
+    struct block *b = &x->blocks[at / BLOCK];
+    const char *text = x->text.data + e->at, *end = text + e->len;
+    block_mark(b, id_mark_of(text + 1));
+    for (const char *s = text + 1 + UUID_LEN; s + 3 <= end; s++)
+        block_mark(b, mark_of(s));
+}
+
+static bool block_may_have(const struct block *b, const struct search_run *run) {
+    if (!run->n_marks || (run->may_be_id && block_has(b, run->id_mark)))
+        return true;
+    for (size_t i = 0; i < run->n_marks; i++)
+        if (!block_has(b, run->marks[i]))
+            return false;
+    return true;
+}
+
+static void run_mark(struct search_run *run) {
+    for (size_t i = 0; i + 3 <= run->len && i < NEEDLE_MARKS; i++)
+        run->marks[run->n_marks++] = mark_of(run->needle + i);
+    run->may_be_id = run->len >= ID_PREFIX_MIN;
+    if (run->may_be_id)
+        run->id_mark = id_mark_of(run->needle);
+}
+
+/* ---- keeping it ---- */
+
 static void entry_kill(struct search *s, struct search_index *x, struct object *o) {
     struct entry *old = &x->entries[o->search - 1];
     struct search_run *run;
@@ -188,6 +246,9 @@ static void compact(struct search *s, enum api_kind kind) {
     x->text = text;
     x->n = n;
     x->dead = 0;
+    memset(x->blocks, 0, (x->cap / BLOCK) * sizeof *x->blocks);
+    for (size_t i = 0; i < n; i++)
+        mark_entry(x, i);
 }
 
 void search_update(struct search *s, struct object *o) {
@@ -209,9 +270,12 @@ void search_update(struct search *s, struct object *o) {
         if (x->n == x->cap) {
             x->cap = x->cap ? x->cap * 2 : 64;
             x->entries = xreallocarray(x->entries, x->cap, sizeof *x->entries);
+            x->blocks = xreallocarray(x->blocks, x->cap / BLOCK, sizeof *x->blocks);
+            memset(x->blocks + x->n / BLOCK, 0, (x->cap - x->n) / BLOCK * sizeof *x->blocks);
         }
         x->entries[x->n++] = (struct entry){o, (uint32_t)at, (uint32_t)len};
         o->search = (uint32_t)x->n;
+        mark_entry(x, x->n - 1);
     }
     if (x->dead > COMPACT_MIN && x->dead > x->text.len / 2)
         compact(s, o->kind);
@@ -271,24 +335,11 @@ static void hits_add(const struct search_index *x, struct hits *h, const struct 
     h->list[lo] = *hit;
 }
 
-/* The entry that holds an offset, at or after the one given. */
-static size_t entry_at(const struct search_index *x, size_t from, size_t offset) {
-    size_t lo = from, hi = x->n;
-    for (size_t step = 1; lo + step < x->n; step *= 2) { /* the next ones are likelier than those far away */
-        if (x->entries[lo + step].at > offset) {
-            hi = lo + step;
-            break;
-        }
-        lo += step;
-    }
-    while (hi - lo > 1) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (x->entries[mid].at <= offset)
-            lo = mid;
-        else
-            hi = mid;
-    }
-    return lo;
+/* The entry of a block that holds an offset, at or after the one given. */
+static size_t entry_at(const struct search_index *x, size_t from, size_t end, size_t offset) {
+    while (from + 1 < end && x->entries[from + 1].at <= offset)
+        from++;
+    return from;
 }
 
 /* The best match in one object's piece of the text, of which at is the first; -1 for none. */
@@ -312,38 +363,38 @@ static int rank_entry(const struct search_index *x, const char *begin, const cha
     return best;
 }
 
-/* Where the piece of the text ends that is looked at now; at the end of an entry, which is returned. */
-static size_t piece_end(const struct search_index *x, size_t from, size_t bytes) {
-    size_t to = x->entries[from].at + bytes;
-    return to < x->text.len ? entry_at(x, from, to) : x->n - 1;
-}
-
-/* False: there is more. bytes: how much of the text may be looked at still. */
-static bool search_kind(struct search_run *run, const struct search_index *x, enum api_kind kind, size_t *bytes) {
-    size_t i = run->at[kind];
-    if (i >= x->n)
-        return true;
-    size_t last = piece_end(x, i, *bytes);
-    const char *text = x->text.data, *at = text + x->entries[i].at;
-    const char *end = text + x->entries[last].at + x->entries[last].len, *begun = at;
+/* Entries of one block. What it counts for. */
+static size_t search_block(struct search_run *run, const struct search_index *x, enum api_kind kind, size_t i,
+                           size_t last) {
+    const char *text = x->text.data, *begun = text + x->entries[i].at, *at = begun;
+    const char *end = text + x->entries[last - 1].at + x->entries[last - 1].len;
+    size_t found = 0;
     while (at < end && (at = memmem(at, (size_t)(end - at), run->needle, run->len))) {
-        i = entry_at(x, i, (size_t)(at - text));
+        i = entry_at(x, i, last, (size_t)(at - text));
         const struct entry *e = &x->entries[i];
         const char *begin = text + e->at, *next = begin + e->len;
         int best = e->o ? rank_entry(x, begin, next, at, run->needle, run->len) : -1;
         if (best >= 0)
             hits_add(x, &run->hits[kind], &(struct hit){e->o, best});
         at = next;
-        *bytes = *bytes > HIT_BYTES ? *bytes - HIT_BYTES : 0;
-        if ((size_t)(at - begun) >= *bytes)
-            last = i;
-        if (last == i)
-            break;
+        found++;
     }
-    run->at[kind] = last + 1;
-    size_t looked = (size_t)(text + x->entries[last].at + x->entries[last].len - begun);
-    *bytes = *bytes > looked ? *bytes - looked : 0;
-    return last + 1 == x->n;
+    return (size_t)(end - begun) + found * HIT_BYTES;
+}
+
+/* False: there is more. bytes: how much of the text may be looked at still. */
+static bool search_kind(struct search_run *run, const struct search_index *x, enum api_kind kind, size_t *bytes) {
+    size_t *at = &run->at[kind];
+    while (*at < x->n && *bytes) {
+        size_t last = (*at / BLOCK + 1) * BLOCK, cost = BLOCK_BYTES;
+        if (last > x->n)
+            last = x->n;
+        if (block_may_have(&x->blocks[*at / BLOCK], run))
+            cost = search_block(run, x, kind, *at, last);
+        *bytes = *bytes > cost ? *bytes - cost : 0;
+        *at = last;
+    }
+    return *at == x->n;
 }
 
 /* One goes on until it has looked at everything, or at enough for now (false). */
@@ -513,6 +564,7 @@ static struct search_run *run_new(struct core *c, const struct core_request *r, 
     run->len = strlen(needle);
     run->needle = TAKE_PTR(needle);
     run->may = core_role_kinds(r->role);
+    run_mark(run);
     for (int kind = 0; kind < API_KIND_COUNT; kind++) {
         run->hits[kind].cap = limit + SPARE;
         run->hits[kind].list = xcalloc(limit + SPARE, sizeof *run->hits[kind].list);

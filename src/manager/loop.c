@@ -23,6 +23,7 @@ struct doing {
     struct doing *next;         /* of this turn's */
     bool now;                   /* it is among this turn's */
     uint64_t ns;                /* in this turn */
+    uint64_t total_ns;          /* in those before it */
     uint64_t longs, longest_ns; /* turns that were long because of it */
 };
 
@@ -95,6 +96,7 @@ static void turn_end(struct loop_watch *w, uint64_t now, uint64_t waited, uint64
         }
     }
     for (struct doing *d = w->turn; d; d = d->next) {
+        d->total_ns += d->ns;
         d->ns = 0;
         d->now = false;
     }
@@ -150,6 +152,13 @@ void loop_watch_metrics(const struct loop_watch *w, struct buf *out) {
     print(&w->wall, "loop_turn_seconds", "Turns of the event loop by the clock: nobody is answered before they end",
           out);
     print(&w->cpu, "loop_turn_cpu_seconds", "The same by the processor time that they took", out);
+    buf_adds(out,
+             "# HELP tarn_loop_seconds_total What the event loop does, by the clock\n# TYPE tarn_loop_seconds_total "
+             "counter\n");
+    for (size_t i = 0; i < DOINGS; i++)
+        if (w->doings[i].what)
+            buf_addf(out, "tarn_loop_seconds_total{doing=\"%s\"} %.6f\n", w->doings[i].what,
+                     (double)w->doings[i].total_ns / 1e9);
     buf_adds(out,
              "# HELP tarn_loop_long_turns_total Turns that took more than a millisecond of processor time, by what "
              "took most of it\n# TYPE tarn_loop_long_turns_total counter\n");
