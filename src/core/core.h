@@ -178,5 +178,5 @@ struct core_counts {
 void core_counts(const struct core *c, struct core_counts *ret);
 /* States and capacity of everything, or of a pool (its id; else NULL); what is in use, and by whom, the shell knows.
    ret has been initialized. */
-void core_summary(const struct core *c, const char *pool, struct api_summary *ret);
+void core_summary(struct core *c, const char *pool, struct api_summary *ret);
 const struct api_pool *core_pool(const struct core *c, const char *id_or_name);

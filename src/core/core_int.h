@@ -93,7 +93,15 @@ struct table {
     size_t n, cap;
     bool unsorted;  /* while loading */
     uint64_t dirty; /* the last commit that touched any of them */
+    uint64_t swaps; /* counts every change */
     struct order orders[ORDERS_MAX];
+};
+
+/* What servers and repositories have; summary.c. */
+struct capacity {
+    uint64_t servers, repositories; /* their tables' swaps when it was added up */
+    int64_t cpus, memory, storage, storage_free;
+    size_t repository_states[CORE_STATES];
 };
 
 struct undo {
@@ -163,6 +171,7 @@ struct core {
     char undone_by[UUID_LEN + 1];
     const struct api_field *states[API_KIND_COUNT]; /* summary.c: the field "state"; NULL: it has none */
     struct map pool_sums;                           /* summary.c: struct pool_sum * by pool */
+    struct capacity capacity;                       /* of everything */
     struct map alarms;                              /* struct object * of the active ones, by OBJECT/CODE */
     int64_t revision;
 

@@ -162,6 +162,7 @@ static void count(struct core *c, struct object *o, int by) {
 struct version *object_swap(struct core *c, struct object *o, struct version *v, int64_t revision) {
     struct table *t = &c->tables[o->kind];
     struct version *old = o->v;
+    t->swaps++;
     bool same_key =
         old && v && (!kind_named(o->kind) || str_eq(kind_name(o->kind, old->data), kind_name(o->kind, v->data)));
     unsigned orders = orders_remove(t, o, v);

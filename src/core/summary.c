@@ -127,33 +127,47 @@ static void add_told(int64_t *sum, int64_t told) {
         *sum = INT64_MAX;
 }
 
-/* Servers and repositories are few: what they have is added up each time. */
-static void add_capacity(const struct core *c, const char *pool, struct api_summary *ret) {
-    struct api_capacity *sum = &ret->capacity;
-    size_t repositories[CORE_STATES] = {0};
-    ret->has_capacity = true;
+/* Servers and repositories are few: what they have is added up, of everything when one of them has changed. */
+static struct capacity capacity_of(const struct core *c, const char *pool) {
+    struct capacity sum = {0};
     const struct table *t = &c->tables[API_KIND_SERVER];
+    sum.servers = t->swaps;
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
         if (s->state != API_SERVER_STATE_ONLINE || (pool && !str_eq(s->pool, pool)))
             continue;
-        add_told(&sum->cpus, s->hardware.cpus);
-        add_told(&sum->memory, s->hardware.memory);
+        add_told(&sum.cpus, s->hardware.cpus);
+        add_told(&sum.memory, s->hardware.memory);
     }
     t = &c->tables[API_KIND_REPOSITORY];
+    sum.repositories = t->swaps;
     for (size_t i = 0; i < t->n; i++) {
         const struct api_repository *r = t->sorted[i]->v->data;
         if (pool && !str_eq(repository_pool(c, r), pool))
             continue;
-        add_told(&sum->storage, r->capacity);
-        add_told(&sum->storage_free, r->free);
+        add_told(&sum.storage, r->capacity);
+        add_told(&sum.storage_free, r->free);
         if (r->state < CORE_STATES)
-            repositories[r->state]++;
+            sum.repository_states[r->state]++;
     }
-    add_states(c, API_KIND_REPOSITORY, repositories, SIZE_MAX, &ret->repositories, &ret->n_repositories);
+    return sum;
 }
 
-void core_summary(const struct core *c, const char *pool, struct api_summary *ret) {
+static void add_capacity(struct core *c, const char *pool, struct api_summary *ret) {
+    const struct capacity *whole = &c->capacity;
+    if (!pool && (whole->servers != c->tables[API_KIND_SERVER].swaps ||
+                  whole->repositories != c->tables[API_KIND_REPOSITORY].swaps))
+        c->capacity = capacity_of(c, NULL);
+    struct capacity sum = pool ? capacity_of(c, pool) : *whole;
+    ret->has_capacity = true;
+    ret->capacity.cpus = sum.cpus;
+    ret->capacity.memory = sum.memory;
+    ret->capacity.storage = sum.storage;
+    ret->capacity.storage_free = sum.storage_free;
+    add_states(c, API_KIND_REPOSITORY, sum.repository_states, SIZE_MAX, &ret->repositories, &ret->n_repositories);
+}
+
+void core_summary(struct core *c, const char *pool, struct api_summary *ret) {
     static const struct pool_sum nothing;
     const struct pool_sum *s = pool ? map_get(&c->pool_sums, pool) : NULL;
     size_t jobs[CORE_STATES] = {0}, alarms[API_SEVERITY_COUNT] = {0};

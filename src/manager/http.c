@@ -670,6 +670,10 @@ void http_tick(struct manager *m) {
 }
 
 static struct lws_vhost *vhost_make(struct http_server *s, struct lws_context_creation_info *info) {
+    /* ws.c looks after silent peers itself. Else each frame of each agent would move a timer in one long sorted list.
+     */
+    static const lws_retry_bo_t no_validity_timers;
+    info->retry_and_idle_policy = &no_validity_timers;
     info->options |= LWS_SERVER_OPTION_REQUIRE_VALID_OPENSSL_CLIENT_CERT | LWS_SERVER_OPTION_PEER_CERT_NOT_REQUIRED;
     info->vhost_name = "tarn";
     info->port = CONTEXT_PORT_NO_LISTEN_SERVER;

@@ -36,7 +36,10 @@ struct stats {
     struct map vms;     /* id -> vm_entry */
     struct stats_top top[STATS_METRICS][STATS_TOP_MAX];
     size_t n_top[STATS_METRICS];
-    int64_t top_at; /* when top was made, ms; 0: never */
+    int64_t top_at;    /* when top was made, ms; 0: never */
+    int64_t totals_at; /* the same of these */
+    double cpu;
+    int64_t memory;
 };
 
 struct stats *stats_new(void) {
@@ -212,7 +215,7 @@ static bool in_pool(const struct manager *m, const char *server, const char *poo
     return !pool || (s && str_eq(s->pool, pool));
 }
 
-void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory) {
+static void add_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory) {
     size_t pos = 0;
     const char *id;
     void *value;
@@ -228,9 +231,26 @@ void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t 
     }
 }
 
-/* At most a second old, however many look at a dashboard. */
+/* What is of everything is at most a second old, however many look at a dashboard. */
+static bool is_fresh(int64_t at, int64_t now) { return at && now - at < TOP_FRESH_MS; }
+
+void stats_totals(struct manager *m, const char *pool, double *ret_cpu, int64_t *ret_memory) {
+    struct stats *s = m->stats;
+    int64_t now = manager_now(m);
+    if (pool) {
+        add_totals(m, pool, ret_cpu, ret_memory);
+        return;
+    }
+    if (!is_fresh(s->totals_at, now)) {
+        s->totals_at = now;
+        add_totals(m, NULL, &s->cpu, &s->memory);
+    }
+    *ret_cpu = s->cpu;
+    *ret_memory = s->memory;
+}
+
 static void top_make(struct stats *s, int64_t now) {
-    if (s->top_at && now - s->top_at < TOP_FRESH_MS)
+    if (is_fresh(s->top_at, now))
         return;
     s->top_at = now;
     memset(s->n_top, 0, sizeof s->n_top);
