@@ -29,6 +29,7 @@ enum { CLASS_NAME = 1, CLASS_OTHER, CLASS_DESCRIPTION, CLASS_ID, CLASS_END };
 #define COMPACT_MIN     65536
 #define BLOCK           16
 #define BLOCK_BITS      1024
+#define ID_BITS         256
 #define BLOCK_BYTES     64   /* that a block which is passed over counts for */
 #define NEEDLE_MARKS    16   /* of what is looked for that are compared */
 #define OBJECT_BYTES    512  /* of the text are looked at in the time of an object */
@@ -59,7 +60,7 @@ struct entry {
 };
 
 struct block {
-    uint64_t bits[BLOCK_BITS / 64];
+    uint64_t bits[BLOCK_BITS / 64], ids[ID_BITS / 64];
 };
 
 struct search_index {
@@ -179,25 +180,25 @@ static uint16_t mark_of(const char *s) {
     return (uint16_t)(h >> 16) % BLOCK_BITS;
 }
 
-static uint16_t id_mark_of(const char *id) { return (uint16_t)(mark_of(id) * 31u + mark_of(id + 1)) % BLOCK_BITS; }
+static uint16_t id_mark_of(const char *id) { return (uint16_t)(mark_of(id) * 31u + mark_of(id + 1)) % ID_BITS; }
 
-static void block_mark(struct block *b, uint16_t mark) { b->bits[mark / 64] |= UINT64_C(1) << mark % 64; }
-static bool block_has(const struct block *b, uint16_t mark) { return b->bits[mark / 64] & UINT64_C(1) << mark % 64; }
+static void set_bit(uint64_t *bits, uint16_t bit) { bits[bit / 64] |= UINT64_C(1) << bit % 64; }
+static bool has_bit(const uint64_t *bits, uint16_t bit) { return bits[bit / 64] & UINT64_C(1) << bit % 64; }
 
 static void mark_entry(struct search_index *x, size_t at) {
     const struct entry *e = &x->entries[at];
     struct block *b = &x->blocks[at / BLOCK];
     const char *text = x->text.data + e->at, *end = text + e->len;
-    block_mark(b, id_mark_of(text + 1));
+    set_bit(b->ids, id_mark_of(text + 1));
     for (const char *s = text + 1 + UUID_LEN; s + 3 <= end; s++)
-        block_mark(b, mark_of(s));
+        set_bit(b->bits, mark_of(s));
 }
 
 static bool block_may_have(const struct block *b, const struct search_run *run) {
-    if (!run->n_marks || (run->may_be_id && block_has(b, run->id_mark)))
+    if (!run->n_marks || (run->may_be_id && has_bit(b->ids, run->id_mark)))
         return true;
     for (size_t i = 0; i < run->n_marks; i++)
-        if (!block_has(b, run->marks[i]))
+        if (!has_bit(b->bits, run->marks[i]))
             return false;
     return true;
 }
@@ -205,7 +206,7 @@ static bool block_may_have(const struct block *b, const struct search_run *run) 
 static void run_mark(struct search_run *run) {
     for (size_t i = 0; i + 3 <= run->len && i < NEEDLE_MARKS; i++)
         run->marks[run->n_marks++] = mark_of(run->needle + i);
-    run->may_be_id = run->len >= ID_PREFIX_MIN;
+    run->may_be_id = run->len >= ID_PREFIX_MIN && strspn(run->needle, "0123456789abcdef-") == run->len;
     if (run->may_be_id)
         run->id_mark = id_mark_of(run->needle);
 }
