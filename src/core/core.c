@@ -33,6 +33,7 @@ void core_free(struct core *c) {
     if (!c)
         return;
     parked_done(c);
+    recover_done(c);
     core_commit_done(c);
     jobs_done(c);
     locks_done(c);
@@ -311,7 +312,9 @@ static int64_t next_deadline(const struct core *c) {
     if (other < next)
         next = other;
     other = jobs_deadline(c);
-    if (c->recover_at && c->recover_at < other)
+    if (c->round)
+        other = c->mono_ms;
+    else if (c->recover_at && c->recover_at < other)
         other = c->recover_at;
     return other < next ? other : next;
 }

@@ -164,7 +164,8 @@ struct core {
     int64_t wall_ms, mono_ms;
     char client[64]; /* the address of who asks; "" */
     struct table tables[API_KIND_COUNT];
-    struct map macs; /* struct object * of the virtual machine, by address */
+    struct map macs;   /* struct object * of the virtual machine, by address */
+    struct map tagged; /* place_rules.c: struct tagged * by POOL/TAG */
     struct search *search;
     struct map undoable; /* struct object * of the job that could be undone, by its object */
     const char *undoing; /* while a job is being undone: its id, and of the job that does so */
@@ -195,6 +196,7 @@ struct core {
     int64_t jobs_at;      /* mono_ms; none of them is to be tried again before that */
     int64_t recover_at;   /* job_recover.c: mono_ms of the next look at those that wait; 0: none */
     int64_t recovered_at; /* of the last one */
+    struct round *round;  /* the look that is under way; NULL */
     struct map runs;      /* struct job_run * by job id */
     struct map locks;     /* struct lock * by object id */
     struct map held;      /* struct api_guest_report * by VM id */
@@ -649,8 +651,10 @@ bool recover_waits(const struct core *c, const char *vm);
 void recover_call_off(struct core *c, const char *vm, const char *why);
 /* Something has changed that those that wait may have waited for. */
 void recover_soon(struct core *c);
-void recover_observe(struct core *c, const struct object *o); /* the same, after every change of an object */
+/* The same, after every change of an object. */
+void recover_observe(struct core *c, const struct object *o, const struct version *old);
 void recover_tick(struct core *c);
+void recover_done(struct core *c);
 bool pool_restarts(const struct core *c, const struct api_vm *vm);
 
 /* ---- load.c ---- */
@@ -670,7 +674,10 @@ const struct server_load *server_load(const struct core *c, const char *server);
 bool load_is_told(const struct core *c, const struct server_load *l);
 bool vm_counts(const struct api_vm *vm); /* it takes room on its server */
 bool vm_counts_at(const struct api_vm *vm, const char *server);
-bool vm_will_restart(const struct api_guest_report *g);     /* its agent is about to restart it */
+bool vm_will_restart(const struct api_guest_report *g); /* its agent is about to restart it */
+/* place_rules.c: after every change of a virtual machine. */
+void tags_index(struct core *c, struct object *o, const struct version *old);
+void tags_done(struct core *c);
 void load_count(struct core *c, struct object *vm, int by); /* from object_swap() */
 void loads_done(struct core *c);
 

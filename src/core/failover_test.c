@@ -184,6 +184,54 @@ static void prepare_waiting(struct world *w) {
     assert_non_null(strstr(last_job(w, "vm.recover")->message, "of memory left"));
 }
 
+/* A few are looked at in each tick; what becomes free between two of them is for the most important nevertheless. */
+static void many_wait(void **state) {
+    struct world w;
+    char name[8], ha[64];
+    prepare(&w, 3);
+    for (int i = 0; i < 3; i++) {
+        w.agents[i].memory = i ? 512 << 20 : 8LL << 30;
+        world_disconnect(&w, &w.agents[i]);
+        world_connect(&w, &w.agents[i]);
+    }
+    walk(&w, 1000);
+    for (int i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "g%02d", i);
+        snprintf(ha, sizeof ha, "{\"enabled\":true,\"priority\":%d}", i * 5);
+        make_vm(&w, name, "s1", ha);
+    }
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        make_vm(&w, name, i % 2 ? "s2" : "s3", "{}");
+    }
+    dies(&w, 0);
+    walk(&w, 12000);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"description\":\"they are looked at again\"}"), 200);
+    for (int i = 0; i < 1000 && !w.c->round; i++) {
+        w.ms += 10;
+        core_set_time(w.c, w.ms, w.ms);
+        core_tick(w.c);
+        pump(&w);
+    }
+    assert_non_null(w.c->round);
+    assert_true(core_next_deadline(w.c) <= w.ms);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f1", NULL), 202);
+    walk(&w, 3000);
+    assert_null(w.c->round);
+    assert_int_equal(vm_of(&w, "g19")->state, API_VM_STATE_RUNNING);
+    for (int i = 0; i < 19; i++) {
+        snprintf(name, sizeof name, "g%02d", i);
+        assert_int_equal(vm_of(&w, name)->state, API_VM_STATE_CRASHED);
+    }
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f0", NULL), 202);
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "f2", NULL), 202);
+    walk(&w, 5000);
+    assert_int_equal(vm_of(&w, "g18")->state, API_VM_STATE_RUNNING);
+    assert_int_equal(vm_of(&w, "g17")->state, API_VM_STATE_RUNNING);
+    assert_int_equal(vm_of(&w, "g16")->state, API_VM_STATE_CRASHED);
+    world_down(&w);
+}
+
 /* While nothing changes, nothing is written, for as long as it may be. */
 static void waiting_is_quiet(void **state) {
     struct world w;
@@ -668,6 +716,7 @@ int main(void) {
         cmocka_unit_test(manager_alone),
         cmocka_unit_test(halves_without_majority),
         cmocka_unit_test(important_ones_first_and_the_rest_waits),
+        cmocka_unit_test(many_wait),
         cmocka_unit_test(waiting_is_quiet),
         cmocka_unit_test(waiting_ends_when_something_changes),
         cmocka_unit_test(word_of_the_user_comes_first),

@@ -185,8 +185,9 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
         }
     }
     orders_add(t, o, orders);
+    tags_index(c, o, old);
     search_update(c->search, o);
-    recover_observe(c, o);
+    recover_observe(c, o, old);
     return old;
 }
 
@@ -201,6 +202,7 @@ void object_forget(struct core *c, struct object *o) {
 
 void core_inventory_done(struct core *c) {
     map_done(&c->macs);
+    tags_done(c);
     map_done(&c->alarms);
     map_done(&c->undoable);
     counts_done(c);

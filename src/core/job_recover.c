@@ -7,7 +7,9 @@
  *
  * All that wait are looked at together, the most important first: when something has changed that they may have waited
  * for, when a delay is over, and every half minute. A look changes nothing but what has become different. One for which
- * there is a server begins, and holds its virtual machine from then on.
+ * there is a server begins, and holds its virtual machine from then on. Where many wait a look takes many ticks, a few
+ * in each: the manager has others to answer. What becomes free meanwhile belongs to the most important that fits, so
+ * the look then begins anew; but only a few times, that the last ones have their turn as well.
  *
  * A start that fails makes a new job, up to ha.max_tries of them; then the virtual machine stays crashed, with an
  * alarm.
@@ -22,6 +24,8 @@
 #define LOOK_MAX_MS  2000
 #define TRY_AGAIN_MS 3000 /* after a start that failed, times the tries */
 #define HOUR_MS      3600000
+#define LOOK_TICK    8 /* looked at in one tick */
+#define ANEW_MAX     3
 
 static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->c, vm, VM, x->job->object.id); }
 
@@ -194,31 +198,72 @@ static int by_importance(const void *a, const void *b) {
     return strcmp(x->id, y->id);
 }
 
-void recover_tick(struct core *c) {
-    if (!c->recover_at || c->mono_ms < c->recover_at)
-        return;
-    struct waiting *list = xcalloc(c->n_aside + 1, sizeof *list);
-    int64_t next = c->mono_ms + LOOK_MS;
-    size_t n = 0;
+struct round {
+    struct waiting *list; /* the most important first */
+    size_t n, at;
+    int64_t next; /* mono_ms of the next one */
+    bool stale;   /* one that is more important may begin now */
+    int anew;
+};
+
+static void round_list(struct core *c, struct round *r) {
+    r->list = xreallocarray(r->list, c->n_aside + 1, sizeof *r->list);
+    r->n = r->at = 0;
+    r->stale = false;
     struct job_run *run;
     list_for_each(run, &c->jobs, link) {
         const struct api_job *j = run->aside ? CORE_GET(c, job, JOB, run->id) : NULL;
         const struct api_vm *vm = j ? CORE_GET(c, vm, VM, j->object.id) : NULL;
         if (!j)
             continue;
-        memcpy(list[n].id, j->id, UUID_LEN);
-        list[n++].priority = vm ? vm->ha.priority : 0;
+        memcpy(r->list[r->n].id, j->id, UUID_LEN);
+        r->list[r->n].id[UUID_LEN] = 0;
+        r->list[r->n++].priority = vm ? vm->ha.priority : 0;
     }
-    qsort(list, n, sizeof *list, by_importance);
+    qsort(r->list, r->n, sizeof *r->list, by_importance);
+}
+
+static void round_begin(struct core *c) {
+    c->round = xcalloc(1, sizeof *c->round);
+    c->round->next = c->mono_ms + LOOK_MS;
     c->recover_at = 0;
     c->recovered_at = c->mono_ms;
-    for (size_t i = 0; i < n; i++) {
-        int64_t at = jobs_active(c, list[i].id) ? look(c, list[i].id) : INT64_MAX;
-        next = at < next ? at : next;
-    }
-    free(list);
+    round_list(c, c->round);
+}
+
+static void round_end(struct core *c) {
+    int64_t next = c->round->next;
+    recover_done(c);
     if (c->n_aside && (!c->recover_at || next < c->recover_at))
         c->recover_at = next;
+}
+
+void recover_done(struct core *c) {
+    if (c->round)
+        free(c->round->list);
+    free(c->round);
+    c->round = NULL;
+}
+
+void recover_tick(struct core *c) {
+    struct round *r = c->round;
+    if (!r && (!c->recover_at || c->mono_ms < c->recover_at))
+        return;
+    if (!r) {
+        round_begin(c);
+        r = c->round;
+    } else if (r->stale && r->anew < ANEW_MAX) {
+        r->anew++;
+        round_list(c, r);
+    }
+    for (int i = 0; i < LOOK_TICK && r->at < r->n; i++) {
+        const char *id = r->list[r->at++].id;
+        int64_t at = jobs_active(c, id) ? look(c, id) : INT64_MAX;
+        r->next = at < r->next ? at : r->next;
+    }
+    r->stale = false; /* what it has changed itself */
+    if (r->at == r->n)
+        round_end(c);
 }
 
 void recover_soon(struct core *c) {
@@ -230,14 +275,28 @@ void recover_soon(struct core *c) {
         c->recover_at = at;
 }
 
-void recover_observe(struct core *c, const struct object *o) {
+/* Whether one that had to wait may find room because of this change. */
+static bool makes_room(const struct object *o, const struct version *old) {
+    const struct api_vm *a = old ? old->data : NULL, *b = o->v ? o->v->data : NULL;
+    if (o->kind != API_KIND_VM)
+        return true;
+    if (!a || !vm_counts(a))
+        return false;
+    return !b || !vm_counts(b) || !str_eq(a->server, b->server) || !str_eq(a->target, b->target) ||
+           b->memory < a->memory || b->cpus < a->cpus;
+}
+
+void recover_observe(struct core *c, const struct object *o, const struct version *old) {
     static const bool counts[API_KIND_COUNT] = {[API_KIND_SERVER] = true,
                                                 [API_KIND_POOL] = true,
                                                 [API_KIND_VM] = true,
                                                 [API_KIND_RULE] = true,
                                                 [API_KIND_REPOSITORY] = true};
-    if (c->n_aside && counts[o->kind])
-        recover_soon(c);
+    if (!c->n_aside || !counts[o->kind])
+        return;
+    recover_soon(c);
+    if (c->round && makes_room(o, old))
+        c->round->stale = true;
 }
 
 void recover_call_off(struct core *c, const char *vm, const char *why) {
@@ -364,4 +423,6 @@ void recover_submit(struct core *c, const char *id, int64_t tries) {
     if (job_submit(c, &q, j, &e) < 0)
         core_set_vm_state(c, id, API_VM_STATE_CRASHED, e.message);
     c->recover_at = c->mono_ms;
+    if (c->round)
+        c->round->stale = true;
 }
