@@ -15,6 +15,7 @@
 #include <poll.h>
 
 #define WRITE_CHUNK      32768
+#define CHUNKS_AT_ONCE   16     /* then others have their turn */
 #define FRAME_PIECE      8192   /* of a WebSocket's frame at once: libwebsockets keeps as much for each */
 #define REPLY_TIMEOUT_S  30     /* for each chunk of an answer */
 #define ANSWER_TIMEOUT_S 300    /* for us to find one; handlers have deadlines of their own */
@@ -212,16 +213,18 @@ static const char *status_text(int status) {
 
 /*
  * A client that does not read its answer but has sent more: libwebsockets would be woken for what it sent, again and
- * again, and not take it. So after a few milliseconds reading is switched off, and, because that switches its write
- * callbacks off as well, a timer looks whether the socket takes more.
+ * again, and not take it. So reading is switched off within a few milliseconds, and, because that switches its write
+ * callbacks off as well, a timer looks whether the socket takes more. One that only reads slowly is left alone.
  */
 static void stalled_look(uv_timer_t *t) {
     struct http_server *s = t->data;
     struct conn *c, *tmp;
     list_for_each_safe(c, tmp, &s->stalled, stalled) {
-        struct pollfd p = {.fd = lws_get_socket_fd(c->wsi), .events = POLLOUT};
-        if (poll(&p, 1, 0) <= 0) {
-            conn_pause(c, true);
+        struct pollfd p = {.fd = lws_get_socket_fd(c->wsi), .events = POLLIN | POLLOUT};
+        poll(&p, 1, 0);
+        if (!(p.revents & ~POLLIN)) {
+            if (p.revents)
+                conn_pause(c, true);
             continue;
         }
         /* What libwebsockets has kept of a piece goes first, without a word to us; then the socket may be full again */
@@ -254,7 +257,11 @@ static int conn_write_some(struct conn *c) {
             return -1;
         buf_done(&c->head);
     }
-    while (c->at < c->len) { /* never when lingering: an answer to a refused body is short */
+    for (int i = 0; c->at < c->len; i++) { /* never when lingering: an answer to a refused body is short */
+        if (i == CHUNKS_AT_ONCE) {
+            lws_callback_on_writable(c->wsi);
+            return 0;
+        }
         if (lws_send_pipe_choked(c->wsi)) {
             conn_wait_writable(c);
             return 0;
