@@ -18,11 +18,15 @@ static const char escapes[256] = {[0 ... 7] = 'u', ['\b'] = 'b', ['\t'] = 't',  
                                   ['\f'] = 'f',    ['\r'] = 'r', [0x0e ... 0x1f] = 'u', ['"'] = '"',  ['\\'] = '\\'};
 
 static void text_write(const char *s, struct buf *out) {
-    bool foreign = !utf8_valid(s); /* as in printing: what is no UTF-8 becomes '?' */
+    bool foreign = false, looked = false; /* as in printing: what is no UTF-8 becomes '?' */
     buf_addc(out, '"');
-    for (const char *run = s;; s++) {
+    for (const char *run = s, *whole = s;; s++) {
         unsigned char c = (unsigned char)*s;
         char escape = escapes[c];
+        if (c >= 0x80 && !looked) { /* hardly any text has one */
+            looked = true;
+            foreign = !utf8_valid(whole);
+        }
         if (!escape && !(foreign && c >= 0x80))
             continue;
         buf_add(out, run, (size_t)(s - run));

@@ -6,6 +6,7 @@
  * rest, and the world is compared with the inventory. After every event the invariants of check.c hold.
  *
  *     world.c     clock, events, randomness, trace
+ *     json_quick.c  JSON, read and written faster
  *     disk.c      a process's durable store: latency, failures, what a crash leaves
  *     manager.c   the core as a process
  *     server.c    a host brain as a process, with its connection
