@@ -10,7 +10,9 @@ static bool refused(const char *params, size_t len) {
     for (const char *p = params, *end = params + len; p < end;) {
         while (p < end && (*p == ';' || *p == ' ' || *p == '\t'))
             p++;
-        const char *semicolon = memchr(p, ';', (size_t)(end - p)), *stop = semicolon ? semicolon : end;
+        const char *stop = p;
+        while (stop < end && *stop != ';')
+            stop++;
         if (stop - p >= 3 && (*p == 'q' || *p == 'Q') && p[1] == '=') {
             for (p += 2; p < stop && (*p == '0' || *p == '.' || *p == ' ' || *p == '\t'); p++)
                 ;
