@@ -86,7 +86,7 @@ class Lifecycle(cluster.ClusterCase):
             output = console.command("selfcheck")[0]
             self.assertIn("cpus 2 ", output)
             memory = int(output.split(" memory ")[1].split()[0])
-            self.assertGreater(memory, 90 << 10)
+            self.assertGreater(memory, 80 << 10)  # Debian 13's kernel keeps 41 MiB of 128 for itself
         self.api.do("/vms/drei/kill")
         self.api.remove("/vms/drei")
 
