@@ -83,7 +83,6 @@ static void on_probed(void *ctx, const struct qemu_probe_result *r) {
     h->probed = true;
     h->usable = r->usable;
     h->host.kvm = r->kvm;
-    h->host.version_major = r->version_major;
     str_set(&h->unusable_reason, r->reason);
     info_make(r, &info);
     qemu_models_free(h->cpu_models, h->n_cpu_models);

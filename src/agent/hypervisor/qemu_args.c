@@ -218,7 +218,7 @@ static void emit_cpus(struct maker *m) {
            every walk longer, and old firmware stumble. The CPU is the same wherever the version is, without which a
            guest does not move; of the older models some microvms stand still when they boot on a busy server. */
         option(m, "-accel", "tcg,thread=multi,tb-size=64");
-        option(m, "-cpu", "max,la57=off%s", m->host->version_major >= 10 ? ",+invtsc" : "");
+        option(m, "-cpu", "max,la57=off");
     }
     option(m, "-smp", "cpus=%lld,sockets=%lld,cores=%lld,threads=1", (long long)m->vm->cpus, (long long)m->vm->sockets,
            (long long)(m->vm->cpus / m->vm->sockets));

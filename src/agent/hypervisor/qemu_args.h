@@ -22,7 +22,6 @@
 struct qemu_host {
     const char *binary; /* qemu-system-x86_64 */
     bool kvm;
-    int version_major;
     int64_t tsc_khz; /* of this host; 0 if not known */
     /* The guest comes from another server, where its machine type is this one: nothing runs before it is there. NULL:
        it starts. */

@@ -55,7 +55,6 @@ static int case_run(const json_t *j, struct buf *out) {
     const json_t *h = json_object_get(j, "host");
     struct qemu_host host = {.binary = "qemu-system-x86_64",
                              .kvm = json_bool(h, "kvm", true),
-                             .version_major = (int)json_int(h, "version", 7),
                              .tsc_khz = json_int(h, "tsc", 0),
                              .incoming = json_string_value(json_object_get(h, "incoming"))};
     struct qemu_sockets sockets = {10, 11, 12};

@@ -115,8 +115,7 @@ static double bare_run(const char *machine) {
     start_make(machine, &s, &f);
     struct qemu_sockets sockets = {qemu_socket_listen(state_dirfd, "a"), qemu_socket_listen(state_dirfd, "b"),
                                    qemu_socket_listen(state_dirfd, "c")};
-    struct qemu_host host = {
-        .binary = QEMU_BINARY, .kvm = str_eq(info.accelerator, "kvm"), .version_major = atoi(info.version)};
+    struct qemu_host host = {.binary = QEMU_BINARY, .kvm = str_eq(info.accelerator, "kvm")};
     if (qemu_args_make(&s, &f, &host, &sockets, &a, NULL) < 0)
         exit(1);
     uint64_t began = uv_hrtime();
