@@ -192,7 +192,7 @@ static int next(struct fence *f, struct error *e) {
     r = child_spawn(f->loop, &spec, &f->child);
     if (r < 0)
         return error_set(e, ERR_UNSUPPORTED, "%s cannot be run on this server: %s%s", f->fence.agent, strerror(-r),
-                         r == -ENOENT ? "; install the package fence-agents" : "");
+                         r == -ENOENT ? "; install the package fence-agents, or in Debian 13 the one for it" : "");
     return 0;
 }
 
