@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # A thin front on meson and the scripts; CONTRIBUTING.md tells how to build parts by hand.
-.PHONY: run lab test chaos sim bench build install clean help setup-run setup-lab setup-test setup-bench
+.PHONY: run lab test chaos sim bench build install clean help root-lab setup-run setup-lab setup-test setup-bench
 
 help:
 	@echo 'make run      build Tarn, start a manager and an agent here, deploy a guest and watch it boot'
@@ -16,7 +16,7 @@ help:
 run: setup-run
 	@tools/run
 
-lab: setup-lab
+lab: root-lab setup-lab
 	@$(if $(TARN_BUILD),,tools/build)
 	@tools/lab start --servers $(or $(SERVERS),3) --heartbeats $(or $(HEARTBEATS),1)
 
@@ -44,6 +44,9 @@ install: build
 clean:
 	rm -rf build build-*
 
+# Said before anything is installed and built.
+root-lab:
+	@test "$$(id -u)" = 0 || { echo 'lab: network namespaces take root: run it as root, or with sudo' >&2; exit 1; }
 setup-run:
 	@./setup run
 setup-lab:
