@@ -50,7 +50,7 @@ void conn_close_soon(struct conn *c);
 
 /* refuse.c: what a head can be refused for, and doing so; returns -1, which closes the connection. brought: bytes
    that the connection has brought since its last answer. */
-enum head_problem { HEAD_MALFORMED, HEAD_TOO_LONG, HEAD_VERSION };
+enum head_problem { HEAD_MALFORMED, HEAD_TOO_LONG, HEAD_VERSION, HEAD_NO_HOST, HEAD_BLANK };
 bool conn_head_problem(struct lws *wsi, uint64_t brought, enum head_problem *ret);
 int conn_refuse_head(struct lws *wsi, enum head_problem problem);
 

@@ -65,6 +65,8 @@ struct passwords *passwords_new(uv_loop_t *loop) {
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(text + 2 * i, 3, "%02x", random[i]);
     p->decoy = password_hash_now(text);
+    if (!p->decoy)
+        abort(); /* without it who does not exist would be told sooner */
     return p;
 }
 

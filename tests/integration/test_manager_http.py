@@ -164,6 +164,16 @@ class Http(cluster.ClusterCase):
         self.assertEqual(status(b"GET /api/v1/about HTTP/1.1\r\nHost: x\r\nCookie: a=" + b"x" * 20000 + b"\r\n\r\n"), 431)
         self.assertEqual(status(b"GET /api/v1/about?fields=" + b"x" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431)
         self.assertEqual(status(b"GET /api/v1/" + b"x" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431)
+        self.assertEqual(status(b"GET /api/v1/about HTTP/1.1\r\n\r\n"), 400)
+        self.assertEqual(status(b"GET /api/v1/about HTTP/1.1\r\nHost : x\r\n\r\n"), 400)
+        for name in (b"Content-Length", b"transfer-encoding"):
+            for blanks in (b" ", b"\t", b"  ", b" \t"):
+                request = b"GET /api/v1/about HTTP/1.1\r\nHost: x\r\n" + name + blanks + b": 5\r\n\r\n"
+                with self.subTest(request):
+                    self.assertEqual(status(request), 400)
+        with Raw(self) as c:
+            c.s.sendall(b"GET /api/v1/about HTTP/1.0\r\n\r\n")
+            self.assertEqual(c.read()[0], 200)
         self.assertEqual(self.api.raw("GET", "/about", headers={"X-Long": "x" * 9000}).status, 200)
 
     def test_repeated_lengths(self):
