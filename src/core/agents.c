@@ -220,6 +220,52 @@ void core_agents_tick(struct core *c) {
 
 /* ---- what agents say ---- */
 
+/* What has gone wrong there, and not what somebody has asked for. */
+static bool is_of_server(enum error_code code) {
+    return code == ERR_IO || code == ERR_NO_SPACE || code == ERR_GUEST || code == ERR_UNAVAILABLE;
+}
+
+/* The name of what has the id that stands there; NULL: none does. */
+static const char *name_at(const struct core *c, const char *text) {
+    char id[UUID_LEN + 1];
+    if (strnlen(text, UUID_LEN) < UUID_LEN)
+        return NULL;
+    memcpy(id, text, UUID_LEN);
+    id[UUID_LEN] = 0;
+    for (int kind = 0; kind < API_KIND_COUNT && uuid_valid(id); kind++) {
+        const struct object *o = kind_named((enum api_kind)kind) ? map_get(&c->tables[kind].by_id, id) : NULL;
+        if (o && o->v)
+            return object_name(o);
+    }
+    return NULL;
+}
+
+/* "This server" is one of many here, and agents know objects by their ids alone. */
+int core_agent_error(const struct core *c, const char *server, const json_t *said, struct error *e) {
+    static const char self[] = "this server";
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    int r = error_parse(e, said);
+    const char *text = str_or(e->message, ""), *name;
+    struct buf out = {0};
+    if (!s)
+        return r;
+    if (!strstr(text, self) && !strstr(text, s->name) && is_of_server(e->code))
+        buf_addf(&out, "server \"%s\": ", s->name);
+    while (*text) {
+        if (strncmp(text, self, sizeof self - 1) == 0) {
+            buf_addf(&out, "server \"%s\"", s->name);
+            text += sizeof self - 1;
+        } else if ((name = name_at(c, text))) {
+            buf_addf(&out, "\"%s\"", name);
+            text += UUID_LEN;
+        } else {
+            buf_addc(&out, *text++);
+        }
+    }
+    str_take(&e->message, out.data ? buf_take(&out) : xstrdup(""));
+    return r;
+}
+
 static const char *const state_words[] = {
     [API_VM_STATE_STOPPED] = "stopped",
     [API_VM_STATE_RUNNING] = "runs",

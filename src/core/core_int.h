@@ -272,6 +272,8 @@ int core_need_agent(struct core *c, const char *server, struct error *e);
 /* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
 void core_apply_held_report(struct core *c, const char *vm);
 void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
+/* An agent's error as it is told: "this server", the one where something broke, and objects by their names. */
+int core_agent_error(const struct core *c, const char *server, const json_t *said, struct error *e);
 void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, const char *reason);
 
 /* ---- lock.c ---- */
@@ -663,6 +665,8 @@ int server_check_addresses(const struct core *c, const struct api_server *old, c
 int server_check_fence(const struct api_server *s, struct error *e);
 /* Whether a server fits into a clustered pool, and its members to each other. */
 int pool_check_heartbeats(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
+/* Whether the others can reach it at all. */
+int pool_check_reach(const struct core *c, const char *pool, const struct api_server *s, struct error *e);
 int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e);
 void server_tell_addresses(struct core *c, const struct api_server *s);
 /* Events for addresses with a role that have gone or come back, and an alarm while one is missing. */

@@ -283,6 +283,39 @@ static void test_store_fails_after_each_commit(void **state) {
 static void test_connection_cut_after_each_commit(void **state) { print_message("%zu points\n", each_commit(CUT)); }
 static void test_abort_after_each_commit(void **state) { print_message("%zu points\n", each_commit(ABORT)); }
 
+/* With many servers an agent's "this server" says nothing to who reads it. */
+static void test_errors_name_the_server(void **state) {
+    static const struct {
+        enum error_code code;
+        const char *said, *told;
+    } cases[] = {
+        {ERR_UNSUPPORTED, "this server has no UEFI firmware; install ovmf",
+         "server \"s1\" has no UEFI firmware; install ovmf"},
+        {ERR_IO, "the repository /r is not open on this server, and this server is busy",
+         "the repository /r is not open on server \"s1\", and server \"s1\" is busy"},
+        {ERR_NO_SPACE, "no space left in /r", "server \"s1\": no space left in /r"},
+        {ERR_GUEST, "s1 has said it", "s1 has said it"},
+        {ERR_CONFLICT, "the name is taken", "the name is taken"},
+        {ERR_BAD_IMAGE, "the image is damaged", "the image is damaged"},
+    };
+    struct world w;
+    world_of(&w, 1);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        _cleanup_json_ json_t *said =
+            json_pack("{s:s, s:s}", "code", error_code_text(cases[i].code), "message", cases[i].said);
+        assert_true(core_agent_error(w.c, w.agents[0].id, said, &e) < 0);
+        assert_string_equal(e.message, cases[i].told);
+    }
+    _cleanup_error_ struct error e = ERROR_INIT;
+    _cleanup_json_ json_t *ids =
+        json_pack("{s:s, s:s+++}", "code", "not-found", "message", w.agents[0].id,
+                  " has no disk 01234567-89ab-7def-8123-456789abcdef, nor /r/", w.agents[0].id, ".raw");
+    core_agent_error(w.c, w.agents[0].id, ids, &e);
+    assert_string_equal(e.message, "\"s1\" has no disk 01234567-89ab-7def-8123-456789abcdef, nor /r/\"s1\".raw");
+    world_down(&w);
+}
+
 static void test_failing_op_is_undone(void **state) {
     struct world w;
     run_scenario(&w,
@@ -291,7 +324,7 @@ static void test_failing_op_is_undone(void **state) {
                  NO_FAULT, 0, "guest.start");
     const struct api_job *j = last_job(&w, "vm.create");
     assert_int_equal(j->state, API_JOB_STATE_FAILED);
-    assert_string_equal(j->error, "it broke");
+    assert_string_equal(j->error, "server \"s1\": it broke");
     assert_null(core_vm(w.c, "n"));
     assert_int_equal(w.c->tables[API_KIND_DISK].n, 0);
     check_world(&w, &scenarios[0]);
@@ -560,6 +593,7 @@ int main(void) {
         cmocka_unit_test(test_what_is_not_stored_tells_of_nothing_not_durable),
         cmocka_unit_test(test_what_is_not_stored_is_told_in_order),
         cmocka_unit_test(test_failing_op_is_undone),
+        cmocka_unit_test(test_errors_name_the_server),
         cmocka_unit_test(test_crash_at_each_commit),
         cmocka_unit_test(test_crash_before_each_commit),
         cmocka_unit_test(test_store_fails_after_each_commit),

@@ -509,7 +509,7 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
     x.param = step_param(j, (size_t)j->current);
     int r = 0;
     if (!json_is_true(json_object_get(message, "ok")))
-        r = error_parse(&e, json_object_get(message, "error"));
+        r = core_agent_error(c, server, json_object_get(message, "error"), &e);
     else if (x.undo ? d->undone : d->done)
         r = (x.undo ? d->undone : d->done)(&x, json_object_get(message, "result"), &e);
     if (r < 0 && !(x.undo && d->moot && e.code == ERR_CONFLICT)) {

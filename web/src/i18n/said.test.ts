@@ -30,6 +30,10 @@ test('each text has the values of its template, and Chinese', () => {
   }
 })
 
+test('what an agent says of its server can be said of a named one', () => {
+  for (const [template, text] of Object.entries(table.said)) if (template.includes('this server')) expect(text, template).toContain('此服务器')
+})
+
 test('what has been put together is translated piece by piece', () => {
   const say = translator(table, (word) => (word === 'running' ? '运行中' : undefined))
   expect(say('no server can take virtual machine "big": server "s1" has 23.5 GiB of memory, it needs 64 GiB; server "s2" is in maintenance; server "s3" cannot run virtual machines: no hypervisor driver')).toBe(
@@ -46,6 +50,20 @@ test('what has been put together is translated piece by piece', () => {
     '它已设为高可用，但其服务器丢失时不会在其他服务器上启动：池中没有其他服务器能访问存储库“own”',
   )
   expect(say('virtual machine "a" would have no server left: with the rules "x", "y"')).toBe('虚拟机“a”将没有可用的服务器：与以下规则冲突 "x", "y"')
+  // What agents say of themselves comes with the server's name.
+  expect(say('server "north": what nobody knows')).toBe('server "north": what nobody knows')
+  expect(say('server "north": making the disk in /srv failed: Input/output error')).toBe('服务器“north”：在 /srv 中执行“创建磁盘”失败：输入/输出错误')
+  expect(say('server "north": the repository /srv is full: making the disk needs more space; make room there and try again')).toBe('服务器“north”：存储库 /srv 已满：创建磁盘需要更多空间；请腾出空间后重试')
+  expect(say('server "north" has no UEFI firmware; install ovmf')).toBe('服务器“north”没有 UEFI 固件；请安装 ovmf')
+  expect(say('the repository "shared" is not open on server "north"')).toBe('存储库 "shared" 未在服务器“north”上打开')
+  expect(say('opening /a.iso on server "north" failed: No such file or directory')).toBe('无法在服务器“north”上打开 /a.iso：没有该文件或目录')
+  expect(say('server "north": the template on which the disk stands is missing')).toBe('服务器“north”：磁盘所基于的模板缺失')
+  expect(say('server "north": QEMU closed its monitor (Broken pipe)')).toBe('服务器“north”：QEMU 关闭了其监视器（管道已断开）')
+  expect(say('server "north" has lost its pool since it was told to start the guest')).toBe('服务器“north”在收到启动命令之后失去了与池的联系')
+  expect(say('the virtual machine is on server "north" already')).toBe('虚拟机已在服务器“north”上')
+  expect(say('server "north": the repository /srv/x cannot be used: Stale file handle')).toBe('服务器“north”：无法使用存储库 /srv/x：文件句柄已失效')
+  expect(say('server "north": fence_ipmilan did not end in time: does the management controller answer?')).toBe('服务器“north”：fence_ipmilan 未能按时结束：管理控制器是否有响应？')
+  expect(say('fence_ipmilan says that it has switched the power off, but its status is on')).toBe('fence_ipmilan 报告已将电源切换为 关，但其状态为 开')
   // What nobody knows stays.
   expect(say('something: quite; else')).toBe('something: quite; else')
   expect(say('')).toBe('')

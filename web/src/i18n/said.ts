@@ -12,6 +12,8 @@ export interface Said {
 
 interface Pattern {
   regex: RegExp
+  /** Its longest words: what lacks them need not be matched. */
+  needle: string
   text: string
   fixed: number
 }
@@ -29,13 +31,25 @@ function patternOf(template: string, text: string): Pattern {
   const open = parts.length > 1 && parts[parts.length - 1] === '' && /: $/.test(parts[parts.length - 2])
   const literal = (part: string) => part.replaceAll('\0', '%').replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
   const source = parts.map((part, index) => literal(part) + (index === parts.length - 1 ? '' : open && index === parts.length - 2 ? '([^]+)' : '((?:(?!; )[^])*?)')).join('')
-  return { regex: new RegExp(`^${source}$`), text, fixed: parts.join('').length }
+  const needle = parts.map((part) => part.replaceAll('\0', '%')).reduce((a, b) => (b.length > a.length ? b : a))
+  return { regex: new RegExp(`^${source}$`), needle, text, fixed: parts.join('').length }
+}
+
+const SELF = 'this server'
+const SELF_IN_TEXT = '此服务器'
+
+/** What an agent says of "this server", as the manager passes it on: with the server's name. */
+function named(template: string, text: string, server: string): [string, string] {
+  const at = (template.slice(0, template.indexOf(SELF)).replaceAll('%%', '').match(VALUE)?.length ?? 0) + 1
+  const moved = text.replace(/\{(\d)\}/g, (_, number: string) => `{${Number(number) + (Number(number) >= at ? 1 : 0)}}`)
+  return [template.replace(SELF, 'server "%s"'), moved.replace(SELF_IN_TEXT, `${server}“{${at}}”`)]
 }
 
 export function translator(table: Said, label: (word: string) => string | undefined = () => undefined) {
   const exact = new Map<string, string>()
   const patterns: Pattern[] = []
-  for (const [template, text] of Object.entries(table.said)) {
+  const all = Object.entries(table.said)
+  for (const [template, text] of [...all, ...all.filter(([one]) => one.includes(SELF)).map(([one, its]) => named(one, its, table.words.server))]) {
     if (template.includes('%')) patterns.push(patternOf(template, text))
     else exact.set(template, text)
   }
@@ -52,25 +66,27 @@ export function translator(table: Said, label: (word: string) => string | undefi
   const one = (text: string): string | undefined => {
     const whole = exact.get(text)
     if (whole) return whole
-    for (const { regex, text: into } of patterns) {
-      const match = regex.exec(text)
+    for (const { regex, needle, text: into } of patterns) {
+      const match = text.includes(needle) && regex.exec(text)
       if (match) return into.replace(/\{(\d)\}/g, (_, number: string) => value(match[Number(number)] ?? ''))
     }
     return undefined
   }
   const told = (text: string): string | undefined => {
-    const server = /^server "([^"]+)" ([^]+)$/.exec(text)
+    const server = /^server "([^"]+)"(:?) ([^]+)$/.exec(text)
     if (server) {
-      const rest = say(server[2])
-      if (rest !== server[2]) return `${table.words.server}“${server[1]}”${rest}`
+      const rest = say(server[3])
+      if (rest !== server[3]) return `${table.words.server}“${server[1]}”${server[2] ? '：' : ''}${rest}`
     }
     const named = /^([^:;]{1,128}): ([^]+)$/.exec(text)
     if (!named) return undefined
     const rest = say(named[2])
     return rest === named[2] ? undefined : `${exact.get(named[1]) ?? table.words[named[1]] ?? named[1]}：${rest}`
   }
-  /** Whole, or in pieces: A; B. server "NAME" A. NAME: A */
+  /** Whole, or in pieces: A; B. server "NAME" A. server "NAME": A. NAME: A */
   const inPieces = (text: string): string => {
+    const there = /^(server "[^"]+"): ([^]+)$/.exec(text)
+    if (there) return told(text) ?? text
     const whole = one(text)
     if (whole !== undefined) return whole
     const pieces = text.split('; ')
