@@ -252,6 +252,11 @@ static int answer(struct cli *cli, json_t *object, struct error *e) {
         str_eq(json_str(json_object_get(object, "token"), "kind"), "join"))
         cli_note(cli, "on the server that joins: TARN_JOIN_TOKEN=%s.%s tarn-agent join --manager %s",
                  json_str(object, "secret"), json_str(object, "ca_fingerprint"), cli->url.base);
+    if (cli->output == OUTPUT_TABLE && object && *json_str(object, "ca_fingerprint") && url_is_loopback(&cli->url))
+        cli_note(cli,
+                 "that address is this machine's alone: another server needs one by which it reaches the manager, "
+                 "which the manager must listen on and have in its certificate (tarn-manager --listen :8443 --name "
+                 "NAME)");
     if (change && object)
         warn_unguarded(cli, object);
     if (!object || !view || (change && view->kind && cli->output == OUTPUT_TABLE)) {

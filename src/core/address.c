@@ -203,6 +203,33 @@ int pool_check_heartbeats(const struct core *c, const char *pool, const struct a
     return 0;
 }
 
+static bool on_loopback(const struct api_server *s, enum api_network_role role) {
+    struct address a;
+    return address_parse(server_role_address(s, role), &a) == 0 && address_is_loopback(&a);
+}
+
+/* One that has joined on the manager's own machine by way of 127.0.0.1, and others elsewhere. */
+int pool_check_reach(const struct core *c, const char *pool, const struct api_server *s, struct error *e) {
+    static const enum api_network_role roles[] = {API_NETWORK_ROLE_HEARTBEAT, API_NETWORK_ROLE_MIGRATION};
+    const struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *other = t->sorted[i]->v->data;
+        for (size_t k = 0; k < ARRAY_LEN(roles) && str_eq(other->pool, pool) && other != s; k++) {
+            bool mine = on_loopback(s, roles[k]);
+            if (str_empty(server_role_address(s, roles[k])) || str_empty(server_role_address(other, roles[k])) ||
+                mine == on_loopback(other, roles[k]))
+                continue;
+            const struct api_server *bad = mine ? s : other;
+            return error_set(e, ERR_CONFLICT,
+                             "server \"%s\" is known by %s, an address of that machine alone, by which no other server "
+                             "reaches it: say which one they do with: tarn server set %s --address "
+                             "address=ADDRESS,roles=management",
+                             bad->name, server_role_address(bad, roles[k]), bad->name);
+        }
+    }
+    return 0;
+}
+
 int pool_check_all_heartbeats(const struct core *c, const char *pool, struct error *e) {
     const struct table *t = &c->tables[API_KIND_SERVER];
     for (size_t i = 0; i < t->n; i++) {

@@ -117,11 +117,32 @@ static void test_heartbeat_networks(void **state) {
     world_down(&w);
 }
 
+/* One joined by way of 127.0.0.1 on the manager's machine: others cannot reach that. */
+static void test_an_address_of_one_machine_alone(void **state) {
+    struct world w;
+    world_of(&w, 3);
+    for (int i = 1; i <= 3; i++)
+        says(&w, (char[]){'s', (char)('0' + i), 0}, i, true);
+    assert_int_equal(set(&w, "s1", "{\"address\":\"127.0.0.1\",\"roles\":[\"management\"]}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s2\"}"), 409);
+    SAYS("tarn server set s1 --address address=ADDRESS,roles=management");
+    assert_int_equal(set(&w, "s2", "{\"address\":\"127.0.0.2\",\"roles\":[\"management\"]}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s2\"}"), 202); /* all on one machine */
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s3\"}"), 409);
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s2\"}"), 202);
+    assert_int_equal(set(&w, "s1", "{\"address\":\"10.0.0.1\",\"roles\":[\"management\"]}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s3\"}"), 202);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_checks),
         cmocka_unit_test(test_stand_ins),
         cmocka_unit_test(test_heartbeat_networks),
+        cmocka_unit_test(test_an_address_of_one_machine_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

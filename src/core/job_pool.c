@@ -66,7 +66,9 @@ static int add_check(struct job_ctx *x, struct error *e) {
                          "server \"%s\" has not all features of the CPU model %s, which the pool's guests are given; "
                          "set the pool's cpu_baseline to auto or a lesser model",
                          s->name, p->cpu_model);
-    int r = p->clustered ? pool_check_heartbeats(x->c, p->id, s, e) : 0;
+    int r = pool_check_reach(x->c, p->id, s, e);
+    if (r == 0 && p->clustered)
+        r = pool_check_heartbeats(x->c, p->id, s, e);
     if (r == 0)
         r = core_need_agent(x->c, s->id, e);
     return r < 0 ? r : add_plan(x, s, e);

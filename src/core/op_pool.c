@@ -128,6 +128,9 @@ static int check_guards(const struct core *c, const struct api_pool *was, const 
         const struct api_vm *vm = t->sorted[i]->v->data;
         if (!str_eq(vm->pool, p->id) || !vm->has_ha || !vm->ha.enabled)
             continue;
+        _cleanup_free_ char *unguarded = vm_unguarded(c, vm); /* it loses nothing */
+        if (unguarded)
+            continue;
         if (n++ < GUARDS_NAMED)
             buf_addf(&names, "%s\"%s\"", n > 1 ? ", " : "", vm->name);
     }
