@@ -9,6 +9,7 @@
 #include "manager/parse.h"
 #include "manager/samples.h"
 #include "manager/stats.h"
+#include "manager/work.h"
 #include "manager/ws.h"
 #include "os/log.h"
 
@@ -31,13 +32,40 @@ struct agent {
     struct ws *ws;
     char server[UUID_LEN + 1];
     char *name;
-    bool up;   /* its hello has been taken; it is in manager.agents */
-    bool held; /* it is not read for a while */
+    bool up;         /* its hello has been taken; it is in manager.agents */
+    bool held;       /* it is not read for a while */
+    size_t n_queued; /* messages of it in the inbox */
     int64_t since;
     int64_t may_say, said_at;
 };
 
+/* What a turn of the loop had no time for. An agent with something in it is not read. */
+struct inbox {
+    struct work work;
+    struct list queue;
+};
+
+struct message {
+    struct list link;
+    struct agent *a;
+    size_t len;
+    char text[];
+};
+
+static void inbox_forget(struct agent *a) {
+    struct message *t, *next;
+    if (!a->n_queued)
+        return;
+    list_for_each_safe(t, next, &a->m->inbox->queue, link) {
+        if (t->a != a)
+            continue;
+        list_remove(&t->link);
+        free(t);
+    }
+}
+
 static void agent_free(struct agent *a) {
+    inbox_forget(a);
     if (map_get(&a->m->agents, a->server) == a)
         map_remove(&a->m->agents, a->server);
     list_remove(&a->link);
@@ -243,16 +271,12 @@ static void say_go_on(struct agent *a) {
     if (!a->held || a->may_say < SAY_GO_ON)
         return;
     a->held = false;
-    ws_pause(a->ws, false);
+    if (!a->n_queued)
+        ws_pause(a->ws, false);
 }
 
 static void take_text(struct agent *a, const char *data, size_t len) {
     json_t *message = NULL;
-    say_count(a, len);
-    if (a->up && samples_are(data, len)) {
-        samples_add(a->m, a->server, data, len);
-        return;
-    }
     if (json_parse(data, len, &message, NULL) < 0 || !json_is_object(message)) {
         json_decref(message);
         malformed(a);
@@ -267,11 +291,48 @@ static void take_text(struct agent *a, const char *data, size_t len) {
     json_decref(message);
 }
 
+static const char messages[] = "messages of agents";
+
+static bool inbox_go(struct manager *m, struct work *w) {
+    struct inbox *in = m->inbox;
+    struct message *t = list_first(&in->queue, struct message, link);
+    if (!t)
+        return false;
+    struct agent *a = t->a;
+    list_remove(&t->link);
+    if (--a->n_queued == 0 && !a->held)
+        ws_pause(a->ws, false);
+    take_text(a, t->text, t->len);
+    free(t);
+    return !list_empty(&in->queue);
+}
+
+static void inbox_add(struct agent *a, const char *data, size_t len) {
+    struct message *t = xmalloc(sizeof *t + len + 1);
+    t->a = a;
+    t->len = len;
+    memcpy(t->text, data, len);
+    t->text[len] = 0;
+    t->link = (struct list){0};
+    list_append(&a->m->inbox->queue, &t->link);
+    a->n_queued++;
+    ws_pause(a->ws, true);
+    work_add(a->m, &a->m->inbox->work);
+}
+
 static void on_text(struct ws *w, void *ctx, const char *data, size_t len) {
-    struct manager *m = ((struct agent *)ctx)->m;
-    const char *before = loop_at(m, "messages of agents");
-    take_text(ctx, data, len);
-    loop_at(m, before);
+    struct agent *a = ctx;
+    struct manager *m = a->m;
+    say_count(a, len);
+    if (a->up && !a->n_queued && samples_are(data, len)) {
+        samples_add(m, a->server, data, len);
+    } else if (a->n_queued || loop_had_enough(m, messages)) {
+        inbox_add(a, data, len);
+    } else {
+        const char *before = loop_at(m, messages);
+        take_text(a, data, len);
+        loop_at(m, before);
+    }
 }
 
 static void on_closed(struct ws *w, void *ctx, int code, const char *reason) {
@@ -341,7 +402,13 @@ void agents_drop(struct manager *m, const char *server) {
     agent_gone(a, "the manager ended the connection");
 }
 
-void agents_init(struct manager *m) { list_init(&m->agents_waiting); }
+void agents_init(struct manager *m) {
+    list_init(&m->agents_waiting);
+    m->inbox = xcalloc(1, sizeof *m->inbox);
+    m->inbox->work.what = messages;
+    m->inbox->work.go = inbox_go;
+    list_init(&m->inbox->queue);
+}
 
 void agents_tick(struct manager *m) {
     struct agent *a, *tmp;
@@ -355,4 +422,14 @@ void agents_tick(struct manager *m) {
         say_go_on(value);
 }
 
-void agents_done(struct manager *m) { map_done(&m->agents); }
+void agents_done(struct manager *m) {
+    struct message *t, *next;
+    list_for_each_safe(t, next, &m->inbox->queue, link) {
+        list_remove(&t->link);
+        free(t);
+    }
+    work_remove(&m->inbox->work);
+    free(m->inbox);
+    m->inbox = NULL;
+    map_done(&m->agents);
+}

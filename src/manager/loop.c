@@ -14,6 +14,7 @@ struct histogram {
 };
 
 #define LONG_NS     1000000
+#define ENOUGH_NS   400000
 #define DOINGS      256 /* a power of two, well above the number of operations */
 #define CONNECTIONS "connections"
 
@@ -77,6 +78,11 @@ const char *loop_at(struct manager *m, const char *what) {
     w->at_ns = now;
     w->at = doing_of(w, what);
     return before;
+}
+
+bool loop_had_enough(struct manager *m, const char *what) {
+    const struct doing *d = doing_of(m->watch, what);
+    return d->ns > ENOUGH_NS;
 }
 
 /* waited: what of its time the loop waited, which "connections" has got. */

@@ -19,4 +19,6 @@ struct loop_watch *loop_watch_new(uv_loop_t *loop);
 void loop_watch_free(struct loop_watch *w);
 /* What the loop does from now on (a static string); what it did until now, for the call that ends it. */
 const char *loop_at(struct manager *m, const char *what);
+/* Whether this turn has had enough of something, which has to be more than one in a turn. */
+bool loop_had_enough(struct manager *m, const char *what);
 void loop_watch_metrics(const struct loop_watch *w, struct buf *out);

@@ -225,10 +225,10 @@ static void manager_close(struct manager *m) {
         m->pumping = true; /* nobody is told any more */
         http_done(m);
         exchanges_drop(m);
-        agents_done(m);
         ask_done(m);
         shell_done(m);
     }
+    agents_done(m);
     stream_free(m->stream);
     samples_done(m);
     history_done(m);

@@ -49,6 +49,7 @@ struct loop_watch;
 struct samples;
 struct history;
 struct work;
+struct inbox;
 
 #define VERSION_MAJOR_MINOR TARN_VERSION
 #define API_PREFIX          "/api/v1"
@@ -90,6 +91,7 @@ struct manager {
     struct list work; /* work.c */
     uv_idle_t work_idle;
     struct work *reads;         /* shell.c: the core's long ones */
+    struct inbox *inbox;        /* agents.c */
     struct map agents;          /* by server id: struct agent, after its hello */
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */

@@ -5,6 +5,7 @@
 #include "manager/loop.h"
 
 #define CLOSE_TIMEOUT_S 3
+#define PULLED_AT_ONCE  8 /* frames */
 #define WRITE_CLOSE     4 /* libwebsockets' number for a close frame, which its public header leaves out */
 
 enum frame_type { FRAME_TEXT, FRAME_BINARY };
@@ -185,10 +186,15 @@ static int send_close(struct ws *w) {
     return lws_write(w->conn->wsi, frame + LWS_PRE, len + 2, (enum lws_write_protocol)WRITE_CLOSE) < 0 ? -1 : 0;
 }
 
+/* What many read is written in parts, so that a change that brings much does not keep everybody else waiting. */
 static int on_writable(struct ws *w) {
     if (w->ping_due && !w->closing && send_ping(w) < 0)
         return -1;
-    for (;;) {
+    for (int i = 0;; i++) {
+        if (i == PULLED_AT_ONCE && w->config.ops->pull) {
+            ws_kick(w);
+            return 0;
+        }
         if (list_empty(&w->queue) && !w->closing && !w->told && w->config.ops->pull)
             w->config.ops->pull(w, w->config.ctx);
         if (list_empty(&w->queue))
@@ -210,7 +216,13 @@ static int on_writable(struct ws *w) {
 
 static int go_on_writing(struct ws *w) {
     struct manager *m = w->conn->server->m;
-    const char *before = loop_at(m, "writing frames");
+    static const char watchers[] = "writing to watchers";
+    bool pulls = w->config.ops->pull && !w->closing;
+    if (pulls && loop_had_enough(m, watchers)) {
+        ws_kick(w);
+        return 0;
+    }
+    const char *before = loop_at(m, pulls ? watchers : "writing frames");
     int r = on_writable(w);
     loop_at(m, before);
     return r;
