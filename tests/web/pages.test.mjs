@@ -53,6 +53,28 @@ export const tests = {
     await page.locator('#field-server-help').getByText('This is needed').waitFor()
   },
 
+  async 'what nothing guards says so, and a list of pools what is in them'(world) {
+    await world.call('job', { path: '/vms', body: { name: 'unguarded', template: 'tiny', display: 'none', ha: { enabled: true } } })
+    const vm = (await world.call('api', { method: 'GET', path: '/vms/unguarded' })).body
+    assert.equal(vm.guarded, false)
+    const page = await open(world, `/vms/${vm.id}`)
+    await page.getByText('Highly available, but not guarded').waitFor()
+    await page.getByText('it is in no server pool').waitFor()
+    await page.getByText('Yes, but not guarded').waitFor()
+    const chinese = await open(world, `/vms/${vm.id}`, { language: 'zh' })
+    await chinese.getByText('它不属于任何服务器池').waitFor()
+    const job = (await world.call('api', { method: 'GET', path: `/jobs?filter=object.id=${vm.id}` })).body.items[0]
+    await page.goto(`${world.url}/jobs/${job.id}`)
+    await page.getByText('it is highly available, but would not start elsewhere').waitFor()
+    await world.call('api', { method: 'POST', path: '/pools', body: { name: 'listed', clustered: true } })
+    await page.goto(`${world.url}/pools`)
+    const row = page.getByRole('row', { name: /listed/ })
+    const none = row.locator('td', { hasText: /^0$/ }) // servers, virtual machines
+    await none.first().waitFor()
+    assert.equal(await none.count(), 2)
+    await world.call('api', { method: 'DELETE', path: '/pools/listed' })
+    await world.call('api', { method: 'DELETE', path: '/vms/unguarded' })
+  },
   async 'a pool is made, gets the server, a rule, and loses them again'(world) {
     await world.call('kill_guests')
     const page = await open(world, '/pools')

@@ -58,8 +58,7 @@ export function Component() {
           { key: 'memory', label: t('pools.memory'), render: show(({ capacity: c }) => used(size(c?.memory_allocated ?? 0), size(c?.memory ?? 0), c?.memory ?? 0)) },
           { key: 'storage', wide: true, label: t('pools.storage'), render: show(({ capacity: c }) => used(size((c?.storage ?? 0) - (c?.storage_free ?? 0)), size(c?.storage ?? 0), c?.storage ?? 0)) },
           { key: 'clustered', render: (one) => <Yes value={one.clustered} /> },
-          { key: 'placement', choose: true, render: (one) => enumLabel('PlacementPolicy', one.placement) },
-          { key: 'cpu_model', wide: true, render: (one) => one.cpu_model || <Dash /> },
+          { key: 'placement', choose: true, wide: true, render: (one) => enumLabel('PlacementPolicy', one.placement) },
         ]}
       />
       {creating ? (
