@@ -117,6 +117,9 @@ static void deadman_tend(struct cluster_shell *c) {
    way of another, which goes on with its lease. */
 static void deadman_check(struct cluster_shell *c) {
     char byte;
+    /* One that did not answer in time is let go of, and would not be looked at any more. */
+    if (c->link.fd < 0 && deadman_link_connect(&c->link) == 0)
+        c->told_to_watch = false;
     bool still = c->link.page && deadman_now() - c->link.page->state.alive > STUCK_MS;
     c->stuck = still ? c->stuck + 1 : 0;
     if (c->stuck >= STUCK_TURNS) {

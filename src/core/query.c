@@ -231,6 +231,7 @@ static bool page_of_order(struct page *p, const struct path *path, bool make) {
 static bool page_find(struct page *p, const struct path *path, bool descending) {
     static const struct path own;
     _cleanup_free_ struct object **of_server = page_list(p);
+    (void)of_server; /* what the page looks through, for some questions; only its freeing is ours */
     p->looks = SIZE_MAX;
     if (path->n) {
         _cleanup_free_ struct object **sorted = p->narrow ? order_make(path, p->list, p->n_list) : NULL;

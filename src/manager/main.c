@@ -177,6 +177,7 @@ static int manager_open(struct manager *m, struct error *e) {
     map_seed(seed[0], seed[1]);
     for (size_t i = 0; i < EXCHANGE_BUCKETS; i++)
         list_init(&m->exchanges[i]);
+    work_init(m);
     agents_init(m);
     ask_init(m);
     console_init(m);
@@ -192,7 +193,6 @@ static int manager_open(struct manager *m, struct error *e) {
     m->sign_ins = limiter_new(SIGN_IN_FAILURES / 60.0, SIGN_IN_FAILURES, CLIENTS_MAX);
     m->sign_ins_from = limiter_new(CLIENT_FAILURES / 60.0, CLIENT_FAILURES_AT_ONCE, CLIENTS_MAX);
     m->stats = stats_new();
-    work_init(m);
     samples_init(m);
     history_init(m);
     m->stream = stream_new(core_revision(m->core));
