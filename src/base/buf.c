@@ -23,16 +23,13 @@ void buf_reserve(struct buf *b, size_t more) {
     b->cap = cap;
 }
 
-void buf_add(struct buf *b, const void *data, size_t len) {
+void buf_grow(struct buf *b, const void *data, size_t len) {
     buf_reserve(b, len);
     if (len)
         memcpy(b->data + b->len, data, len);
     b->len += len;
     b->data[b->len] = 0;
 }
-
-void buf_adds(struct buf *b, const char *s) { buf_add(b, s, strlen(s)); }
-void buf_addc(struct buf *b, char c) { buf_add(b, &c, 1); }
 
 void buf_vaddf(struct buf *b, const char *fmt, va_list ap) {
     va_list again;

@@ -428,7 +428,8 @@ static void supervise(struct sim *s, int i) {
     ring_deadman_again(s, i);
     if (!v->ring.corosync && sim_random(s, 3) == 0)
         corosync_start(s, i);
-    if (v->ring.wanted && !v->ring.armed && v->ring.lease.incarnation) {
+    /* In truth at once; a while is the harder case. */
+    if (v->ring.wanted && !v->ring.armed && v->ring.lease.incarnation && sim_random(s, 8) == 0) {
         v->ring.armed = true;
         tell_and_drain(s, i);
     }

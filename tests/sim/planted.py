@@ -86,8 +86,10 @@ FAULTS = [
         ("src/core/failover.c", "else if (same && still && gone >= HOLD_MS && s->cluster.armed)",
          "else if (same && still && gone >= 0 && s->cluster.armed)"),
         ("src/core/failover.c", "if (gone >= HOLD_MS || fenced)", "if (gone >= 0 || fenced)")], None),
-    ("the time that a server is gone runs on without proof", "src/guest/cluster.c",
-     "cluster_gone_ms(c->ring_at, c->proof)", "(c->ring_at ? h->mono - c->ring_at : 0)"),
+    ("the time that a server is gone runs on without proof, and how old that is is not asked", None, [
+        ("src/guest/cluster.c", "cluster_gone_ms(c->ring_at, c->proof)", "(c->ring_at ? h->mono - c->ring_at : 0)"),
+        ("src/core/failover.c", "a->quorate_until < as_of && c->began_at < as_of", "a->quorate_until < sent && c->began_at < sent")],
+     None),
     ("the time that a server is gone is another member's", "src/core/failover.c",
      "        if (str_eq(state->left[i].server,\n                   server)) /*", "        if (*server) /*"),
     ("half of a pool is a majority", "src/guest/deadman.h", "return nodes / 2 + 1; }", "return (nodes + 1) / 2; }"),
