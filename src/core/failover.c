@@ -67,15 +67,18 @@ static bool runs_for_all_we_know(const struct api_vm *vm) {
            vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING;
 }
 
-bool failover_vm_dies(const struct core *c, const struct api_vm *vm) {
+static bool dies(const struct core *c, const struct api_vm *vm) {
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
     /* A fenced server's guests are dead whether anybody watched them or not. */
     return vm->watched || (s && s->has_cluster && s->cluster.fenced);
 }
 
 static bool is_protected(const struct core *c, const struct api_vm *vm) {
-    return vm->has_ha && vm->ha.enabled && failover_vm_dies(c, vm) && pool_restarts(c, vm);
+    return vm->has_ha && vm->ha.enabled && dies(c, vm) && pool_restarts(c, vm);
 }
+
+/* One that only its power has ended, and that nobody starts elsewhere, its own agent's policy may start again. */
+bool failover_vm_dies(const struct core *c, const struct api_vm *vm) { return vm->watched || is_protected(c, vm); }
 
 static void vm_lost(struct core *c, const char *id, const char *server_name) {
     struct api_vm *vm = CORE_COPY(vm, VM, CORE_GET(c, vm, VM, id));
@@ -487,8 +490,9 @@ static bool left_to_its_job(struct core *c, const struct api_vm *vm, const char 
 
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
-    if (!vm) /* deleted since: what was on its way here, or had been sent, is nobody's any more */
-        return g->state == API_VM_STATE_MIGRATING;
+    if (!vm) /* deleted since: what was on its way here, had been sent, or has ended, is nobody's any more */
+        return g->state == API_VM_STATE_MIGRATING ||
+               ((g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED) && !g->should_run);
     return !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
 }
 

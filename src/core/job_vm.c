@@ -264,8 +264,12 @@ static int guest_forget(struct job_ctx *x, struct error *e) {
                     json_pack("{s:s, s:s}", "vm", vm->id, "repository", vm->repository), e);
 }
 
-/* Its server was lost, and it with it: that is what was wanted. */
+/* Its server was lost, and it with it: that is what was wanted. One that nobody has killed may go on. */
 static int ended_with_server(struct job_ctx *x, struct error *e) {
+    const struct api_vm *vm = vm_of(x);
+    if (vm && !failover_vm_dies(x->c, vm))
+        return error_set(e, ERR_UNAVAILABLE,
+                         "its server was lost meanwhile, and the virtual machine may run there still");
     core_set_vm_state(x->c, x->job->object.id, API_VM_STATE_STOPPED, "its server was lost");
     return STEP_DONE;
 }

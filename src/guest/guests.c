@@ -135,13 +135,14 @@ json_t *host_guest_args(const struct guest *g) {
 #define S(name) (1 << API_VM_STATE_##name)
 /* From a state to those after it, as the table in host.h has them. */
 static const unsigned edges[API_VM_STATE_COUNT] = {
-    [API_VM_STATE_STOPPED] = S(STARTING) | S(MIGRATING) /* it comes */,
+    [API_VM_STATE_STOPPED] =
+        S(STARTING) | S(MIGRATING) /* it comes */ | S(CRASHED) /* not restarted: the lease ended */,
     [API_VM_STATE_STARTING] = S(RUNNING) | S(STOPPED) | S(CRASHED) | S(STOPPING),
     [API_VM_STATE_RUNNING] = S(STOPPED) | S(CRASHED) | S(SUSPENDED) | S(STOPPING) | S(RUNNING) /* a reset */ |
                              S(MIGRATING) /* it has gone */,
     [API_VM_STATE_SUSPENDED] = S(STOPPED) | S(CRASHED) | S(RUNNING) | S(STOPPING) | S(MIGRATING),
-    [API_VM_STATE_STOPPING] = S(STOPPED) | S(CRASHED) | S(RUNNING) /* not stopped in time, or cancelled */ |
-                              S(MIGRATING) /* not killed */,
+    [API_VM_STATE_STOPPING] =
+        S(STOPPED) | S(CRASHED) | S(RUNNING) /* not stopped in time, or cancelled */ | S(MIGRATING) /* not killed */,
     [API_VM_STATE_CRASHED] = S(STARTING) | S(STOPPED) | S(MIGRATING) | S(CRASHED) /* it is ours after all */,
     [API_VM_STATE_MIGRATING] = S(RUNNING) | S(SUSPENDED) | S(STOPPED) | S(CRASHED) | S(STOPPING),
 };

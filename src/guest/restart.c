@@ -75,8 +75,8 @@ void host_guest_restart(struct host *h, struct guest *g) {
         g->restart_at = NEVER;
         r->should_run = false;
         r->lost = true;
-        host_dirty(h, "guest", g->vm);
-        host_report_guest(h, g);
+        /* A new state, or an older answer that is on its way would be taken for a later word (its sequence). */
+        host_guest_set_state(h, g, API_VM_STATE_CRASHED, "its server had lost its pool");
         return;
     }
     if (recent_restarts(h, g) == RESTART_LIMIT)
