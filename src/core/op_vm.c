@@ -509,6 +509,11 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
             return error_set_field(e, ERR_CONFLICT, field,
                                    "can be changed only while the virtual machine is stopped; it is %s",
                                    api_vm_state_text(old->state));
+        if (old->restarting) /* its server, which may be out of reach, starts it as it was */
+            return error_set_field(e, ERR_CONFLICT, field,
+                                   "cannot be changed while the virtual machine is about to be restarted by its "
+                                   "restart policy: kill it first (tarn vm kill %s)",
+                                   old->name);
         if (map_get(&c->locks, old->id))
             return error_set_field(e, ERR_CONFLICT, field,
                                    "cannot be changed while a job works on the virtual machine");

@@ -87,7 +87,9 @@ static void kill_done(struct host *h, struct guest *g, const struct error *error
     g->stop_at = g->ask_at = NEVER;
     g->r.move = MOVE_NONE;
     _cleanup_free_ char *reason = TAKE_PTR(g->end_reason);
-    if (g->r.kept && g->r.state != g->end_state && g->r.state != API_VM_STATE_STOPPED)
+    if (g->r.kept && (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_SUSPENDED))
+        host_guest_ended(h, g, g->end_state, str_or(reason, "")); /* the op that ended it could not be kept */
+    else if (g->r.kept && g->r.state != g->end_state && g->r.state != API_VM_STATE_STOPPED)
         host_guest_set_state(h, g, g->end_state, str_or(reason, ""));
     struct op *kill = g->kill;
     if (g->active)
