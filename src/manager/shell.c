@@ -176,12 +176,12 @@ int shell_init(struct manager *m, struct error *e) {
     m->crash_after = after ? strtoull(after, NULL, 10) : 0;
     uv_timer_init(m->loop, &m->timer);
     m->timer.data = m;
-    m->reads = xcalloc(1, sizeof *m->reads);
-    *m->reads = (struct work){.what = "long reads", .go = read_on};
     _cleanup_free_ char *path = xasprintf("%s/tarn.db", m->options->state);
     int r = store_open_sqlite(path, m->loop, on_stored, m, &m->store, e);
     if (r < 0)
         return r;
+    m->reads = xcalloc(1, sizeof *m->reads);
+    *m->reads = (struct work){.what = "long reads", .go = read_on};
     m->core = core_new(&config);
     shell_time(m);
     struct loading l = {m->core, e};
