@@ -138,11 +138,18 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
     }
     bool old = op->resumed && host_cluster_doubts(h, g);
     if (old || !host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
-        host_guest_fail(
-            h, op, ERR_UNAVAILABLE,
+        const char *why =
             old ? "the agent ended while it started the virtual machine, and another server may have it by now"
                 : "this server has lost its pool: highly available virtual machines start only where more than half "
-                  "of the pool's servers see each other");
+                  "of the pool's servers see each other";
+        bool begun = g->r.state == API_VM_STATE_STARTING; /* before our own start, and it does not run */
+        if (begun) {
+            g->r.should_run = false;
+            host_guest_set_state(h, g, API_VM_STATE_STOPPED, why);
+        }
+        host_guest_fail(h, op, ERR_UNAVAILABLE, why);
+        if (begun)
+            host_guest_clean(h, g);
         return;
     }
     host_guest_keep_start(g, op->args);
