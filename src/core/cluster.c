@@ -165,7 +165,9 @@ static int check_nodes(struct core *c, const struct api_pool *p, const struct ch
         return -EINVAL;
     json_array_foreach(ch->nodes, i, node) {
         const struct api_server *s = server_of(c, json_str(node, "server"));
-        if (!core_agent_is_connected(c, s->id))
+        /* One that was given up and has not reported yet is asked nothing: a job would be done at once, with nothing
+           done, and the next one too. */
+        if (!core_agent_ready(c, s->id))
             return error_set(e, ERR_UNAVAILABLE, "server \"%s\" is not connected", s->name);
     }
     return 0;
@@ -328,15 +330,13 @@ static bool one_is_behind(const struct job_ctx *x) {
     for (size_t i = 0; p && p->has_cluster && i < p->cluster.n_nodes; i++) {
         const struct api_server *s = server_of(x->c, p->cluster.nodes[i].server);
         if (s && str_eq(clustered_in(s), p->id) && s->cluster.version != p->cluster.version &&
-            core_agent_is_connected(x->c, s->id))
+            core_agent_ready(x->c, s->id))
             return true;
     }
     return false;
 }
 
-static int step_arm(struct job_ctx *x, struct error *e) {
-    return one_is_behind(x) ? STEP_DONE : arm_call(x, true, e);
-}
+static int step_arm(struct job_ctx *x, struct error *e) { return one_is_behind(x) ? STEP_DONE : arm_call(x, true, e); }
 static int step_armed(struct job_ctx *x, const json_t *result, struct error *e) {
     set_armed(x, true);
     return 0;
