@@ -416,37 +416,30 @@ static void jobs_have_done_all_or_nothing(struct sim *s) {
     }
 }
 
-/* The rest has lasted longer than a restart is ever put off. */
-static void a_promised_restart_happens(struct sim *s) {
+static void each_guest(struct sim *s, void (*check)(struct sim *s, const struct sim_server *v, const struct guest *g)) {
     for (int i = 0; i < s->config.servers; i++) {
         const struct sim_server *v = &s->servers[i];
         size_t pos = 0;
         void *value;
-        while (v->p.up && map_next(&v->h->guests, &pos, NULL, &value)) {
-            const struct guest *g = value;
-            if (g->r.should_run && (g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED))
-                sim_broken(s, "a restart that was promised happens", "%s on %s: %s", g->vm, v->name, g->r.reason);
-        }
+        while (v->p.up && map_next(&v->h->guests, &pos, NULL, &value))
+            check(s, v, value);
     }
 }
 
+/* The rest has lasted longer than a restart is ever put off. */
+static void a_promised_restart_happens(struct sim *s, const struct sim_server *v, const struct guest *g) {
+    if (g->r.should_run && (g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED))
+        sim_broken(s, "a restart that was promised happens", "%s on %s: %s", g->vm, v->name, g->r.reason);
+}
+
 /* Its agent says that it ended with its server's lease, it is to be highly available, and nobody has said otherwise. */
-static void what_was_lost_is_started_again(struct sim *s) {
-    for (int i = 0; i < s->config.servers; i++) {
-        const struct sim_server *v = &s->servers[i];
-        size_t pos = 0;
-        void *value;
-        while (v->p.up && map_next(&v->h->guests, &pos, NULL, &value)) {
-            const struct guest *g = value;
-            const struct api_vm *vm = core_vm(s->m.c, g->vm);
-            const struct api_pool *pool = vm ? CORE_GET(s->m.c, pool, POOL, vm->pool) : NULL;
-            if (g->r.lost && g->r.state == API_VM_STATE_CRASHED && pool && str_eq(vm->server, v->id) &&
-                vm->state == API_VM_STATE_CRASHED && vm->has_ha && vm->ha.enabled &&
-                pool->failover == API_FAILOVER_POLICY_RESTART)
-                sim_broken(s, "a guest that was lost with its server's lease is started again", "%s, %s", g->vm,
-                           v->name);
-        }
-    }
+static void what_was_lost_is_started_again(struct sim *s, const struct sim_server *v, const struct guest *g) {
+    const struct api_vm *vm = core_vm(s->m.c, g->vm);
+    const struct api_pool *pool = vm ? CORE_GET(s->m.c, pool, POOL, vm->pool) : NULL;
+    if (g->r.lost && g->r.state == API_VM_STATE_CRASHED && pool && str_eq(vm->server, v->id) &&
+        vm->state == API_VM_STATE_CRASHED && vm->has_ha && vm->ha.enabled &&
+        pool->failover == API_FAILOVER_POLICY_RESTART)
+        sim_broken(s, "a guest that was lost with its server's lease is started again", "%s, %s", g->vm, v->name);
 }
 
 /* The manager's memory is what its store says. */
@@ -472,8 +465,8 @@ void check_rest(struct sim *s) {
     nothing_is_left_over(s);
     a_stopped_guest_stays_stopped(s);
     jobs_have_done_all_or_nothing(s);
-    a_promised_restart_happens(s);
-    what_was_lost_is_started_again(s);
+    each_guest(s, a_promised_restart_happens);
+    each_guest(s, what_was_lost_is_started_again);
     a_watcher_has_seen_every_change(s);
     memory_equals_the_store(s);
     model(s)->resting = false;
