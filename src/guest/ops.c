@@ -385,11 +385,14 @@ void op_refuse_fresh(struct host *h) {
             host_call_drop(h, op->call);
         host_unsend_answer(h, op);
         refuse_unstored(h, op->id);
-        if (op->before)
-            host_guest_roll_back(h, host_guest_get(h, op->subject), op);
+        struct guest *g = op->before ? host_guest_get(h, op->subject) : NULL;
+        if (g)
+            host_guest_roll_back(h, g, op);
         op_leave(h, op);
         map_remove(&h->ops, op->id);
         op_free(op);
+        if (g) /* no call keeps back any more what has happened to it meanwhile */
+            host_guest_apply_early(h, g);
     }
 }
 

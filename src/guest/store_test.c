@@ -119,6 +119,23 @@ static void several_commits_fail_together(void **state) {
     assert_string_equal(world_reply_state(w, "a/1/do"), "stopped");
 }
 
+static void a_death_during_a_refused_kill_is_heard(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "on-failure");
+    w->hold_commits = true;
+    world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
+    world_event(w, VM1, GUEST_DIED);
+    w->store_error = -EIO;
+    world_release(w);
+    w->hold_commits = false;
+    w->store_error = 0;
+    world_time(w, 10000);
+    assert_string_equal(world_code(w, "a/1/do"), "io");
+    assert_string_equal(world_state(w, VM1), "running"); /* once more: its policy has restarted it */
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 2);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
 static void deaths_during_a_failure_are_told_later(void **state) {
     struct world *w = *state;
     world_started(w, VM1, "on-failure");
@@ -243,11 +260,17 @@ static void nothing_starts_until_it_is_armed_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(a_full_store_refuses_ops_and_recovers),   T(a_refused_op_is_answered_once),
-        T(a_report_does_not_tell_of_a_refused_op),  T(answers_wait_for_the_store),
-        T(a_refused_stop_leaves_no_trace),          T(several_commits_fail_together),
-        T(deaths_during_a_failure_are_told_later),  T(orders_to_fence_are_for_now),
-        T(not_restarted_where_another_may_have_it), T(nothing_starts_until_it_is_armed_again),
+        T(a_full_store_refuses_ops_and_recovers),
+        T(a_refused_op_is_answered_once),
+        T(a_report_does_not_tell_of_a_refused_op),
+        T(answers_wait_for_the_store),
+        T(a_refused_stop_leaves_no_trace),
+        T(several_commits_fail_together),
+        T(a_death_during_a_refused_kill_is_heard),
+        T(deaths_during_a_failure_are_told_later),
+        T(orders_to_fence_are_for_now),
+        T(not_restarted_where_another_may_have_it),
+        T(nothing_starts_until_it_is_armed_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

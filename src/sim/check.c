@@ -432,13 +432,14 @@ static void a_promised_restart_happens(struct sim *s, const struct sim_server *v
         sim_broken(s, "a restart that was promised happens", "%s on %s: %s", g->vm, v->name, g->r.reason);
 }
 
-/* Its agent says that it ended with its server's lease, it is to be highly available, and nobody has said otherwise. */
+/* Its agent says that it ended with its server's lease, it is to be highly available, and nobody has said otherwise.
+   What is lost while its pool's failover is none stays so when that is turned on again. */
 static void what_was_lost_is_started_again(struct sim *s, const struct sim_server *v, const struct guest *g) {
     const struct api_vm *vm = core_vm(s->m.c, g->vm);
     const struct api_pool *pool = vm ? CORE_GET(s->m.c, pool, POOL, vm->pool) : NULL;
     if (g->r.lost && g->r.state == API_VM_STATE_CRASHED && pool && str_eq(vm->server, v->id) &&
         vm->state == API_VM_STATE_CRASHED && vm->has_ha && vm->ha.enabled &&
-        pool->failover == API_FAILOVER_POLICY_RESTART)
+        pool->failover == API_FAILOVER_POLICY_RESTART && !s->failover_off)
         sim_broken(s, "a guest that was lost with its server's lease is started again", "%s, %s", g->vm, v->name);
 }
 

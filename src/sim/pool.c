@@ -132,6 +132,7 @@ void pool_policy_asked(struct sim *s, const char *operation, const json_t *body)
     for (size_t i = 0; i < ARRAY_LEN(changes); i++)
         if (str_eq(operation, changes[i]))
             s->policy_holds = false;
+    s->failover_off |= str_eq(json_str(body, "failover"), "none");
     for (size_t i = 0; i < ARRAY_LEN(needs) && str_eq(operation, "vm_change"); i++)
         if (json_object_get(body, needs[i]))
             s->policy_holds = false;

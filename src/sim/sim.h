@@ -213,6 +213,7 @@ struct sim {
     uint64_t lives; /* guests' processes until now */
     bool tight;        /* a pool in which room is short */
     bool policy_holds; /* nobody has changed what its policy allows, nor what its virtual machines need */
+    bool failover_off; /* somebody has asked a pool not to restart anything, for a while at least */
     bool link[SIM_SERVERS_MAX][SIM_SERVERS_MAX]; /* of the heartbeat network, from, to */
     uint64_t rings, partitions;
     uint64_t faults[FAULT_COUNT];
