@@ -115,11 +115,11 @@ class Command(cluster.unittest.TestCase):
             state = json.load(f)
         return state, [space.find_again(p) for p in [*state["keepers"].values(), *state["daemons"].values()] if p]
 
-    def nothing_is_left(self, processes, number):
+    def nothing_is_left(self, processes, link):
         for process in processes:
             cluster.wait_until(lambda p=process: p.poll() is not None, 10, f"the end of {process.pid}")
         self.assertEqual(cluster.processes(self.home), {})
-        self.assertFalse(os.path.exists(f"/sys/class/net/tarnlab{number}"))
+        self.assertFalse(link in [index for index, _ in socket.if_nameindex()])
 
     def begin(self, until):
         """Starts a lab and returns when its state says so."""
@@ -131,7 +131,12 @@ class Command(cluster.unittest.TestCase):
                 return until(self.state()[0])
             except (FileNotFoundError, ValueError):
                 return False
-        cluster.wait_until(there, 60, "the lab's beginning")
+        try:
+            cluster.wait_until(there, 60, "the lab's beginning")
+        except TimeoutError:
+            process.kill()
+            process.communicate()
+            raise
         return process
 
     def test_twice_and_used_and_ended(self):
@@ -165,7 +170,7 @@ class Command(cluster.unittest.TestCase):
             self.assertNotIn("Traceback", done.stderr)
         state, processes = self.state()
         self.good("end")
-        self.nothing_is_left(processes, state["number"])
+        self.nothing_is_left(processes, state["link"])
         self.assertIn("no lab", self.good("end"))
         self.assertIn("there is no lab in " + self.home, self.lab("status").stderr)
 
@@ -177,11 +182,11 @@ class Command(cluster.unittest.TestCase):
             _, stderr = process.communicate(timeout=60)
             self.assertNotEqual(process.returncode, 0)
             self.assertNotIn("Traceback", stderr)
-            self.nothing_is_left(processes, state["number"])
+            self.nothing_is_left(processes, state["link"])
             self.assertFalse(os.path.exists(self.home))
 
     def test_crashed_half_way(self):
-        for until in (lambda s: len(s["keepers"]) == 2, lambda s: s["daemons"].get("server1")):
+        for until in (lambda s: len(s["keepers"]) >= 2, lambda s: s["daemons"].get("server1")):
             process = self.begin(until)
             process.kill()
             process.communicate()
@@ -204,7 +209,7 @@ class Command(cluster.unittest.TestCase):
         time.sleep(0.1)
         self.assertIn("not whole", self.lab("status").stderr)
         self.good("end")
-        self.nothing_is_left(processes, state["number"])
+        self.nothing_is_left(processes, state["link"])
 
 
 class Hardware(lab.LabCase):

@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -72,6 +73,7 @@ class Lab(cluster.Cluster):
     def __init__(self, servers=3, heartbeats=1, directory=None, prefix="tarn-l-", pool=False):
         self.wants_pool = pool
         self.number, self.ready, self.spaces = None, False, {}
+        self.link = None  # the index of the host's link
         self.dark = {}  # machine -> networks that its death has silenced
         self.networks = [name for name in NETWORKS if name != "heartbeat2" or heartbeats > 1]
         self.names = [f"server{i + 1}" for i in range(servers)]
@@ -82,7 +84,7 @@ class Lab(cluster.Cluster):
     def save(self, **started):
         daemons = {daemon.name: daemon.process for daemon in [self.manager, *self.agents]}
         daemons.update(started)
-        state = {"boot_id": boot_id(), "number": self.number, "ready": self.ready, "servers": len(self.names),
+        state = {"boot_id": boot_id(), "number": self.number, "link": self.link, "ready": self.ready, "servers": len(self.names),
                  "networks": self.networks, "pool": self.wants_pool, "dark": self.dark,
                  "keepers": {name: identify(space.keeper) for name, space in self.spaces.items()},
                  "daemons": {name: identify(process) for name, process in daemons.items()}}
@@ -104,7 +106,7 @@ class Lab(cluster.Cluster):
         here = state["boot_id"] == boot_id()
         lab = cls(state["servers"], 2 if "heartbeat2" in state["networks"] else 1, directory,
                   pool=state.get("pool", False))
-        lab.number, lab.dark = state["number"], state["dark"]
+        lab.number, lab.link, lab.dark = state["number"], state.get("link"), state["dark"]
         lab.manager.host, lab.manager.port = lab.manager.place()
         lab.spaces = {name: Space(name, find_again(written) if here else None) for name, written in state["keepers"].items()}
         lab.agents = [Agent(lab, name) for name in lab.names]
@@ -132,6 +134,12 @@ class Lab(cluster.Cluster):
     def host_link(self):
         return f"tarnlab{self.number}"
 
+    def host_link_is_there(self):
+        try:
+            return self.link is not None and socket.if_nametoindex(self.host_link()) == self.link
+        except OSError:
+            return False
+
     def take_number(self):
         """The host's end of the cable into the management network: its name is the claim to a number."""
         taken = set()
@@ -148,7 +156,7 @@ class Lab(cluster.Cluster):
             made = subprocess.run(["ip", "link", "add", f"tarnlab{number}", "type", "veth", "peer", "name", "host",
                                    "netns", str(self.spaces[FABRIC].keeper.pid)], capture_output=True, text=True)
             if made.returncode == 0:
-                self.number = number
+                self.number, self.link = number, socket.if_nametoindex(f"tarnlab{number}")
                 return
             if "File exists" not in made.stderr:
                 raise LabError(f"cannot make a veth pair: {made.stderr.strip()}. This needs CAP_NET_ADMIN and a kernel with veth")
@@ -344,14 +352,14 @@ class Lab(cluster.Cluster):
     def end_spaces(self):
         for name, space in sorted(self.spaces.items(), key=lambda item: item[0] == FABRIC):
             space.end()
-        if self.number is not None:
-            # It goes with the fabric, but not at once.
-            subprocess.run(["ip", "link", "del", self.host_link()], capture_output=True)
         deadline = time.monotonic() + 10
         while cluster.processes(self.dir) and time.monotonic() < deadline:
             for pid in cluster.processes(self.dir):
                 cluster.kill_pid(pid)
             time.sleep(0.05)
+        # It goes with the fabric, but not at once. One of that name may be another lab's by then, and is not to be touched.
+        while self.host_link_is_there() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def close(self):
         problems = []
@@ -359,6 +367,8 @@ class Lab(cluster.Cluster):
             self.api.close()
         self.stop_daemons(problems)
         self.end_spaces()
+        if self.host_link_is_there():
+            problems.append(f"the network interface {self.host_link()} is left over")
         problems += self.sanitizer_reports()
         if self.keep or (problems and os.environ.get("TARN_KEEP_FAILED")):
             print(f"kept: {self.dir}")
