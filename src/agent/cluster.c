@@ -95,12 +95,15 @@ static void watch_visit(void *ctx, const char *vm) {
         c->told_to_watch = false; /* not found yet after our start: again at the next turn */
 }
 
-/* One that was started anew knows nothing of the guests that run. */
-static void deadman_tend(struct cluster_shell *c) {
+/* Are we connected to one? One that we were not connected to may be new, and knows nothing of our guests then. */
+static bool deadman_here(struct cluster_shell *c) {
     if (c->link.fd < 0)
         c->told_to_watch = false;
-    int r = deadman_link_connect(&c->link);
-    if (r < 0) {
+    return deadman_link_connect(&c->link) == 0;
+}
+
+static void deadman_tend(struct cluster_shell *c) {
+    if (!deadman_here(c)) {
         if (deadman_now() >= c->deadman_at) {
             c->deadman_at = deadman_now() + AGAIN_MS;
             deadman_spawn(c);
@@ -117,9 +120,7 @@ static void deadman_tend(struct cluster_shell *c) {
    way of another, which goes on with its lease. */
 static void deadman_check(struct cluster_shell *c) {
     char byte;
-    /* One that did not answer in time is let go of, and would not be looked at any more. */
-    if (c->link.fd < 0 && deadman_link_connect(&c->link) == 0)
-        c->told_to_watch = false;
+    (void)deadman_here(c); /* one that did not answer in time was let go of, and would not be looked at any more */
     bool still = c->link.page && deadman_now() - c->link.page->state.alive > STUCK_MS;
     c->stuck = still ? c->stuck + 1 : 0;
     if (c->stuck >= STUCK_TURNS) {

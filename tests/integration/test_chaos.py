@@ -11,7 +11,6 @@ Not drawn is what docs/failover.md says is not protected: the agent and the tarn
 
 Named here: vm_migrate, vm_start, vm_stop, vm_kill, server_maintenance."""
 
-import glob
 import os
 import random
 import signal
@@ -21,6 +20,7 @@ import time
 import chaos
 import cluster
 import lab
+import writers
 
 MINUTES = float(os.environ.get("CHAOS_MINUTES", "0.5"))  # no round begins later
 SEED = os.environ.get("CHAOS_SEED") or "1"
@@ -45,7 +45,7 @@ class Chaos(lab.LabCase):
         l.tiny_template(repository="shared", cpus=1, memory=96 << 20)
         for i, name in enumerate(cls.GUESTS):
             l.vm(name, start=False, pool="p", server=l.names[i], repository="shared", disks=[{"size": chaos.DISK}],
-                 cloud_init={"user_data": chaos.WRITER}, restart_policy="on-failure", ha={"enabled": True, "priority": 90 - i * 10})
+                 cloud_init={"user_data": writers.WRITER}, restart_policy="on-failure", ha={"enabled": True, "priority": 90 - i * 10})
             cls.api.do(f"/vms/{name}/start")
         cls.ids = {name: cls.api.get(f"/vms/{name}")["id"] for name in cls.GUESTS}
         cls.log = open(l.dir + "/chaos.log", "w")
@@ -139,9 +139,9 @@ class Chaos(lab.LabCase):
         began, why = time.monotonic(), "it has not been looked at"
         while why:
             if self.watch.double:
-                raise chaos.Violation(f"two processes at once: {self.watch.double} after {done}")
+                raise writers.Violation(f"two processes at once: {self.watch.double} after {done}")
             if time.monotonic() > deadline:
-                raise chaos.Violation(f"{why}, {SETTLE} s after {done}")
+                raise writers.Violation(f"{why}, {SETTLE} s after {done}")
             time.sleep(0.3)
             why = self.unsettled()
         self.watch.settled()
@@ -189,9 +189,8 @@ class Chaos(lab.LabCase):
 
     def records(self, name):
         disk = self.api.get(f"/vms/{name}")["disks"][0]["disk"]
-        image = [path for path in glob.glob(f"{self.lab.dir}/shared/**/*{disk}*", recursive=True) if os.path.isfile(path)][0]
-        found = chaos.records_of(image)
-        chaos.check_records(name, found)
+        found = writers.records_of(writers.image_of(f"{self.lab.dir}/shared", disk))
+        writers.check_records(name, found)
         return found
 
     # ---- faults: each does something, and returns what ----

@@ -15,35 +15,10 @@ import uuid
 
 import cluster
 import lab
+import writers
 
-# Appends records of a sector: BOOT NUMBER. It begins behind the last one that it finds.
-WRITER = """#!/bin/sh
-boot=$(cat /proc/sys/kernel/random/boot_id)
-at=0
-while [ -n "$(dd if=/dev/vda bs=512 skip=$at count=1 2>/dev/null | tr -d '\\0')" ]; do at=$((at + 1)); done
-n=0
-while [ $at -lt 32768 ]; do
-    printf '%-511s\\n' "$boot $n" | dd of=/dev/vda bs=512 seek=$at conv=notrunc,fsync 2>/dev/null
-    at=$((at + 1)) n=$((n + 1))
-    sleep 0.2
-done
-"""
 AIM = float(os.environ.get("TARN_FAILOVER_AIM", "10"))  # seconds; a machine under load is given more
 SLOW = 60
-
-
-def qemus():
-    """{VM's id: [pid, ...]} of the processes that run guests, of every lab on this machine."""
-    found = {}
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with open(path, "rb") as f:
-                args = f.read(4096).split(b"\0")
-        except OSError:
-            continue
-        if b"-uuid" in args[:-1] and b"qemu" in args[0]:
-            found.setdefault(args[args.index(b"-uuid") + 1].decode(), []).append(int(path.split("/")[2]))
-    return found
 
 
 class Watch(threading.Thread):
@@ -56,7 +31,7 @@ class Watch(threading.Thread):
 
     def run(self):
         while not self.ended:
-            now, there = time.monotonic(), qemus()
+            now, there = time.monotonic(), writers.qemus()
             for vm in self.ids:
                 pids = [pid for pid in there.get(vm, []) if not cluster.gone(pid)]
                 if len(pids) > 1 and vm != self.moving:
@@ -69,22 +44,6 @@ class Watch(threading.Thread):
         """When a process of the guest was first seen after the moment, or None."""
         seen = [at for of, at in self.since.values() if of == vm and at > moment]
         return min(seen) if seen else None
-
-
-def records_of(image):
-    """[(boot, number), ...] of a stopped guest's disk."""
-    raw = image + ".check"
-    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", image, raw], check=True)
-    with open(raw, "rb") as f:
-        data = f.read()
-    os.unlink(raw)
-    found = []
-    for at in range(0, len(data), 512):
-        words = data[at:at + 512].strip(b"\0 \n").split()
-        if len(words) != 2:
-            break
-        found.append((words[0].decode(), int(words[1])))
-    return found
 
 
 class Failover(lab.LabCase):
@@ -108,7 +67,7 @@ class Failover(lab.LabCase):
         l.tiny_template(repository="shared", cpus=1, memory=96 << 20)
         for i, name in enumerate(cls.GUESTS):
             l.vm(name, start=False, pool="p", server=l.names[i], repository="shared", disks=[{"size": 16 << 20}],
-                 cloud_init={"user_data": WRITER}, restart_policy="on-failure",
+                 cloud_init={"user_data": writers.WRITER}, restart_policy="on-failure",
                  ha={"enabled": True, "priority": 90 - i * 10})
         l.vm("plain", start=False, pool="p", server=l.names[0], repository="shared", restart_policy="on-failure")
         for name in [*cls.GUESTS, "plain"]:
@@ -170,7 +129,7 @@ class Failover(lab.LabCase):
         return max(self.lab.names, key=lambda n: len(self.guests_on(n)))
 
     def pids(self):
-        there = qemus()
+        there = writers.qemus()
         return {name: [pid for pid in there.get(vm, []) if not cluster.gone(pid)] for name, vm in self.ids.items()}
 
     def runs_again(self, what, names, moment, aim=AIM):
@@ -455,16 +414,10 @@ class Failover(lab.LabCase):
         for name in self.GUESTS:
             self.api.do(f"/vms/{name}/kill")
             vm = self.api.get(f"/vms/{name}")
-            found = glob.glob(f"{self.lab.dir}/shared/**/*{vm['disks'][0]['disk']}*", recursive=True)
-            image = [path for path in found if os.path.isfile(path)][0]
-            records, boots = records_of(image), []
+            records = writers.records_of(writers.image_of(f"{self.lab.dir}/shared", vm["disks"][0]["disk"]))
             self.assertTrue(records, f"{name} has written nothing")
-            for boot, number in records:
-                if not boots or boots[-1][0] != boot:
-                    self.assertNotIn(boot, [old for old, _ in boots], f"{name}: two writers")
-                    boots.append((boot, -1))
-                self.assertEqual(number, boots[-1][1] + 1, f"{name}: a record is missing")
-                boots[-1] = (boot, number)
+            writers.check_records(name, records)
+            for boot, _ in records:
                 uuid.UUID(boot)
         self.assertEqual(self.watch.double, [])
 

@@ -4,14 +4,12 @@ end it runs once, and what it has written to its disk tells that there never wer
 
 Named here: vm_migrate."""
 
-import glob
-import os
 import time
 
 import cluster
 import lab
 import rest
-import test_failover
+import writers
 
 SLOW = 120  # of a machine under load
 BANDWIDTH = 6 << 20  # bytes/s: a move takes some seconds
@@ -34,7 +32,7 @@ class Moving(lab.LabCase):
         cls.api.do("/repositories", {"name": "shared", "pool": "p", "path": l.dir + "/shared"})
         l.tiny_template(repository="shared", cpus=1, memory=96 << 20)
         l.vm("one", start=False, pool="p", server=l.names[0], repository="shared", disks=[{"size": 16 << 20}],
-             cloud_init={"user_data": test_failover.WRITER}, restart_policy="on-failure", ha={"enabled": True, "priority": 90})
+             cloud_init={"user_data": writers.WRITER}, restart_policy="on-failure", ha={"enabled": True, "priority": 90})
         cls.api.do("/vms/one/start", timeout=SLOW)
         cls.vm = cls.api.get("/vms/one")["id"]
 
@@ -70,24 +68,17 @@ class Moving(lab.LabCase):
 
     def image(self):
         disk = self.api.get("/vms/one")["disks"][0]["disk"]
-        return [path for path in glob.glob(f"{self.lab.dir}/shared/**/*{disk}*", recursive=True) if os.path.isfile(path)][0]
+        return writers.image_of(f"{self.lab.dir}/shared", disk)
 
     def records(self):
-        return test_failover.records_of(self.image())
+        return writers.records_of(self.image())
 
     def one_writer(self):
-        """Each boot's records stand together, in order and whole: whoever wrote beside another would have written over them."""
-        boots = []
-        for boot, number in self.records():
-            if not boots or boots[-1][0] != boot:
-                self.assertNotIn(boot, [old for old, _ in boots], "two writers")
-                boots.append((boot, -1))
-            self.assertEqual(number, boots[-1][1] + 1, f"a record is missing: {boots}")
-            boots[-1] = (boot, number)
-        return len(boots)
+        """How many boots there are, each with one writer."""
+        return writers.check_records("one", self.records())
 
     def processes(self):
-        return [pid for pid in test_failover.qemus().get(self.vm, []) if not cluster.gone(pid)]
+        return [pid for pid in writers.qemus().get(self.vm, []) if not cluster.gone(pid)]
 
     def where(self):
         key = self.api.get("/vms/one")["server"]

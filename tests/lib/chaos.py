@@ -7,63 +7,16 @@ these at once are a violation, whatever else happens. What it is not sure of the
 
 Undo is what heals: it knows what was done, and takes it back when its time has come, or all of it at once."""
 
-import glob
 import os
-import signal
-import subprocess
 import threading
 import time
 
 import cluster
 import lab
 import space
+import writers
 
-SECTORS = 1 << 17
-DISK = SECTORS * 512
-# Appends records of a sector: BOOT NUMBER. The first free one is found by halving: there may be many.
-WRITER = f"""#!/bin/sh
-boot=$(cat /proc/sys/kernel/random/boot_id)
-at=0 end={SECTORS}
-while [ $at -lt $end ]; do
-    mid=$(((at + end) / 2))
-    if [ -n "$(dd if=/dev/vda bs=512 skip=$mid count=1 2>/dev/null | tr -d '\\0')" ]; then at=$((mid + 1)); else end=$mid; fi
-done
-n=0
-while [ $at -lt {SECTORS} ]; do
-    printf '%-511s\\n' "$boot $n" | dd of=/dev/vda bs=512 seek=$at conv=notrunc,fsync 2>/dev/null
-    at=$((at + 1)) n=$((n + 1))
-    sleep 0.3
-done
-"""
-
-
-class Violation(AssertionError):
-    """What must never be."""
-
-
-def is_dying(pid):
-    """Whether it has ended, or was killed and is on its way: it runs no instruction of a guest any more."""
-    try:
-        with open(f"/proc/{pid}/status") as f:
-            fields = dict(line.split(":\t", 1) for line in f.read().splitlines() if ":\t" in line)
-    except OSError:
-        return True
-    pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
-    return fields["State"][0] in "ZX" or bool(pending & 1 << (signal.SIGKILL - 1))
-
-
-def qemus():
-    """{VM's id: {pid: whether it is the destination of a move}} of every lab on this machine."""
-    found = {}
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            with open(path, "rb") as f:
-                args = f.read(65536).split(b"\0")
-        except OSError:
-            continue
-        if b"-uuid" in args[:-1] and b"qemu" in args[0]:
-            found.setdefault(args[args.index(b"-uuid") + 1].decode(), {})[int(path.split("/")[2])] = b"-incoming" in args
-    return found
+DISK = 64 << 20
 
 
 class Watch(threading.Thread):
@@ -78,10 +31,10 @@ class Watch(threading.Thread):
             time.sleep(0.1)
 
     def look(self):
-        there = qemus()
+        there = writers.qemus()
         with self.lock:
             for name, vm in self.ids.items():
-                now = {pid: incoming for pid, incoming in there.get(vm, {}).items() if not is_dying(pid)}
+                now = {pid: incoming for pid, incoming in there.get(vm, {}).items() if not writers.is_dying(pid)}
                 known, sure = self.known.setdefault(name, set()), self.sure.setdefault(name, set())
                 new = now.keys() - known
                 if any(now[pid] for pid in new):
@@ -91,7 +44,7 @@ class Watch(threading.Thread):
                 if now.keys() != known:
                     self.say(f"{name}: processes {sorted(now) or 'none'}")
                 self.known[name] = set(now)
-                if len([pid for pid in sure if not is_dying(pid)]) > 1:
+                if len([pid for pid in sure if not writers.is_dying(pid)]) > 1:
                     self.say(f"{name}: TWO PROCESSES {sorted(sure)}")
                     self.double.append((name, sorted(sure)))
 
@@ -102,35 +55,7 @@ class Watch(threading.Thread):
 
     def processes(self, name):
         with self.lock:
-            return {pid for pid in self.known.get(name, ()) if not is_dying(pid)}
-
-
-def records_of(image):
-    """[(boot, number), ...] of a guest's disk, which may be in use."""
-    raw = image + ".check"
-    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", image, raw], check=True)
-    found = []
-    with open(raw, "rb") as f:
-        while True:
-            words = f.read(512).strip(b"\0 \n").split()
-            if len(words) != 2:
-                break
-            found.append((words[0].decode(), int(words[1])))
-    os.unlink(raw)
-    return found
-
-
-def check_records(name, records):
-    """Each boot's records stand together, in order and whole: whoever wrote beside another would have written over them."""
-    boots = []
-    for boot, number in records:
-        if not boots or boots[-1][0] != boot:
-            if boot in [old for old, _ in boots]:
-                raise Violation(f"{name}: two writers")
-            boots.append((boot, -1))
-        if number != boots[-1][1] + 1:
-            raise Violation(f"{name}: a record is missing: {boots[-1]} and then {boot} {number}")
-        boots[-1] = (boot, number)
+            return {pid for pid in self.known.get(name, ()) if not writers.is_dying(pid)}
 
 
 class Undo:
