@@ -218,15 +218,6 @@ static int compare_values(const struct term *t, const struct scalar *v) {
     return strcmp(v->text, t->value);
 }
 
-/* Whether a text has another in it, which is in lower case. ASCII only; most texts are short. */
-static bool contains(const char *s, const char *what) {
-    size_t n = strlen(what);
-    for (; n && *s; s++)
-        if (tolower((unsigned char)*s) == (unsigned char)*what && strncasecmp(s, what, n) == 0)
-            return true;
-    return n == 0;
-}
-
 static bool equals(const struct term *t, const struct scalar *v) {
     char text[40];
     if (v->is_integer)
@@ -240,7 +231,7 @@ static bool term_matches(void *ctx, const struct scalar *v) {
     bool is_there = v->is_number || *v->text;
     switch (t->op) {
     case TERM_CONTAINS:
-        return contains(scalar_text(v, text), t->low) || (t->id && strcmp(v->text, t->id) == 0);
+        return strcasestr(scalar_text(v, text), t->low) || (t->id && strcmp(v->text, t->id) == 0);
     case TERM_LESS:
         return is_there && compare_values(t, v) < 0;
     case TERM_AT_MOST:
