@@ -91,12 +91,19 @@ static int fence_run(struct job_ctx *x, struct error *e) {
                     e);
 }
 
+/* A server that is not of its pool can switch its power, but has no say about the pool's guests: those of them that are
+   left look for themselves. */
+static bool done_by_its_pool(const struct job_ctx *x, const struct api_server *s) {
+    const struct api_server *by = CORE_GET(x->c, server, SERVER, x->job->steps[x->job->current].server);
+    return by && !str_empty(s->pool) && str_eq(by->pool, s->pool);
+}
+
 static int fence_done(struct job_ctx *x, const json_t *result, struct error *e) {
     if (!server_of(x))
         return 0;
     power_is(x, json_str(result, "power"));
     core_alarm_clear(x->c, x->job->object.id, "fence.failed");
-    if (json_bool(result, "was_off", false) && !is_action(x, "status"))
+    if (json_bool(result, "was_off", false) && !is_action(x, "status") && done_by_its_pool(x, server_of(x)))
         failover_fenced(x->c, x->job->object.id);
     return 0;
 }
