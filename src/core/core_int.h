@@ -100,6 +100,7 @@ struct agent {
     int64_t silent_until; /* it has not answered one */
     uint64_t probe;       /* the question to itself whether it is there: others do not see it */
     int64_t probe_sent, probed_at;
+    uint64_t late; /* one that it had not answered in time */
     bool mute; /* it has not answered that, whatever its connection looks like */
     /* fencing.c */
     int64_t unseen_at;             /* since when it has been silent, and the other of two servers has not seen it */

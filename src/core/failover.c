@@ -276,11 +276,22 @@ void failover_probe(struct core *c, struct agent *a, const struct api_server *s)
     a->check_at = a->probe_sent + PROBE_MS;
     if (c->mono_ms < a->check_at)
         return;
+    a->late = a->probe;
     a->probe = 0;
     a->mute = true;
 }
 
+/* It came, but we have not read it in time (we stood still, or had much to read): it is asked anew. What it says is
+   old, and it proves nothing of after a power switch. */
+static void probe_answer_late(struct core *c, struct agent *a) {
+    a->late = 0;
+    a->mute = false;
+    failover_look(c, a->server);
+}
+
 static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const struct api_cluster_state *state) {
+    if (a->late == serial)
+        probe_answer_late(c, a);
     if (a->probe != serial)
         return;
     a->probe = 0;
@@ -383,6 +394,12 @@ void failover_state(struct core *c, const char *server, const struct api_cluster
     failover_look_pool(c, pool_of(s));
 }
 
+/* Whatever it says: longer than an hour is the same. */
+static int64_t proof_age(const struct api_cluster_state *state) {
+    int64_t age = state->proof_age_ms < 3600000 ? state->proof_age_ms : 3600000;
+    return age > 0 ? age + CLOCKS_MS : 0;
+}
+
 void failover_answer(struct core *c, const char *server, const char *id, const json_t *message) {
     uint64_t serial = 0;
     int at = 0;
@@ -400,7 +417,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
         return;
     }
     int64_t sent = a->check_sent, gone = state.quorate ? gone_ms_in(&state, s->id) : -1;
-    int64_t as_of = sent - (state.proof_age_ms > 0 ? state.proof_age_ms + CLOCKS_MS : 0);
+    int64_t as_of = sent - proof_age(&state);
     a->check = 0;
     bool same = str_eq(state.pool, pool_of(s));
     state_take(c, w, &state);
@@ -429,7 +446,7 @@ void failover_fenced(struct core *c, const char *server) {
     put->cluster.fenced = true;
     core_put(c, API_KIND_SERVER, put);
     core_agent(c, server)->heard_at = c->mono_ms;
-    core_agent(c, server)->probe = 0; /* one that was sent before says nothing of now */
+    core_agent(c, server)->probe = core_agent(c, server)->late = 0; /* what was sent before says nothing of now */
     review(c, CORE_GET(c, server, SERVER, server));
 }
 
@@ -442,7 +459,7 @@ void failover_look(struct core *c, const char *server) {
 void failover_connected(struct core *c, const char *server) {
     struct agent *a = core_agent(c, server);
     a->welcome_at = a->heard_at = c->mono_ms;
-    a->check = a->probe = 0;
+    a->check = a->probe = a->late = 0;
     a->mute = false;
     agent_cluster_free(a);
     fencing_stand_down(c, a);

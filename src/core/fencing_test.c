@@ -80,6 +80,54 @@ static void not_when_they_only_do_not_see_each_other(void **state) {
     world_down(&w);
 }
 
+/* The manager stood still for a moment (or had much to read): it finds the time for an answer over before it has read
+   the answer, which has come in time. Both servers are well, and only do not see each other. */
+static void an_answer_that_is_read_late_is_one(void **state) {
+    struct world w;
+    prepare_two(&w, "auto");
+    set_half(&w, 0, 1);
+    walk(&w, 10000);
+    struct agent *a = core_agent(w.c, w.agents[0].id);
+    w.agents[0].silent = true;
+    while (!a->probe)
+        walk(&w, STEP_MS);
+    uint64_t serial = a->probe;
+    while (!a->mute)
+        walk(&w, STEP_MS);
+    w.agents[0].silent = false;
+    _cleanup_json_ json_t *answer =
+        json_pack("{s:o, s:b, s:o}", "id", json_sprintf("check/%llu/%s", (unsigned long long)serial, w.agents[0].id),
+                  "ok", 1, "result", w.cluster(&w, &w.agents[0]));
+    core_agent_message(w.c, w.agents[0].id, answer);
+    walk(&w, 60000);
+    assert_int_equal(test_fence.orders, 0);
+    assert_false(a->mute);
+    assert_string_equal(where(&w, "a"), "s1");
+    world_down(&w);
+}
+
+/* A server of no pool, or of another one, says that the power of one of ours is off, and has switched nothing. */
+static void what_a_stranger_says_of_a_power_is_not_believed(void **state) {
+    struct world w;
+    prepare_two(&w, "auto");
+    world_add(&w);
+    walk(&w, 1000);
+    cut_off(&w, 0);
+    world_disconnect(&w, &w.agents[1]);
+    w.agents[1].away = true;
+    test_fence.lies = true;
+    assert_int_equal(ask(&w, API_OP_SERVER_FENCE, "s1", "{\"action\":\"off\"}"), 202);
+    walk(&w, 1000);
+    assert_int_equal(test_fence.orders, 1);
+    w.agents[1].away = false;
+    world_connect(&w, &w.agents[1]);
+    walk(&w, 2000); /* before it is switched off by itself */
+    test_fence.lies = false;
+    walk(&w, 30000); /* no guest runs twice */
+    assert_string_equal(where(&w, "a"), "s2");
+    world_down(&w);
+}
+
 /* The other one has no ring, and so sees nobody. */
 static void not_by_one_that_cannot_see(void **state) {
     struct world w;
@@ -234,6 +282,8 @@ int main(void) {
         cmocka_unit_test(lost_server_is_switched_off),
         cmocka_unit_test(not_when_only_the_manager_has_lost_it),
         cmocka_unit_test(not_when_they_only_do_not_see_each_other),
+        cmocka_unit_test(an_answer_that_is_read_late_is_one),
+        cmocka_unit_test(what_a_stranger_says_of_a_power_is_not_believed),
         cmocka_unit_test(not_by_one_that_cannot_see),
         cmocka_unit_test(not_without_guests_or_the_policy),
         cmocka_unit_test(back_in_time),
