@@ -45,10 +45,32 @@ static bool has_end(const char *name, size_t n, const char *end) {
     return n > len && is_name(name + n - len, len, end);
 }
 
+/*
+ * Many agents put what they are told into one command line, without quotes: "cipher=3 sel save /etc/x" would be another
+ * command of ipmitool, which writes a file. A name of an outlet or of a virtual machine may have blanks; a secret and
+ * what a device greets with may have anything.
+ */
+static const char *value_problem(const char *name, size_t n, const char *value) {
+    static const char *const names[] = {"plug", "port", "nodename"};
+    static const char *const free_ends[] = {"_passwd", "_password", "_prompt"};
+    for (size_t i = 0; i < ARRAY_LEN(free_ends); i++)
+        if (has_end(name, n, free_ends[i]))
+            return NULL;
+    bool blanks = is_name(name, n, "community");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        blanks |= is_name(name, n, names[i]);
+    _cleanup_free_ char *word = xstrdup(value);
+    for (char *c = word; blanks && *c; c++)
+        if (*c == ' ')
+            *c = '_';
+    return fence_word_problem(word);
+}
+
 const char *fence_option_problem(const char *option) {
     static const char *const own[] = {"action",   "option", "ip",       "ipaddr", "ipport",
                                       "username", "login",  "password", "passwd"};
-    static const char *const harmful[] = {"debug", "exec", "kubeconfig", "logfile", "ssh_options", "verbose_level"};
+    static const char *const harmful[] = {"debug",       "exec",    "kubeconfig",   "logfile",
+                                          "ssh_options", "verbose", "verbose_level"};
     static const char *const harmful_ends[] = {"_path", "_script", "_file"};
     const char *equals = strchr(option, '=');
     size_t n = equals ? (size_t)(equals - option) : 0;
@@ -63,9 +85,9 @@ const char *fence_option_problem(const char *option) {
         return equals[1] == '/' ? fence_word_problem(equals + 1) : "must be an absolute path";
     for (size_t i = 0; i < ARRAY_LEN(harmful); i++)
         if (is_name(option, n, harmful[i]))
-            return "would let the fence agent run programs or write files of one's choice";
+            return "would let the fence agent run programs, or write files or passwords into a log";
     for (size_t i = 0; i < ARRAY_LEN(harmful_ends); i++)
         if (has_end(option, n, harmful_ends[i]))
             return "would let the fence agent run programs or write files of one's choice";
-    return NULL;
+    return value_problem(option, n, equals + 1);
 }

@@ -30,8 +30,16 @@ static void words(void **state) {
 }
 
 static void options(void **state) {
-    static const char *const good[] = {"lanplus=1",    "cipher=3", "plug=Outlet 7",
-                                       "power-wait=4", "ssl=1",    "identity_file=/root/.ssh/fence"};
+    static const char *const good[] = {"lanplus=1",
+                                       "cipher=3",
+                                       "plug=Outlet 7",
+                                       "power-wait=4",
+                                       "ssl=1",
+                                       "identity_file=/root/.ssh/fence",
+                                       "systems_uri=/redfish/v1/Systems/1",
+                                       "snmp_priv_passwd=it's $ecret",
+                                       "command-prompt=[\"\\$ \", \"> \"]",
+                                       "community=public"};
     static const char *const bad[] = {"",
                                       "x",
                                       "=1",
@@ -42,6 +50,14 @@ static void options(void **state) {
                                       "ip-addr\n",
                                       "exec=sh",
                                       "debug=/x",
+                                      "verbose=1",
+                                      "cipher=3 sel save /etc/x",
+                                      "target=0x20\tsel",
+                                      "ipmitool_timeout=2'",
+                                      "boot_option=;reboot",
+                                      "plug=a'b",
+                                      "plug=-f",
+                                      "hexadecimal-kg=-o x",
                                       "ipmitool_path=/x",
                                       "ipmitool-path=/x",
                                       "ssh-options=-oProxyCommand=x",
