@@ -48,8 +48,8 @@ static void on_blockstats(void *ctx, const struct error *error, const json_t *re
         return;
     json_array_foreach(result, i, device) {
         const json_t *stats = json_object_get(device, "stats");
-        read += json_int(stats, "rd_bytes", 0);
-        written += json_int(stats, "wr_bytes", 0);
+        read = qmp_sum(read, stats, "rd_bytes");
+        written = qmp_sum(written, stats, "wr_bytes");
     }
     g->disk_read = read;
     g->disk_write = written;

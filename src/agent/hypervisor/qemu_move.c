@@ -10,12 +10,14 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define OWN_CA          "own-ca.pem"
 #define DOWNTIME_MS     300
 #define NO_LIMIT        (1LL << 40) /* bytes/s; QEMU's own default is less than a fast network */
 #define CREDENTIAL_DAYS 1
+#define MBPS_MAX        1e7 /* faster than any network: no figure */
 
 struct move_step {
     struct list link;
@@ -247,13 +249,14 @@ static void on_migration(struct qemu_move *m, const struct error *error, const j
     str_set(&m->migration, error ? "" : json_str(result, "status"));
     str_set(&m->migration_error, error ? "" : json_str(result, "error-desc"));
     qmp_text_clean(m->migration_error);
-    m->downtime_ms = json_int(result, "downtime", 0);
-    m->total_ms = json_int(result, "total-time", 0);
-    m->total = json_int(ram, "total", 0);
-    m->remaining = json_int(ram, "remaining", 0);
-    m->rounds = json_int(ram, "dirty-sync-count", 0);
-    m->transferred = json_int(ram, "transferred", 0);
-    m->mbps = json_number_value(json_object_get(ram, "mbps"));
+    m->downtime_ms = qmp_count(result, "downtime");
+    m->total_ms = qmp_count(result, "total-time");
+    m->total = qmp_count(ram, "total");
+    m->remaining = qmp_count(ram, "remaining");
+    m->rounds = qmp_count(ram, "dirty-sync-count");
+    m->transferred = qmp_count(ram, "transferred");
+    double mbps = json_number_value(json_object_get(ram, "mbps"));
+    m->mbps = mbps > 0 && mbps < MBPS_MAX ? mbps : 0;
 }
 
 void move_look(struct qemu_move *m) {
@@ -310,14 +313,30 @@ static int sign(const char *move, bool server, const char *ca_key, const char *c
     return r < 0 ? r : x509_sign_client(ca_key, ca, csr, move, CREDENTIAL_DAYS, ret_cert, e);
 }
 
+/*
+ * QEMU gets a descriptor of it. It may read there what is its own, and that is all: what a guest that has taken it over
+ * could put there we would have to remove again, and it could go on for ever. Others do not come by, for the directory
+ * around it is ours alone.
+ */
+static int directory_make(struct guest *g) {
+    int r = guest_directory_open(g, true);
+    if (r < 0 || (r = remove_tree_at(g->dirfd, MOVE_DIR)) < 0)
+        return r;
+    int fd = make_dir(g->dirfd, MOVE_DIR, 0700);
+    if (fd >= 0 && fchmod(fd, 0711) < 0) {
+        r = -errno;
+        close_fd(&fd);
+        return r;
+    }
+    return fd;
+}
+
 int move_credentials_make(struct guest *g, const char *move, bool server, char **ret_certificate, struct error *e) {
     _cleanup_free_ char *ca_key = NULL, *ca = NULL, *key = NULL, *cert = NULL;
-    int r = guest_directory_open(g, true);
-    move_credentials_forget(g);
-    _cleanup_close_ int dir = r < 0 ? r : make_dir(g->dirfd, MOVE_DIR, 0700);
-    if (dir < 0 || (r = give_to_user(g, dir)) < 0)
-        return error_set(e, ERR_IO, "no directory for the credentials can be made: %s", strerror(dir < 0 ? -dir : -r));
-    r = x509_make_ca("Tarn migration", CREDENTIAL_DAYS, &ca_key, &ca, e);
+    _cleanup_close_ int dir = directory_make(g);
+    if (dir < 0)
+        return error_set(e, ERR_IO, "no directory for the credentials can be made: %s", strerror(-dir));
+    int r = x509_make_ca("Tarn migration", CREDENTIAL_DAYS, &ca_key, &ca, e);
     if (r == 0)
         r = sign(move, server, ca_key, ca, &key, &cert, e);
     if (r < 0)

@@ -169,8 +169,8 @@ static void on_written(struct qemu_move *m, const struct error *error, const jso
     int64_t written = 0;
     size_t i;
     json_t *device;
-    json_array_foreach(error ? NULL : result, i, device) written +=
-        json_int(json_object_get(device, "stats"), "wr_bytes", 0);
+    json_array_foreach(error ? NULL : result, i, device) written =
+        qmp_sum(written, json_object_get(device, "stats"), "wr_bytes");
     if (written != m->written)
         m->heard = uv_now(m->g->h->loop);
     m->written = written;

@@ -202,9 +202,7 @@ static void tell(struct qemu_move *m, int percent, const char *what, int64_t lef
 
 static void memory_progress(struct qemu_move *m) {
     bool disks = m->send.n_local > 0;
-    int percent = m->total > 0 ? (int)((m->total - m->remaining) * 100 / m->total) : 0;
-    if (percent < 0)
-        percent = 0;
+    int percent = m->total > m->remaining ? (int)((m->total - m->remaining) * 100 / m->total) : 0;
     tell(m, disks ? 80 + percent / 5 : percent, "memory", m->remaining, m->mbps * 1e6 / 8);
 }
 
@@ -235,8 +233,8 @@ static int mirrors_are(struct qemu_move *m, const json_t *jobs, const char *want
         const char *id = json_str(job, "id"), *words = json_str(job, "error");
         if (strncmp(id, "move", 4) != 0)
             continue;
-        done += json_int(job, "current-progress", 0);
-        total += json_int(job, "total-progress", 0);
+        done = qmp_sum(done, job, "current-progress");
+        total = qmp_sum(total, job, "total-progress");
         if (*words) {
             error_set(&m->why, ERR_IO, "a virtual disk could not be copied: %.200s", words);
             qmp_text_clean(m->why.message);
@@ -245,8 +243,8 @@ static int mirrors_are(struct qemu_move *m, const json_t *jobs, const char *want
         n += str_eq(json_str(job, "status"), wanted);
     }
     m->mirrored = done;
-    *ret_percent = total > 0 ? (int)(done * 100 / total) : 0;
-    *ret_left = total - done;
+    *ret_percent = total > done ? (int)(done * 100 / total) : total > 0 ? 100 : 0;
+    *ret_left = total > done ? total - done : 0;
     return n == m->send.n_local;
 }
 

@@ -61,6 +61,12 @@ void qmp_text_clean(char *s) {
             *s = *s == '\n' ? ' ' : '?';
 }
 
+static int64_t within(int64_t n) { return n < 0 ? 0 : n > QMP_COUNT_MAX ? QMP_COUNT_MAX : n; }
+
+int64_t qmp_count(const json_t *o, const char *key) { return within(json_int(o, key, 0)); }
+
+int64_t qmp_sum(int64_t sum, const json_t *o, const char *key) { return within(sum + qmp_count(o, key)); }
+
 /* ---- the client ---- */
 
 struct call {

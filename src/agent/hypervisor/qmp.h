@@ -42,6 +42,11 @@ void qmp_message_done(struct qmp_message *m);
 
 /* QEMU's words on their way to people: what is not printable ASCII becomes "?", a newline a space. */
 void qmp_text_clean(char *s);
+/* A count of bytes or milliseconds that it tells, and what that makes of a sum: from 0 to QMP_COUNT_MAX, whatever it
+ * says, so that it can be calculated with. */
+#define QMP_COUNT_MAX (INT64_C(1) << 56)
+int64_t qmp_count(const json_t *o, const char *key);
+int64_t qmp_sum(int64_t sum, const json_t *o, const char *key);
 
 /* ---- the client ---- */
 
