@@ -3,6 +3,7 @@
 #pragma once
 
 #include "manager/http.h"
+#include "manager/unread.h"
 
 #include <libwebsockets.h>
 #include <netinet/in.h>
@@ -44,6 +45,8 @@ struct conn {
     const char *text;
     char *owned; /* the text, if it is ours to free */
     size_t len, at;
+    char unread[UNREAD_KEY]; /* for whom unread_len bytes are counted; "" */
+    size_t unread_len;
 };
 
 void conn_close_soon(struct conn *c);

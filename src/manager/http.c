@@ -40,6 +40,7 @@ static void conn_answer_reset(struct conn *c) {
     c->answering = false;
     buf_done(&c->head);
     free(c->owned);
+    unread_give(c->server->m, c->unread, c->unread_len);
     c->text = c->owned = NULL;
     c->len = c->at = 0;
 }
@@ -391,11 +392,21 @@ static void exchange_measure(struct exchange *x, int status) {
 }
 
 void exchange_reply(struct exchange *x, int status, int64_t revision, char *text) {
-    exchange_measure(x, status);
-    if (x->conn)
-        conn_answer(x->conn, x, status, revision, text, text ? strlen(text) : 0, text);
-    else
+    size_t len = text ? strlen(text) : 0;
+    if (x->conn && strcmp(x->method, "GET") == 0 && !unread_take(x, len, x->conn->unread)) {
         free(text);
+        x->type = NULL;
+        buf_adds(&x->extra, "Retry-After: 1\r\n");
+        exchange_fail(x, ERR_RATE, "too many answers have been asked for and not been read; read those first");
+        return;
+    }
+    exchange_measure(x, status);
+    if (x->conn) {
+        x->conn->unread_len = len;
+        conn_answer(x->conn, x, status, revision, text, len, text);
+    } else {
+        free(text);
+    }
     exchange_free(x);
 }
 

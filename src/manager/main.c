@@ -19,6 +19,7 @@
 #include "manager/stats.h"
 #include "manager/stream.h"
 #include "manager/systemd.h"
+#include "manager/unread.h"
 #include "manager/upload.h"
 #include "manager/work.h"
 #include "os/file.h"
@@ -235,6 +236,7 @@ static void manager_close(struct manager *m) {
     metrics_done(m);
     stats_free(m->stats);
     limiter_free(m->requests);
+    unread_done(m);
     limiter_free(m->sign_ins);
     limiter_free(m->sign_ins_from);
     ca_free(m->ca);

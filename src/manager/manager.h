@@ -92,6 +92,7 @@ struct manager {
     uv_idle_t work_idle;
     struct work *reads;         /* shell.c: the core's long ones */
     struct inbox *inbox;        /* agents.c */
+    struct map unread;          /* struct unread by user or address */
     struct map agents;          /* by server id: struct agent, after its hello */
     struct list agents_waiting; /* for their hello */
     struct map channels;        /* by channel id: struct channel */

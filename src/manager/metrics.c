@@ -5,9 +5,12 @@
 #include "manager/memory.h"
 #include "manager/stats.h"
 #include "manager/stream.h"
+#include "manager/unread.h"
 #include "manager/work.h"
 
 #include <stdio.h>
+
+#define AT_ONCE 4 /* of one client: each is written in memory, and may be megabytes */
 
 static void counter(struct buf *b, const char *name, const char *help, uint64_t value) {
     buf_addf(b, "# HELP tarn_%s %s\n# TYPE tarn_%s counter\ntarn_%s %llu\n", name, help, name, name,
@@ -106,7 +109,23 @@ static bool go(struct manager *m, struct work *w) {
 /* It is answered later, and has no body. */
 static void on_complete(struct exchange *x) {}
 
+static size_t under_way(const struct exchange *x) {
+    struct work *w;
+    size_t n = 0;
+    list_for_each(w, &x->m->work, link) {
+        const struct exchange *other =
+            w->go == go ? exchange_find(x->m, container_of(w, struct rendering, work)->request) : NULL;
+        n += other && other->conn && strcmp(unread_client(other), unread_client(x)) == 0;
+    }
+    return n;
+}
+
 void metrics_get(struct exchange *x) {
+    if (under_way(x) >= AT_ONCE) {
+        buf_adds(&x->extra, "Retry-After: 1\r\n");
+        exchange_fail(x, ERR_RATE, "the metrics are being written for you %d times already; wait for them", AT_ONCE);
+        return;
+    }
     struct rendering *r = xcalloc(1, sizeof *r);
     r->work.what = "metrics";
     r->work.go = go;

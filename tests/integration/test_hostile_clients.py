@@ -3,6 +3,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 
@@ -64,6 +65,45 @@ class HostileClients(cluster.ClusterCase):
         refused = len(self.api.list("/events", filter="kind=session.refused")) - before
         self.assertLessEqual(refused, statuses.count(401))
         self.assertEqual(self.sign_in_from("127.0.0.8", "honest", "longenough"), 201)
+
+    # ---- answers ----
+
+    def resident(self):
+        with open(f"/proc/{self.cluster.manager.pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:")) >> 10
+
+    def ask_and_not_read(self, path, token):
+        """A connection on which a request has been sent; its answer stays in the manager."""
+        manager = self.cluster.manager
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect((manager.host, manager.port))
+        s = self.api.context.wrap_socket(s, server_hostname=manager.host)
+        self.addCleanup(s.close)
+        s.sendall(f"GET {path} HTTP/1.1\r\nHost: {manager.host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        return s
+
+    def test_who_reads_no_answers_is_given_no_more(self):
+        """Each is kept until it is read: a viewer with two thousand connections would have had ten gigabytes."""
+        self.api.post("/users", {"name": "greedy", "password": "longenough", "role": "viewer"})
+        self.addCleanup(self.api.delete, "/users/greedy")
+        greedy = self.stranger().sign_in("greedy", "longenough")
+        for number in range(400):
+            self.api.post("/pools", {"name": f"big{number}", "description": "x" * 4000})
+            self.addCleanup(self.api.delete, f"/pools/big{number}")
+        path = "/api/v1/pools?limit=1000"
+        page = len(greedy.raw("GET", "/pools?limit=1000").data)
+        self.assertGreater(page, 400 * 4000)
+        most = (128 << 20) // page
+        before = self.resident()
+        unread = [self.ask_and_not_read(path, greedy.token) for _ in range(most + 20)]
+        cluster.wait_until(lambda: greedy.raw("GET", "/pools?limit=1000").status == 429, 60, "a refusal")
+        self.assertEqual(greedy.raw("GET", "/pools?limit=1").status, 200)
+        self.assertEqual(self.api.raw("GET", "/pools?limit=1000").status, 200)
+        self.assertLess(self.resident() - before, 400)
+        for s in unread:
+            s.close()
+        cluster.wait_until(lambda: greedy.raw("GET", "/pools?limit=1000").status == 200, 60, "an answer again")
 
     # ---- what one has found ----
 
