@@ -110,6 +110,28 @@ static int read_mark(struct open_task *o, const char *text, size_t len) {
     return 0;
 }
 
+/*
+ * Claims know the repositories that this server has. Of storage that servers share another one may have a part: its
+ * mark is found on the way up. What we put into its directories it would take for its own, and delete.
+ */
+#define WAY_UP_MAX 2048 /* components of a path */
+static int check_around(struct open_task *o) {
+    struct stat st, above;
+    _cleanup_close_ int fd = open_beneath(o->t.dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+    for (int i = 0; i < WAY_UP_MAX && fd >= 0 && fstat(fd, &st) == 0; i++) {
+        int up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        close_fd(&fd);
+        fd = up;
+        if (fd < 0 || fstat(fd, &above) < 0 || (st.st_dev == above.st_dev && st.st_ino == above.st_ino))
+            break;
+        if (faccessat(fd, MARK, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            return error_set(&o->t.error, ERR_CONFLICT,
+                             "the directory %s is inside of that of another storage repository; give one of its own",
+                             o->path);
+    }
+    return 0;
+}
+
 static int make_mark(struct open_task *o) {
     if (!str_empty(o->proof))
         return error_set(&o->t.error, ERR_CONFLICT,
@@ -119,7 +141,9 @@ static int make_mark(struct open_task *o) {
     if (o->existing)
         return error_set(&o->t.error, ERR_UNAVAILABLE, "there is no repository in %s; is its file system mounted?",
                          o->path);
-    int r = check_empty(o);
+    int r = check_around(o);
+    if (r == 0)
+        r = check_empty(o);
     if (r < 0)
         return r;
     _cleanup_json_ json_t *j = json_object();

@@ -70,6 +70,19 @@ static void test_inside(void **state) {
     assert_ok();
 }
 
+/* On storage that servers share: only another one has the repository around it. */
+static void test_inside_of_anothers(void **state) {
+    static const char mark[] = "{\"id\":\"" REPO "\",\"version\":1}";
+    assert_int_equal(make_dirs(in_scratch("theirs/guests"), 0700), 0);
+    assert_int_equal(write_file_at(AT_FDCWD, in_scratch("theirs/tarn-repository.json"), mark, sizeof mark - 1, 0600),
+                     0);
+    refused(in_scratch("theirs/guests/more/still"), "is inside of that of another storage repository");
+    refused(in_scratch("theirs"), "holds another repository");
+    assert_false(exists(in_scratch("theirs/guests/more/still/tarn-repository.json")));
+    call_repository(OTHER, in_scratch("theirs2"), false);
+    assert_ok();
+}
+
 /* A part of it is mounted elsewhere. */
 static void test_bound(void **state) {
     call_repository(REPO, in_scratch("repo"), false);
@@ -102,8 +115,12 @@ static void test_again(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mounts), cmocka_unit_test(test_overlaps), T(test_inside),
-                                       T(test_bound), T(test_again)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_mounts),
+                                       cmocka_unit_test(test_overlaps),
+                                       T(test_inside),
+                                       T(test_inside_of_anothers),
+                                       T(test_bound),
+                                       T(test_again)};
     /* A mount namespace of our own, where we may have one. */
     if (unshare(CLONE_NEWNS) == 0)
         mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
