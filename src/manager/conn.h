@@ -13,14 +13,12 @@ struct http_server {
     struct lws_context *context;
     struct lws_vhost *vhost;
     SSL_CTX *tls; /* the vhost's */
-    struct list conns, stalled;
-    uv_timer_t stalled_timer;
+    struct list conns;
     size_t n_conns;
 };
 
 struct conn {
     struct list link;
-    struct list stalled; /* in the server's */
     struct http_server *server;
     struct lws *wsi;
     struct exchange *x;
@@ -31,6 +29,8 @@ struct conn {
     bool in_callback; /* of the request: who answers now is written when it returns */
     bool paused;      /* reading is off */
     bool close_after, lingering;
+    bool ended;        /* it closes */
+    struct room *room; /* room.c's */
     int64_t linger_until, linger_left;
     int64_t body_left;     /* of the request's body, still to arrive */
     int64_t body_deadline; /* for it, where it is collected */
@@ -50,6 +50,14 @@ struct conn {
 };
 
 void conn_close_soon(struct conn *c);
+
+/* room.c: whether the socket takes more; what libwebsockets has kept goes first. -1: the connection is gone. */
+int conn_has_room(struct conn *c);
+/* then(c), once, when the socket takes more. -1: out of descriptors. */
+int conn_await_room(struct conn *c, void (*then)(struct conn *c));
+void conn_room_end(struct conn *c);
+/* After reading has been switched off for a request that came together with the one before. */
+void conn_unwatch(struct conn *c);
 
 /* refuse.c: what a head can be refused for, and doing so; returns -1, which closes the connection. brought: bytes
    that the connection has brought since its last answer. */

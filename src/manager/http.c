@@ -12,7 +12,6 @@
 
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <poll.h>
 
 #define WRITE_CHUNK      32768
 #define CHUNKS_AT_ONCE   16     /* then others have their turn */
@@ -21,7 +20,6 @@
 #define ANSWER_TIMEOUT_S 300    /* for us to find one; handlers have deadlines of their own */
 #define ANSWER_MS        120000 /* for the client to read one */
 #define BODY_MS          60000  /* for one that is collected to arrive */
-#define STALLED_MS       5
 #define LINGER_MS        2000
 #define LINGER_BYTES     (64 * 1024 * 1024)
 
@@ -56,8 +54,8 @@ static void conn_free(struct conn *c) {
     if (c->ws)
         ws_destroy(c->ws);
     conn_answer_reset(c);
+    conn_room_end(c);
     list_remove(&c->link);
-    list_remove(&c->stalled);
     c->server->n_conns--;
     listen_closed(c->server->m, c->client);
     free(c);
@@ -73,11 +71,16 @@ const char *conn_peer(const struct conn *c) { return c->peer; }
 const char *conn_client(const struct conn *c) { return c->client; }
 bool conn_is_loopback(const struct conn *c) { return c->loopback; }
 
-void conn_pause(struct conn *c, bool pause) {
-    if (c->paused == pause)
+static void conn_read(struct conn *c, bool on) {
+    if (c->paused == !on)
         return;
-    c->paused = pause;
-    lws_rx_flow_control(c->wsi, !pause);
+    c->paused = !on;
+    lws_rx_flow_control(c->wsi, on);
+}
+
+void conn_pause(struct conn *c, bool pause) {
+    if (pause || !c->x || !c->x->complete) /* behind the body is the next request, and that has to wait */
+        conn_read(c, !pause);
 }
 
 void conn_touch(struct conn *c) { lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, REPLY_TIMEOUT_S); }
@@ -212,45 +215,22 @@ static const char *status_text(int status) {
     return status < 400 ? "OK" : "Error";
 }
 
-/*
- * A client that does not read its answer but has sent more: libwebsockets would be woken for what it sent, again and
- * again, and not take it. So reading is switched off within a few milliseconds, and, because that switches its write
- * callbacks off as well, a timer looks whether the socket takes more. One that only reads slowly is left alone.
- */
-static void stalled_look(uv_timer_t *t) {
-    struct http_server *s = t->data;
-    struct conn *c, *tmp;
-    list_for_each_safe(c, tmp, &s->stalled, stalled) {
-        struct pollfd p = {.fd = lws_get_socket_fd(c->wsi), .events = POLLIN | POLLOUT};
-        poll(&p, 1, 0);
-        if (!(p.revents & ~POLLIN)) {
-            if (p.revents)
-                conn_pause(c, true);
-            continue;
-        }
-        /* What libwebsockets has kept of a piece goes first, without a word to us; then the socket may be full again */
-        if (!lws_partial_buffered(c->wsi))
-            list_remove(&c->stalled);
-        conn_pause(c, false);
-        lws_callback_on_writable(c->wsi);
-    }
-    if (list_empty(&s->stalled))
-        uv_timer_stop(&s->stalled_timer);
-}
+static void conn_go(struct conn *c);
 
 /* Timeouts are kept in one sorted list, which is long where there are many agents: only who has to wait gets one. */
-static void conn_wait_writable(struct conn *c) {
+static int conn_wait_writable(struct conn *c) {
     lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, REPLY_TIMEOUT_S);
+    if (!c->lingering) {
+        conn_read(c, false);
+        return conn_await_room(c, conn_go);
+    }
     lws_callback_on_writable(c->wsi);
-    if (!list_linked(&c->stalled))
-        list_append(&c->server->stalled, &c->stalled);
-    if (!uv_is_active((uv_handle_t *)&c->server->stalled_timer))
-        uv_timer_start(&c->server->stalled_timer, stalled_look, STALLED_MS, STALLED_MS);
+    return 0;
 }
 
-/* More of the answer. 1: all is written; 0: call again when writable; -1: the connection is gone. */
+/* More of the answer. 1: all is written; 0: we are called again when there is room; -1: the connection is gone. */
 static int conn_write_some(struct conn *c) {
-    list_remove(&c->stalled);
+    int room;
     if (c->head.len) {
         /* lws_write wants LWS_PRE bytes of its own before the data, though HTTP/1.1 does not use them. */
         if (lws_write(c->wsi, (unsigned char *)c->head.data + LWS_PRE, c->head.len - LWS_PRE, LWS_WRITE_HTTP_HEADERS) <
@@ -259,28 +239,23 @@ static int conn_write_some(struct conn *c) {
         buf_done(&c->head);
     }
     for (int i = 0; c->at < c->len; i++) { /* never when lingering: an answer to a refused body is short */
-        if (i == CHUNKS_AT_ONCE) {
-            lws_callback_on_writable(c->wsi);
-            return 0;
-        }
-        if (lws_send_pipe_choked(c->wsi)) {
-            conn_wait_writable(c);
-            return 0;
-        }
+        room = i < CHUNKS_AT_ONCE ? conn_has_room(c) : 0;
+        if (room <= 0)
+            return room < 0 ? -1 : conn_wait_writable(c);
         size_t n = c->len - c->at < WRITE_CHUNK ? c->len - c->at : WRITE_CHUNK;
         if (lws_write(c->wsi, (unsigned char *)c->text + c->at, n, LWS_WRITE_HTTP) < 0)
             return -1;
         c->at += n;
     }
     /* libwebsockets does not begin the next request before the socket is writable either, and would spin till then. */
-    if (!lws_send_pipe_choked(c->wsi))
-        return 1;
-    conn_wait_writable(c);
-    return 0;
+    room = conn_has_room(c);
+    return room ? room : conn_wait_writable(c);
 }
 
 /* Writes what can be written now. Returns what a callback of libwebsockets returns: -1 closes. */
 static int conn_progress(struct conn *c) {
+    if (c->ended)
+        return -1;
     if (!c->answering || (c->body_left > 0 && !c->lingering))
         return 0;
     const char *before = loop_at(c->server->m, "writing answers");
@@ -297,9 +272,20 @@ static int conn_progress(struct conn *c) {
     conn_answer_reset(c);
     c->answered = true;
     c->read_mark = conn_bytes_read(c);
-    if (close_after)
+    conn_room_end(c);
+    if (close_after || lws_http_transaction_completed(c->wsi))
         return -1;
-    return lws_http_transaction_completed(c->wsi) ? -1 : 0;
+    conn_read(c, true);
+    return 0;
+}
+
+/* The same where nobody takes what a callback returns. */
+static void conn_go(struct conn *c) {
+    if (conn_progress(c) == 0)
+        return;
+    c->ended = true; /* so says the next callback, whichever it is */
+    conn_read(c, true);
+    lws_callback_on_writable(c->wsi);
 }
 
 static const char api_policy[] =
@@ -347,8 +333,12 @@ static void conn_answer(struct conn *c, struct exchange *x, int status, int64_t 
     c->answer_deadline = manager_now(x->m) + ANSWER_MS;
     if (c->in_callback)
         return;
-    conn_pause(c, false);
-    lws_callback_on_writable(c->wsi);
+    if (c->body_left == 0) {
+        conn_go(c);
+    } else {
+        conn_read(c, true);
+        lws_callback_on_writable(c->wsi);
+    }
 }
 
 void identity_done(struct identity *i) {
@@ -485,7 +475,7 @@ static struct exchange *exchange_new(struct conn *c) {
 }
 
 /*
- * libwebsockets 4.1 takes the head of a request whose body it has buffered (because it came together with an earlier
+ * libwebsockets takes the head of a request whose body it has buffered (because it came together with an earlier
  * request) for that body, and may never come back. Such a request is known by nothing having been read since the last
  * answer. Clients do not pipeline requests that change something.
  */
@@ -496,9 +486,16 @@ static int request_framing(struct conn *c, struct exchange *x) {
     char buf[64];
     bool chunked = conn_has_header(c, WSI_TOKEN_HTTP_TRANSFER_ENCODING);
     bool sized = conn_has_header(c, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    /* in the eyes of libwebsockets; which reads on for these methods whatever they say */
+    bool bodied = sized ? strcmp(conn_header(c, "content-length:", buf, sizeof buf), "0") != 0 : x->method[0] == 'P';
+    if ((bodied || chunked) && request_is_pipelined(c)) {
+        c->close_after = true;
+        exchange_fail(x, ERR_INVALID, "a request with a body must wait for the answer to the one before it");
+        return -1;
+    }
     if (chunked) {
         c->close_after = true;
-        c->body_left = x->method[0] == 'P' ? INT64_MAX : 0; /* unknown; libwebsockets reads on for these methods only */
+        c->body_left = x->method[0] == 'P' ? INT64_MAX : 0; /* unknown */
         if (sized)
             exchange_fail(x, ERR_INVALID,
                           "the request has both Content-Length and Transfer-Encoding; send Content-Length only");
@@ -512,15 +509,9 @@ static int request_framing(struct conn *c, struct exchange *x) {
         c->close_after |= x->method[0] == 'P';
         return 0;
     }
-    conn_header(c, "content-length:", buf, sizeof buf);
     if (decimal_parse(buf, &x->content_length) < 0) {
         c->close_after = true;
         exchange_fail(x, ERR_INVALID, "Content-Length is not one decimal number");
-        return -1;
-    }
-    if (x->content_length > 0 && request_is_pipelined(c)) {
-        c->close_after = true;
-        exchange_fail(x, ERR_INVALID, "a request with a body must wait for the answer to the one before it");
         return -1;
     }
     c->body_left = x->content_length;
@@ -533,7 +524,9 @@ static int request_continue(struct conn *c) {
     if (c->answering)
         return conn_progress(c);
     if (c->x && c->x->complete) {
-        conn_pause(c, true);
+        conn_read(c, false);
+        if (request_is_pipelined(c))
+            conn_unwatch(c);
         lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, ANSWER_TIMEOUT_S);
     }
     return 0;
@@ -564,39 +557,54 @@ static int request_head(struct conn *c) {
     if (c->server->m->stopping)
         c->close_after = true;
     c->in_callback = true;
-    if (request_framing(c, x) == 0)
+    int framing = request_framing(c, x);
+    if (framing == 0)
         api_begin(x);
     c->in_callback = false;
+    if (framing < 0 && request_is_pipelined(c)) {
+        conn_write_some(c); /* and be it only a part: libwebsockets must not go on */
+        return -1;
+    }
     if (c->body_left == 0)
         request_complete(c);
     return request_continue(c);
 }
 
+/* libwebsockets 4.1 says so again when more data comes behind the body. */
+static int request_body_end(struct conn *c) {
+    c->body_left = 0;
+    request_complete(c);
+    return request_continue(c);
+}
+
+/*
+ * libwebsockets 4.3 takes all that it has read for the body, though the length is known: the next request is lost if it
+ * came together with the end of this one, and of the end nobody is told. So this one is the connection's last; who has
+ * sent more learns by its end that there is no answer to come.
+ */
 static int request_body(struct conn *c, const void *data, size_t len) {
     struct exchange *x = c->x;
-    c->body_left = (int64_t)len < c->body_left ? c->body_left - (int64_t)len : 0;
+    size_t n = (int64_t)len < c->body_left ? len : (size_t)c->body_left;
+    c->body_left -= (int64_t)n;
     if (c->lingering) {
         c->linger_left -= (int64_t)len;
         if (c->linger_left < 0 || manager_now(c->server->m) > c->linger_until)
             return -1;
         return 0;
     }
-    if (!x || x->complete || !len)
-        return 0; /* answered before the body came: what is left of it is thrown away */
-    c->in_callback = true;
-    if (x->on_body)
-        x->on_body(x, data, len);
-    else
-        buf_add(&x->body, data, len);
-    c->in_callback = false;
+    if (x && !x->complete && n) { /* else: answered before the body came; what is left of it is thrown away */
+        c->in_callback = true;
+        if (x->on_body)
+            x->on_body(x, data, n);
+        else
+            buf_add(&x->body, data, n);
+        c->in_callback = false;
+    }
+    if (n < len) {
+        c->close_after = true;
+        return request_body_end(c);
+    }
     return c->answering && c->lingering ? conn_progress(c) : 0;
-}
-
-/* libwebsockets says so again when more data comes behind the body. */
-static int request_body_end(struct conn *c) {
-    c->body_left = 0;
-    request_complete(c);
-    return request_continue(c);
 }
 
 static int request_upgrade(struct conn *c) {
@@ -645,11 +653,11 @@ static int http_callback(struct lws *wsi, enum lws_callback_reasons reason, void
         return 0;
     switch (reason) {
     case LWS_CALLBACK_HTTP:
-        return request_head(c);
+        return c->ended ? -1 : request_head(c);
     case LWS_CALLBACK_HTTP_BODY:
-        return request_body(c, in, len);
+        return c->ended ? -1 : request_body(c, in, len);
     case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-        return request_body_end(c);
+        return c->ended ? -1 : request_body_end(c);
     case LWS_CALLBACK_HTTP_WRITEABLE:
         return conn_progress(c);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
@@ -709,9 +717,6 @@ int http_init(struct manager *m, struct error *e) {
     m->http = s;
     s->m = m;
     list_init(&s->conns);
-    list_init(&s->stalled);
-    uv_timer_init(m->loop, &s->stalled_timer);
-    s->stalled_timer.data = s;
     lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
     void *loops[] = {m->loop};
     struct lws_context_creation_info info = {
@@ -755,7 +760,6 @@ void http_done(struct manager *m) {
         return;
     /* On a loop that is not its own, libwebsockets asks its handles to close, and is freed by a second call when they
      * have. */
-    uv_close((uv_handle_t *)&s->stalled_timer, NULL);
     if (s->context) {
         lws_context_destroy(s->context);
         for (int i = 0; i < 100; i++)

@@ -13,9 +13,9 @@
  * A request that asks for a WebSocket goes to api_upgrade() instead, which answers it with an error or accepts it by
  * making a struct ws (ws.h).
  *
- * What libwebsockets 4.1 needs from us: while a request waits for its answer reading is switched off (else it would
- * spin or buffer without bound), which also switches its write callbacks off; and a request without Content-Length has
- * no body, whatever it believes, so that connection is closed after the answer.
+ * What libwebsockets (4.1 and 4.3) needs from us: from the end of a request to the end of its answer reading is
+ * switched off, which also switches its write callbacks off (room.c); and a request without Content-Length has no body,
+ * whatever it believes, so that connection is closed after the answer.
  */
 #pragma once
 
@@ -108,7 +108,7 @@ const char *conn_client(const struct conn *c);
 bool conn_is_loopback(const struct conn *c);
 /* SHA-256 of the DER of the verified client certificate; false if there is none. */
 bool conn_certificate(struct conn *c, char ret[static 65]);
-/* Stops and resumes the arrival of the body. */
+/* Stops and resumes the arrival of the body; when all of it is there, nothing is resumed. */
 void conn_pause(struct conn *c, bool pause);
 /* The client has waited long for a reason: its time-out begins again. */
 void conn_touch(struct conn *c);

@@ -16,7 +16,8 @@
  *     ca.c        the platform's own certificates              metrics.c     Prometheus text
  *     history.c   lists of jobs and events that go on in the store
  *     work.c      what takes long, a piece at a time            loop.c        how long turns of the loop take
- *     site.c      the console's files                      parse.c, site_pure.c, limit.c, ring.c   pure
+ *     site.c      the console's files                      room.c        until a client takes more of its answer
+ *     parse.c, site_pure.c, limit.c, ring.c   pure
  *
  * Rules: a struct exchange outlives its connection until it is answered; a struct ws is freed by ws.c alone; nothing
  * that a peer does makes us allocate without a cap (http.c: head, body, reply; ws.c: message, queue; ring.c; limit.c).
