@@ -243,13 +243,21 @@ static void remove_files(struct cluster_shell *c) {
     close_fd(&fd);
 }
 
+/* Until the deadman counts the servers that there are now its majority is that of the ones before. */
+static bool knows_nodes(const struct cluster_shell *c, const struct deadman_state *s) {
+    bool same = s->n_nodes == c->config.n_nodes;
+    for (size_t i = 0; same && i < s->n_nodes && i < DEADMAN_NODES; i++)
+        same = s->nodes[i] == (uint32_t)c->config.nodes[i].node;
+    return same;
+}
+
 static void work_go_on(struct cluster_shell *c) {
     struct deadman_state s;
     bool late = clock_mono_ms() >= c->deadline;
     bool reads = c->configured && deadman_link_read(&c->link, &s);
     switch (c->work) {
     case WORK_CONFIGURE:
-        if (reads && s.ring_at && !c->reloading)
+        if (reads && s.ring_at && !c->reloading && knows_nodes(c, &s))
             call_end(c, NULL, result_of(c));
         else if (late)
             call_fail(c, ERR_UNAVAILABLE,

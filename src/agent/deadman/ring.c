@@ -54,10 +54,22 @@ static void tell(void) {
 
 /* ---- corosync's callbacks ---- */
 
+/* One that has left the pool may be in our ring still, until corosync has read its new configuration: what it has heard
+   of us proves nothing. */
+static bool is_ours(uint32_t node) {
+    bool ours = false;
+    pthread_mutex_lock(&ring.lock);
+    for (size_t i = 0; i < ring.n_nodes && !ours; i++)
+        ours = ring.nodes[i] == node;
+    pthread_mutex_unlock(&ring.lock);
+    return ours;
+}
+
 static void on_message(cpg_handle_t handle, const struct cpg_name *name, uint32_t node, uint32_t pid, void *data,
                        size_t len) {
     (void)handle, (void)name, (void)pid;
-    deadman_hear(&ring.peers, node, data, len, boot_ms());
+    if (is_ours(node))
+        deadman_hear(&ring.peers, node, data, len, boot_ms());
 }
 
 static void on_group(cpg_handle_t handle, const struct cpg_name *name, const struct cpg_address *members,
