@@ -208,6 +208,12 @@ static int check_membership(const struct plan *p, struct error *e) {
         return error_set_field(e, ERR_CONFLICT, "to",
                                "server \"%s\" is not in the virtual machine's server pool \"%s\"", p->to->name,
                                pool->name);
+    const struct api_pool *other = pool ? NULL : CORE_GET(p->c, pool, POOL, p->to->pool);
+    if (other)
+        return error_set_field(e, ERR_CONFLICT, "to",
+                               "server \"%s\" is in the server pool \"%s\", virtual machine \"%s\" in none: add its own "
+                               "server to the pool first (tarn pool add), its virtual machines come with it",
+                               p->to->name, other->name, p->vm->name);
     return 0;
 }
 

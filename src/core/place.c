@@ -339,6 +339,11 @@ static void consider(const struct placing *p, const struct api_server *s, struct
         ch->code = ERR_CONFLICT;
         ch->reason = xasprintf("is not in the pool \"%s\"", p->pool->name);
     }
+    const struct api_pool *other = p->pool ? NULL : CORE_GET(p->c, pool, POOL, s->pool);
+    if (other && !str_eq(p->vm->server, s->id)) { /* whose room, rules and CPU model would not be looked at */
+        ch->code = ERR_CONFLICT;
+        ch->reason = xasprintf("is in the pool \"%s\", the virtual machine in none", other->name);
+    }
     for (size_t i = 0; i < ARRAY_LEN(filters) && !ch->reason; i++) {
         if (filters[i].only_to_run && p->o->stopped)
             continue;
