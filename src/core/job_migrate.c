@@ -210,10 +210,11 @@ static int check_membership(const struct plan *p, struct error *e) {
                                pool->name);
     const struct api_pool *other = pool ? NULL : CORE_GET(p->c, pool, POOL, p->to->pool);
     if (other)
-        return error_set_field(e, ERR_CONFLICT, "to",
-                               "server \"%s\" is in the server pool \"%s\", virtual machine \"%s\" in none: add its own "
-                               "server to the pool first (tarn pool add), its virtual machines come with it",
-                               p->to->name, other->name, p->vm->name);
+        return error_set_field(
+            e, ERR_CONFLICT, "to",
+            "server \"%s\" is in the server pool \"%s\", virtual machine \"%s\" in none: add its own "
+            "server to the pool first (tarn pool add), its virtual machines come with it",
+            p->to->name, other->name, p->vm->name);
     return 0;
 }
 
@@ -453,14 +454,17 @@ static int send(struct job_ctx *x, struct error *e) {
 }
 
 /*
- * It goes on at the source; the destination, which does not run it, is told when its turn comes. With post-copy the
- * destination has the images already, so it goes first, and the source goes on when the offer is taken back.
+ * It goes on at the source; the destination, which does not run it, is told when its turn comes. Where it has the
+ * images already (with post-copy, and of a suspended guest as soon as its memory has come) it goes first, if it can be
+ * asked: the source could not take them again.
  */
 static int send_undo(struct job_ctx *x, struct error *e) {
-    return json_bool(json_object_get(x->job->vars, "received"), "post_copy", false) ? drop(x, e) : unsend(x, e);
+    bool post_copy = json_bool(json_object_get(x->job->vars, "received"), "post_copy", false);
+    return post_copy || (suspended(x) && core_agent_ready(x->c, arg(x, "to"))) ? drop(x, e) : unsend(x, e);
 }
 static int send_undone(struct job_ctx *x, const json_t *result, struct error *e) {
-    return json_bool(json_object_get(x->job->vars, "received"), "post_copy", false) ? 0 : unsent(x, result, e);
+    bool dropped = str_eq(x->job->steps[x->job->current].server, arg(x, "to"));
+    return dropped ? 0 : unsent(x, result, e);
 }
 
 static int sent(struct job_ctx *x, const json_t *result, struct error *e) {

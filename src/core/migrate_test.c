@@ -138,6 +138,34 @@ static void test_a_suspended_one_stays_suspended(void **state) {
     world_down(&w);
 }
 
+/* Whatever the moment at which it is called off: the source gets the images only when the destination has let them go.
+ */
+static void test_a_suspended_one_is_taken_back(void **state) {
+    size_t taken_back = 0;
+    bool fired = true;
+    for (size_t n = 1; fired; n++) {
+        struct world w;
+        prepare(&w);
+        assert_int_equal(ask(&w, API_OP_VM_SUSPEND, "v", NULL), 202);
+        settle(&w);
+        w.fault = ABORT;
+        w.fault_at = n;
+        w.commits = 0;
+        w.fired = false;
+        move(&w);
+        fired = w.fired;
+        const struct api_job *j = last_job(&w, "vm.migrate");
+        bool there = j->state == API_JOB_STATE_DONE;
+        assert_true(j->state >= API_JOB_STATE_DONE);
+        assert_string_not_equal(at(&w, there), "");
+        assert_string_equal(at(&w, !there), "");
+        taken_back += !there;
+        world_down(&w);
+    }
+    print_message("%zu taken back\n", taken_back);
+    assert_true(taken_back > 1);
+}
+
 static void test_what_is_refused(void **state) {
     static const struct {
         const char *body, *words;
@@ -170,6 +198,7 @@ int main(void) {
         cmocka_unit_test(test_a_destination_that_never_ran_it_gives_it_back),
         cmocka_unit_test(test_a_destination_that_does_not_say_is_asked_again),
         cmocka_unit_test(test_a_suspended_one_stays_suspended),
+        cmocka_unit_test(test_a_suspended_one_is_taken_back),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

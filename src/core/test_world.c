@@ -82,6 +82,12 @@ static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, 
     _cleanup_free_ char *to = xstrdup(moved ? moved : state);
     state = to;
     a->starts += str_eq(op, "guest.start");
+    char loaded[64];
+    snprintf(loaded, sizeof loaded, "loaded/%s", vm);
+    if (str_eq(op, "guest.receive") && json_bool(args, "suspended", false))
+        put(&w->things, loaded, a->name);
+    else if (str_eq(op, "guest.drop"))
+        free(map_remove(&w->things, loaded));
     if (str_eq(op, "guest.forget") || str_eq(op, "guest.release") || str_eq(op, "guest.drop"))
         free(map_remove(&a->guests, vm));
     else if (!str_eq(op, "guest.policy") && !str_eq(op, "guest.cdrom"))
@@ -134,6 +140,9 @@ static const char *agent_refuses(struct world *w, const struct world_agent *a, c
     if (w->fail_op && str_eq(op, w->fail_op))
         return "it broke";
     const char *repository = json_str(args, "repository"), *proof = json_str(args, "proof");
+    snprintf(key, sizeof key, "loaded/%s", json_str(args, "vm"));
+    if (str_eq(op, "guest.unsend") && map_get(&w->things, key)) /* of a suspended one the images are there already */
+        return "Failed to get shared \"write\" lock";
     if (str_eq(op, "repository.open")) {
         snprintf(key, sizeof key, "proof/%s", proof);
         const char *by = *proof ? map_get(&w->things, key) : NULL;
