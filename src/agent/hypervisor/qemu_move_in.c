@@ -254,11 +254,12 @@ void qemu_move_arriving(struct guest *g) {
 static void activate_again(struct qemu_move *m);
 
 static void activated(struct qemu_move *m, const struct error *error) {
-    _cleanup_error_ struct error e = ERROR_INIT;
-    if (error && qmp_is_open(m->g->qmp) && error->code == ERR_GUEST) { /* QEMU's refusal: it has not run */
-        error_set(&e, ERR_CONFLICT, "QEMU cannot run it here: %s", error->message);
+    if (error && qmp_is_open(m->g->qmp) && error->code == ERR_GUEST) {
+        /* QEMU's refusal: it has not run. The source goes on before we are told to end it, and could not if QEMU had
+           got some of the images and not all; so it is answered when it has ended. */
+        error_set(&m->why, ERR_CONFLICT, "QEMU cannot run it here: %s", error->message);
         m->continued = false;
-        move_finish(m, &e, NULL);
+        qemu_process_kill(m->g->process);
     } else if (error) {
         move_finish(m, error, NULL);
     } else {

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,10 +39,13 @@ static struct {
     int dirfd, guestfd, listener;
     pid_t pid;
     pthread_t monitor;
-    _Atomic int at; /* of figures: what it says next */
-    bool goes;      /* it was told to migrate */
-    uint64_t ended;
-    int told; /* words of progress */
+    _Atomic int at;       /* of figures: what it says next */
+    bool refuses;         /* to go on; and it is a destination whose guest has come */
+    bool goes;            /* it was told to migrate */
+    uint64_t ended;       /* the last call … */
+    enum error_code code; /* … so … */
+    bool alive;           /* … and whether the process was there still */
+    int told;             /* words of progress */
     char *words;
 } w;
 
@@ -63,6 +67,10 @@ static json_t *migration(void) {
 }
 
 static json_t *said(const char *command) {
+    if (w.refuses && str_eq(command, "query-status"))
+        return json_pack("{s:s}", "status", "paused");
+    if (w.refuses && str_eq(command, "cont"))
+        return NULL;
     w.goes |= str_eq(command, "migrate");
     if (str_eq(command, "query-status"))
         return json_pack("{s:s}", "status", "running");
@@ -75,8 +83,11 @@ static json_t *said(const char *command) {
 
 static void answer(int fd, const char *line) {
     _cleanup_json_ json_t *o = json_loads(line, 0, NULL);
+    json_t *good = said(json_str(o, "execute"));
     _cleanup_json_ json_t *reply =
-        json_pack("{s:o, s:O}", "return", said(json_str(o, "execute")), "id", json_object_get(o, "id"));
+        good ? json_pack("{s:o}", "return", good)
+             : json_pack("{s:{s:s, s:s}}", "error", "class", "GenericError", "desc", "Failed to get \"write\" lock");
+    json_object_set(reply, "id", json_object_get(o, "id"));
     _cleanup_free_ char *text = json_text(reply);
     ssize_t n = write(fd, text, strlen(text));
     n += write(fd, "\n", 1);
@@ -102,7 +113,12 @@ static void *monitor(void *unused) {
 
 /* ---- the world ---- */
 
-static void on_done(void *ctx, uint64_t call, const struct error *error, const json_t *result) { w.ended = call; }
+static void on_done(void *ctx, uint64_t call, const struct error *error, const json_t *result) {
+    w.ended = call;
+    w.code = error ? error->code : ERR_OK;
+    siginfo_t end = {0}; /* it may have ended and not been waited for */
+    w.alive = w.pid && waitid(P_PID, (id_t)w.pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && !end.si_pid;
+}
 
 static void on_guest(void *ctx, const char *vm, enum guest_event event, const char *reason) {}
 
@@ -157,13 +173,14 @@ static int world_up(void **state) {
     w.ended = 0;
     w.told = 0;
     w.at = 0;
-    w.goes = false;
+    w.goes = w.refuses = false;
     w.g = guest_get(&w.h, VM, true);
     return 0;
 }
 
 static int world_down(void **state) {
-    guest_free(w.g);
+    if (w.g)
+        guest_free(w.g);
     if (w.pid)
         kill(w.pid, SIGKILL);
     while (w.pid && kill(w.pid, 0) == 0)
@@ -184,13 +201,27 @@ static int world_down(void **state) {
 
 /* ---- what it is tried with ---- */
 
-static void figures_that_are_none(void **state) {
+static void take_up(enum guest_phase phase) {
     make_process();
     w.listener = qemu_socket_listen(w.guestfd, QEMU_QMP_SOCKET);
     assert_true(w.listener >= 0);
     assert_int_equal(pthread_create(&w.monitor, NULL, monitor, NULL), 0);
     guest_find(w.g, 1);
-    wait_for(w.ended == 1 && w.g->phase == GUEST_IS_RUNNING);
+    wait_for(w.ended == 1 && w.g->phase == phase);
+}
+
+static void let_go(void) {
+    shutdown(w.listener, SHUT_RDWR);
+    close_fd(&w.listener);
+    if (w.g)
+        qmp_free(TAKE_PTR(w.g->qmp)); /* the thread reads the end */
+    for (int i = 0; i < 5; i++)
+        turn();
+    pthread_join(w.monitor, NULL);
+}
+
+static void figures_that_are_none(void **state) {
+    take_up(GUEST_IS_RUNNING);
     struct api_guest_send send;
     api_guest_send_init(&send);
     str_set(&send.vm, VM);
@@ -207,12 +238,23 @@ static void figures_that_are_none(void **state) {
         assert_null(strchr(w.words, '-'));
     }
     api_guest_send_done(&send);
-    shutdown(w.listener, SHUT_RDWR);
-    close_fd(&w.listener);
-    qmp_free(TAKE_PTR(w.g->qmp)); /* the thread reads the end */
+    let_go();
+}
+
+/* A destination that cannot go on may hold some of the images: the source needs them before it is told to end. */
+static void who_refuses_to_go_on_has_ended(void **state) {
+    struct api_guest_activate activate = {.vm = (char *)VM, .move = (char *)MOVE};
+    w.refuses = true;
+    take_up(GUEST_IS_PAUSED);
+    assert_true(w.alive);
+    qemu_move_activate(w.g, 2, &activate);
+    wait_for(w.ended == 2);
+    assert_int_equal(w.code, ERR_CONFLICT);
+    assert_false(w.alive);
     for (int i = 0; i < 5; i++)
         turn();
-    pthread_join(w.monitor, NULL);
+    w.g = map_get(&w.h.guests, VM); /* it may be forgotten by now */
+    let_go();
 }
 
 /* It gets a descriptor of the directory, which it may read and may put nothing into: we empty it. */
@@ -238,6 +280,7 @@ static void credentials_are_ours(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(figures_that_are_none, world_up, world_down),
+        cmocka_unit_test_setup_teardown(who_refuses_to_go_on_has_ended, world_up, world_down),
         cmocka_unit_test_setup_teardown(credentials_are_ours, world_up, world_down),
     };
     signal(SIGPIPE, SIG_IGN);
