@@ -25,6 +25,7 @@
 #define COROSYNC_GOOD_MS 60000 /* it ran so long: the next start is at once */
 #define SECRET_BYTES     128
 #define LOG_MAX          (4 << 20)
+#define LOG_TURNS        100 /* from one look at it to the next */
 
 enum work { WORK_NONE, WORK_CONFIGURE, WORK_ARM, WORK_LEAVE };
 
@@ -46,6 +47,7 @@ struct cluster_shell {
     int64_t deadman_at, corosync_at, corosync_delay, corosync_began;
     bool told_to_watch; /* the deadman that we are connected to */
     int stuck;          /* turns in which it stood still */
+    unsigned turns;
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -359,6 +361,13 @@ static int secret_set(struct cluster_shell *c, struct error *e) {
     return 0;
 }
 
+/* A network that comes and goes has corosync write all the time, for as long as we do not start it anew. */
+static void log_trim(struct cluster_shell *c) {
+    _cleanup_close_ int log = open_beneath(c->dirfd, "corosync.log", O_WRONLY | O_CREAT, 0600);
+    if (log >= 0 && lseek(log, 0, SEEK_END) > LOG_MAX && ftruncate(log, 0) < 0)
+        log_warning("corosync's log cannot be shortened: %s", strerror(errno));
+}
+
 static int write_files(struct cluster_shell *c, bool *ret_changed, struct error *e) {
     struct cluster_conf conf = {.config = &c->config, .dir = c->dir, .realtime = may_have_realtime()};
     _cleanup_free_ char *text = NULL, *old = NULL;
@@ -372,10 +381,7 @@ static int write_files(struct cluster_shell *c, bool *ret_changed, struct error 
     if (r >= 0) {
         int fd = make_dir(c->dirfd, "corosync", 0700);
         close_fd(&fd);
-        int log = open_beneath(c->dirfd, "corosync.log", O_WRONLY | O_CREAT, 0600);
-        if (log >= 0 && lseek(log, 0, SEEK_END) > LOG_MAX)
-            r = ftruncate(log, 0) < 0 ? -errno : 0;
-        close_fd(&log);
+        log_trim(c);
     }
     *ret_changed = r >= 0 && (read_file_at(c->dirfd, "corosync.conf", 1 << 20, &old, &len) < 0 || !str_eq(old, text));
     if (r >= 0)
@@ -497,6 +503,8 @@ static void on_timer(uv_timer_t *timer) {
         deadman_tend(c);
         stand_in(c);
         arm_again(c);
+        if (++c->turns % LOG_TURNS == 0)
+            log_trim(c);
     }
     work_go_on(c);
     agent_begin(c->a);

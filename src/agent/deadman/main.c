@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
@@ -74,6 +75,9 @@ static void __attribute__((format(printf, 1, 2))) note(const char *fmt, ...) {
     va_end(ap);
     n += len < 0 ? 0 : (size_t)len < sizeof line - n - 1 ? (size_t)len : sizeof line - n - 2;
     line[n++] = '\n';
+    struct stat st;
+    if (fstat(man.log_fd, &st) == 0 && st.st_size > LOG_MAX && ftruncate(man.log_fd, 0) < 0)
+        return;
     ssize_t ignored = write(man.log_fd, line, n);
     (void)ignored;
 }
