@@ -419,6 +419,25 @@ static void send_settled(struct qemu_move *m, const struct error *error) {
 
 /* ---- the beginning ---- */
 
+/* The mirrors that there are, perhaps from before a crash of ours: each is ended, and those that have ended counted. */
+static void on_jobs(struct qemu_move *m, const struct error *error, const json_t *result) {
+    size_t i;
+    json_t *job;
+    m->mirrors_left = 0;
+    json_array_foreach(error ? NULL : result, i, job) {
+        const char *id = json_str(job, "id");
+        if (strncmp(id, "move", 4) != 0)
+            continue;
+        m->mirrors_left++;
+        if (str_eq(json_str(job, "status"), "concluded")) {
+            move_try(m, "job-dismiss", named("id", id));
+            move_try(m, "blockdev-del", named("node-name", id));
+        } else {
+            move_try(m, "block-job-cancel", json_pack("{s:s, s:b}", "device", id, "force", 1));
+        }
+    }
+}
+
 /* Nodes of an earlier try that got no mirror. */
 static void drop_nodes(struct qemu_move *m) {
     for (size_t i = 0; i < m->send.n_local; i++) {
@@ -427,8 +446,10 @@ static void drop_nodes(struct qemu_move *m) {
     }
 }
 
+static void ask_left(struct qemu_move *m);
+static void send_settings(struct qemu_move *m);
+
 static void send_first_look(struct qemu_move *m, const struct error *error) {
-    _cleanup_error_ struct error e = ERROR_INIT;
     if (!error && (move_post_copies(m) || (str_eq(m->status, "postmigrate") && str_eq(m->migration, "completed")))) {
         send_done(m); /* before a crash of ours */
         return;
@@ -442,6 +463,34 @@ static void send_first_look(struct qemu_move *m, const struct error *error) {
     }
     if (!goes_on(m, error))
         return;
+    m->polls = 0;
+    if (m->send.n_local)
+        ask_left(m);
+    else
+        send_settings(m);
+}
+
+static void none_left(struct qemu_move *m, const struct error *error) {
+    if (!goes_on(m, error))
+        return;
+    if (!m->mirrors_left)
+        send_settings(m);
+    else if (m->polls++ < BACK_POLLS)
+        move_later(m, POLL_MS / 4, ask_left);
+    else
+        fail(m, ERR_UNAVAILABLE,
+             "the copying of its virtual disks by an earlier move does not end; the guest goes on where it was: try "
+             "again in a minute");
+}
+
+/* A mirror that was called off holds its disk until it has ended: another one would be refused. */
+static void ask_left(struct qemu_move *m) {
+    move_ask(m, "query-jobs", NULL, on_jobs);
+    move_run(m, none_left);
+}
+
+static void send_settings(struct qemu_move *m) {
+    _cleanup_error_ struct error e = ERROR_INIT;
     m->post_copy = m->send.destination.post_copy && m->running;
     drop_nodes(m);
     if (m->send.tls && move_credentials_add(m, m->send.destination.certificate, false, &e) < 0) {
@@ -493,25 +542,6 @@ void qemu_move_cancel(struct guest *g) {
 /* ---- taking back ---- */
 
 static void back_on(struct qemu_move *m);
-
-/* The mirrors that there are, perhaps from before a crash of ours: each is ended, and those that have ended counted. */
-static void on_jobs(struct qemu_move *m, const struct error *error, const json_t *result) {
-    size_t i;
-    json_t *job;
-    m->mirrors_left = 0;
-    json_array_foreach(error ? NULL : result, i, job) {
-        const char *id = json_str(job, "id");
-        if (strncmp(id, "move", 4) != 0)
-            continue;
-        m->mirrors_left++;
-        if (str_eq(json_str(job, "status"), "concluded")) {
-            move_try(m, "job-dismiss", named("id", id));
-            move_try(m, "blockdev-del", named("node-name", id));
-        } else {
-            move_try(m, "block-job-cancel", json_pack("{s:s, s:b}", "device", id, "force", 1));
-        }
-    }
-}
 
 /* What waits for the network is woken: it would until TCP gives up. One by one, as what is unknown spoils an order. */
 static void yank_all(struct qemu_move *m) {
