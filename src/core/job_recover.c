@@ -345,6 +345,11 @@ static int recover_kill(struct job_ctx *x, struct error *e) {
     return job_call(x, vm->server, API_AGENT_OP_GUEST_KILL, json_pack("{s:s}", "vm", vm->id), e);
 }
 
+/* What its agent had said before is over. */
+static int recover_killed(struct job_ctx *x, const json_t *result, struct error *e) {
+    return vm_of(x) ? vm_take_report(x, result, e) : 0;
+}
+
 /* ---- the end ---- */
 
 /* Somebody has decided otherwise while it waited. */
@@ -397,7 +402,7 @@ static void recover_ended(struct job_ctx *x) {
 }
 
 static const struct job_step_def recover_steps[] = {
-    {"start", 1, false, recover_start, recover_started, recover_kill, NULL, true}};
+    {"start", 1, false, recover_start, recover_started, recover_kill, recover_killed, true}};
 const struct job_kind job_vm_recover = {
     .name = "vm.recover", .steps = recover_steps, .n_steps = 1, .ended = recover_ended, .aside = true};
 

@@ -158,24 +158,46 @@ void watch_publish(struct sim *s, const struct core_effect *e, const char *objec
     }
 }
 
-/* Loads what there is, as a client does first. The manager has just started: all that it has is durable, or of its
- * start. */
-void watch_load(struct sim *s) {
-    watch_done(s);
-    struct watch *w = s->watch = xcalloc(1, sizeof *w);
-    const struct core *c = s->m.c;
-    for (int kind = 0; kind < API_KIND_COUNT; kind++) {
-        const struct table *t = &c->tables[kind];
-        for (size_t i = 0; i < t->n; i++) {
-            char key[128];
-            snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
-            mirror_put(w, key, t->sorted[i]->revision, xstrdup(t->sorted[i]->v->text));
-            if (kind == API_KIND_JOB) {
-                two_running_jobs_never_hold_one_object(s, t->sorted[i]->v->text, t->sorted[i]->id);
-                an_end_is_noted(s, t->sorted[i]->v->text, t->sorted[i]->id);
-            }
+/* Before what its start has changed, and has not stored yet: that is told when it is durable, and perhaps never. */
+static const struct version *durable_version(const struct core *c, const struct object *o, int64_t *ret_revision) {
+    const struct txn *t;
+    list_for_each(t, &c->pending, link) {
+        for (size_t i = 0; i < t->n_undo; i++) {
+            if (t->undo[i].o != o)
+                continue;
+            *ret_revision = t->undo[i].old_revision;
+            return t->undo[i].old;
         }
     }
+    *ret_revision = o->revision;
+    return o->v;
+}
+
+static void load_one(struct sim *s, const struct object *o) {
+    char key[128];
+    int64_t revision;
+    const struct version *v = durable_version(s->m.c, o, &revision);
+    if (!v)
+        return;
+    snprintf(key, sizeof key, "%s/%s", api_kinds[o->kind].name, o->id);
+    mirror_put(s->watch, key, revision, xstrdup(v->text));
+    if (o->kind == API_KIND_JOB) {
+        two_running_jobs_never_hold_one_object(s, v->text, o->id);
+        an_end_is_noted(s, v->text, o->id);
+    }
+}
+
+/* Loads what there is, as a client does first. */
+void watch_load(struct sim *s) {
+    watch_done(s);
+    s->watch = xcalloc(1, sizeof *s->watch);
+    const struct core *c = s->m.c;
+    for (int kind = 0; kind < API_KIND_COUNT; kind++)
+        for (size_t i = 0; i < c->tables[kind].n; i++)
+            load_one(s, c->tables[kind].sorted[i]);
+    const struct txn *t;
+    list_for_each(t, &c->pending, link) for (size_t i = 0; i < t->n_undo; i++) if (!t->undo[i].o->v)
+        load_one(s, t->undo[i].o); /* what it has removed */
 }
 
 void a_watcher_has_seen_every_change(struct sim *s) {
