@@ -72,12 +72,15 @@ static bool will_leave(const struct job_ctx *x) {
 
 static int start_place(struct job_ctx *x, struct error *e) {
     const char *to = json_str(x->job->vars, "to");
+    bool restarting = vm_of(x)->restarting;
     vm_job_state(x, API_VM_STATE_STARTING);
     struct api_vm *vm = CORE_COPY(vm, VM, vm_of(x));
-    if (will_leave(x))
+    if (will_leave(x)) {
         str_set(&vm->target, to);
-    else
+        vm->restarting = restarting; /* by the old server's agent, as long as that has not forgotten it */
+    } else {
         str_set(&vm->server, to);
+    }
     core_put(x->c, API_KIND_VM, vm);
     return STEP_DONE;
 }
@@ -103,6 +106,7 @@ static int start_left(struct job_ctx *x, const json_t *result, struct error *e) 
     job_changed(x, API_KIND_VM, vm->id, vm->name, "changed", detail);
     str_take(&vm->server, vm->target);
     vm->target = xstrdup("");
+    vm->restarting = false;
     core_put(x->c, API_KIND_VM, vm);
     return 0;
 }
