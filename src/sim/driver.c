@@ -355,12 +355,12 @@ static json_t *do_disk_create(struct sim *s, const json_t *args, const char **wh
     return json_pack("{s:I, s:i}", "size", (json_int_t)f->size, "allocated", 4096);
 }
 
-/* The guest that has the disk, on any server. */
+/* The guest that has the disk. One that waits for a move has never run, and its server may have been given up. */
 static struct sim_guest *disk_user(struct sim *s, const char *in, const char *disk) {
     for (int i = 0; i < s->config.servers; i++) {
         struct sim_guest *g;
         list_for_each(g, &s->servers[i].guests, link) {
-            for (size_t k = 0; k < g->n_disks && !g->over; k++)
+            for (size_t k = 0; k < g->n_disks && !g->over && !g->incoming; k++)
                 if (str_eq(g->disks[k], disk) && str_eq(g->in[k], in))
                     return g;
         }
