@@ -154,6 +154,8 @@ void core_add_item(struct buf *out, bool first, const char *text, size_t len, co
 const struct api_token *core_token_by_hash(const struct core *c, const char *sha256_hex);
 const struct api_user *core_user(const struct core *c, const char *id_or_name);
 const struct api_server *core_server(const struct core *c, const char *id_or_name);
+/* An agent's error as it is told: "this server", the one where something broke, and objects by their names. */
+int core_agent_error(const struct core *c, const char *server, const json_t *said, struct error *e);
 const struct api_server *core_server_by_certificate(const struct core *c, const char *sha256_hex);
 const struct api_vm *core_vm(const struct core *c, const char *id_or_name);
 const struct api_upload *core_upload(const struct core *c, const char *id_or_name);

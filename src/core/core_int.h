@@ -273,8 +273,6 @@ int core_need_agent(struct core *c, const char *server, struct error *e);
 /* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
 void core_apply_held_report(struct core *c, const char *vm);
 void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
-/* An agent's error as it is told: "this server", the one where something broke, and objects by their names. */
-int core_agent_error(const struct core *c, const char *server, const json_t *said, struct error *e);
 void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, const char *reason);
 
 /* ---- lock.c ---- */

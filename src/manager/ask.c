@@ -83,7 +83,7 @@ void ask_answered(struct manager *m, const char *server, const char *number, con
         if (json_bool(message, "ok", false)) {
             pass_on(x, op, json_object_get(message, "result"));
         } else {
-            error_parse(&e, json_object_get(message, "error"));
+            core_agent_error(m->core, server, json_object_get(message, "error"), &e);
             exchange_reply_error(x, &e);
         }
         return;

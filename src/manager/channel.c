@@ -133,7 +133,7 @@ void channel_answered(struct manager *m, const char *server, const char *id, con
     if (!ch || strcmp(ch->server, server) != 0 || json_bool(message, "ok", false))
         return;
     _cleanup_error_ struct error e = ERROR_INIT;
-    error_parse(&e, json_object_get(message, "error"));
+    core_agent_error(m->core, server, json_object_get(message, "error"), &e);
     channel_end(ch, CHANNEL_REFUSED, e.code, e.message);
 }
 

@@ -94,7 +94,8 @@ static void on_text(void *ctx, const char *data, size_t len) {
     json_t *error = json_object_get(j, "error");
     if (json_is_object(error)) {
         _cleanup_error_ struct error e = ERROR_INIT;
-        error_parse(&e, error);
+        if (t->x)
+            core_agent_error(t->x->m->core, t->server, error, &e);
         answer_failed(t, &e);
         transfer_end(t, 1000, "the agent has said why");
         return;
