@@ -220,12 +220,10 @@ static void conn_go(struct conn *c);
 /* Timeouts are kept in one sorted list, which is long where there are many agents: only who has to wait gets one. */
 static int conn_wait_writable(struct conn *c) {
     lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, REPLY_TIMEOUT_S);
-    if (!c->lingering) {
-        conn_read(c, false);
-        return conn_await_room(c, conn_go);
-    }
-    lws_callback_on_writable(c->wsi);
-    return 0;
+    if (c->lingering)
+        return lws_callback_on_writable(c->wsi) < 0 ? -1 : 0;
+    conn_read(c, false);
+    return conn_await_room(c, conn_go);
 }
 
 /* More of the answer. 1: all is written; 0: we are called again when there is room; -1: the connection is gone. */
@@ -283,6 +281,10 @@ static int conn_progress(struct conn *c) {
 static void conn_go(struct conn *c) {
     if (conn_progress(c) == 0)
         return;
+    if (c->answering) { /* a socket that has failed gets no callbacks */
+        conn_close_soon(c);
+        return;
+    }
     c->ended = true; /* so says the next callback, whichever it is */
     conn_read(c, true);
     lws_callback_on_writable(c->wsi);
@@ -588,9 +590,7 @@ static int request_body(struct conn *c, const void *data, size_t len) {
     c->body_left -= (int64_t)n;
     if (c->lingering) {
         c->linger_left -= (int64_t)len;
-        if (c->linger_left < 0 || manager_now(c->server->m) > c->linger_until)
-            return -1;
-        return 0;
+        return c->linger_left < 0 || manager_now(c->server->m) > c->linger_until ? -1 : 0;
     }
     if (x && !x->complete && n) { /* else: answered before the body came; what is left of it is thrown away */
         c->in_callback = true;
@@ -685,7 +685,7 @@ static void lws_log(int level, const char *line) {
 static void conn_tick(struct conn *c, int64_t now) {
     if (c->ws)
         ws_tick(c->ws, now);
-    else if ((c->lingering && now > c->linger_until) || (c->answering && now > c->answer_deadline) ||
+    else if ((c->lingering && now > c->linger_until) || ((c->answering || c->ended) && now > c->answer_deadline) ||
              (c->x && !c->x->complete && !c->x->on_body && now > c->body_deadline))
         conn_close_soon(c);
 }

@@ -3,6 +3,8 @@
 
 import json
 import os
+import socket
+import struct
 import time
 
 import cluster
@@ -112,3 +114,23 @@ class Pipelining(cluster.ClusterCase):
                 time.sleep(2)
                 self.assertLess(processor_time(self.cluster.manager.pid) - used, 0.5)
                 self.assertEqual([c.read()[0] for _ in range(3)], [504, 200, 200])
+
+    def test_a_client_that_goes_before_its_answer(self):
+        """Nothing is left of it."""
+        agent = test_manager_http.FakeAgent(self, "gone")
+        agent.silent.add("metrics.get")
+        descriptors = f"/proc/{self.cluster.manager.pid}/fd"
+        before = len(os.listdir(descriptors))
+        clients = [Raw(self) for _ in range(20)]
+        for number, c in enumerate(clients):
+            for _ in range(1 + number % 2):
+                c.send("GET", "/api/v1/servers/gone/metrics")
+        cluster.wait_until(lambda: sum(message["op"] == "metrics.get" for message in agent.asked) == 20, 10, "the agent asked")
+        for c in clients:
+            c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+        agent.end()  # which answers them
+        cluster.wait_until(lambda: len(os.listdir(descriptors)) <= before, 10, "their connections closed")
+        used = processor_time(self.cluster.manager.pid)
+        time.sleep(2)
+        self.assertLess(processor_time(self.cluster.manager.pid) - used, 0.5)
