@@ -154,7 +154,10 @@ static void run_receive(struct host *h, struct guest *g, struct op *op) {
     }
     if (!again &&
         (g->r.move != MOVE_NONE || (g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED))) {
-        host_guest_fail(h, op, ERR_CONFLICT, "the virtual machine is on this server already");
+        host_guest_fail(h, op, ERR_CONFLICT,
+                        g->r.move == MOVE_IN ? "an earlier move has left something of the virtual machine on this "
+                                               "server, which is removed now: try again"
+                                             : "the virtual machine is on this server already");
         return;
     }
     if (!host_cluster_allows(h, json_bool(start, "guarded", false), json_int(start, "incarnation", 0))) {
@@ -248,8 +251,9 @@ static void activate_done(struct host *h, struct guest *g, struct op *op, const 
 
 /* ---- leaving: guest.release at the source, guest.drop at the destination ---- */
 
+/* What waits here has never run, and a move that is taken back is the last there is of it: whichever has brought it. */
 static bool may_leave(const struct guest *g, const struct op *op) {
-    bool ours = g->r.move == (op->kind == API_AGENT_OP_GUEST_DROP ? MOVE_IN : MOVE_SENT) && is_this(g, op);
+    bool ours = op->kind == API_AGENT_OP_GUEST_DROP ? g->r.move == MOVE_IN : g->r.move == MOVE_SENT && is_this(g, op);
     bool ended = g->r.move == MOVE_NONE && (g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED);
     return ours || ended;
 }

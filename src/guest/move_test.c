@@ -252,6 +252,21 @@ static void a_move_ends_only_what_is_its_own(void **state) {
     world_done(&w);
 }
 
+/* Its destination was given up and the job that had brought it ended without it: the next one to come removes it. */
+static void what_an_earlier_move_has_left_is_dropped(void **state) {
+    struct world w;
+    up_received(&w);
+    json_t *next = receive_args(VM1);
+    json_object_set_new(next, "move", json_string("m2"));
+    world_op(&w, "j/2/do", "guest.receive", next);
+    assert_string_equal(code(&w, "j/2/do"), "conflict");
+    world_op(&w, "j/2/undo", "guest.drop", json_pack("{ss ss}", "vm", VM1, "move", "m2"));
+    assert_true(answered(&w, "j/2/undo"));
+    assert_int_equal(world_process(&w, VM1), ABSENT);
+    assert_null(map_get(&w.store, "guest/" VM1));
+    world_done(&w);
+}
+
 /* The store does not take the beginning: the op is refused, and nothing has begun. */
 static void a_store_that_fails(void **state) {
     struct world w;
@@ -297,6 +312,7 @@ int main(void) {
         cmocka_unit_test(events_while_it_is_sent),
         cmocka_unit_test(what_ended_before_it_ran_never_runs),
         cmocka_unit_test(a_refused_activation_can_be_dropped),
+        cmocka_unit_test(what_an_earlier_move_has_left_is_dropped),
         cmocka_unit_test(an_activation_of_which_nothing_is_known),
         cmocka_unit_test(what_may_have_run_has_crashed_here),
         cmocka_unit_test(a_move_ends_only_what_is_its_own),
