@@ -100,8 +100,9 @@ struct agent {
     int64_t silent_until; /* it has not answered one */
     uint64_t probe;       /* the question to itself whether it is there: others do not see it */
     int64_t probe_sent, probed_at;
-    uint64_t late; /* one that it had not answered in time */
-    bool mute; /* it has not answered that, whatever its connection looks like */
+    uint64_t late;    /* one that it had not answered in time */
+    bool mute;        /* it has not answered that, whatever its connection looks like */
+    int64_t again_at; /* it could not end a guest that is not its any more: it is to report anew then */
     /* fencing.c */
     int64_t unseen_at;             /* since when it has been silent, and the other of two servers has not seen it */
     int64_t fence_at, fence_delay; /* not switched off again before */
@@ -503,6 +504,8 @@ void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */
 /* A guest in the report of a server to which it does not belong any more. */
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g);
 void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g);
+/* Its agent's answer to that. */
+void failover_stale_answered(struct core *c, const char *server, const json_t *message);
 void failover_look(struct core *c, const char *server); /* something about it has changed */
 void failover_look_pool(struct core *c, const char *pool);
 /* For fencing.c: asks it itself whether it is there; asks another what it sees. */

@@ -460,6 +460,7 @@ void failover_connected(struct core *c, const char *server) {
     struct agent *a = core_agent(c, server);
     a->welcome_at = a->heard_at = c->mono_ms;
     a->check = a->probe = a->late = 0;
+    a->again_at = 0;
     a->mute = false;
     agent_cluster_free(a);
     fencing_stand_down(c, a);
@@ -533,6 +534,19 @@ void failover_kill_stale(struct core *c, const char *server, const struct api_gu
     tell_stale(c, server, g->vm);
 }
 
+#define STALE_AGAIN_MS 10000
+
+/* Its store, say, took nothing just then. With its next report it is told again. */
+void failover_stale_answered(struct core *c, const char *server, const json_t *message) {
+    _cleanup_error_ struct error e = ERROR_INIT;
+    struct agent *a = core_agent(c, server);
+    if (!a || json_bool(message, "ok", false))
+        return;
+    error_parse(&e, json_object_get(message, "error"));
+    if (!a->again_at && (e.code == ERR_NO_SPACE || e.code == ERR_READ_ONLY || e.code == ERR_IO))
+        a->again_at = c->mono_ms + STALE_AGAIN_MS;
+}
+
 /* A server of which the job did not wait for what it had to do, and which has reported before the job ended. */
 void failover_vm_skipped(struct job_ctx *x, const char *id) {
     const struct api_vm *vm = CORE_GET(x->c, vm, VM, id);
@@ -555,6 +569,16 @@ void failover_tick(struct core *c) {
         if (a && a->check_at && c->mono_ms >= a->check_at)
             review(c, s);
     }
+    size_t pos = 0;
+    void *value;
+    while (map_next(&c->agents, &pos, NULL, &value)) {
+        struct agent *a = value;
+        if (!a->again_at || c->mono_ms < a->again_at)
+            continue;
+        a->again_at = 0;
+        if (a->connected)
+            core_drop(c, a->server);
+    }
 }
 
 int64_t failover_deadline(const struct core *c) {
@@ -565,6 +589,8 @@ int64_t failover_deadline(const struct core *c) {
         const struct agent *a = value;
         if (a->check_at && a->check_at < next)
             next = a->check_at;
+        if (a->again_at && a->again_at < next)
+            next = a->again_at;
     }
     return next;
 }
