@@ -7,12 +7,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Directories nested deeper than this are nobody's but an attacker's: each level holds a descriptor while it is
@@ -265,4 +267,23 @@ char *read_attribute(int fd, size_t max) {
         text.data[text.len] = '\0';
     }
     return buf_take(&text);
+}
+
+bool file_is_remote(int fd) {
+    static const unsigned long remote[] = {NFS_SUPER_MAGIC,  0xff534d42 /* CIFS */, SMB2_SUPER_MAGIC,
+                                           CEPH_SUPER_MAGIC, FUSE_SUPER_MAGIC,      V9FS_MAGIC};
+    struct statfs st;
+    if (fstatfs(fd, &st) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof remote / sizeof *remote; i++)
+        if (((unsigned long)st.f_type & 0xffffffff) == remote[i])
+            return true;
+    return false;
+}
+
+bool file_takes_direct(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0)
+        return false;
+    return fcntl(fd, F_SETFL, flags) == 0;
 }

@@ -2,6 +2,7 @@
 /* Files, relative to a directory descriptor; no symlink is followed, nothing above the directory is reached. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,3 +27,7 @@ int write_file_at(int dirfd, const char *name, const void *data, size_t len, mod
 /* Removes a file or a whole tree; absent is success. */
 int remove_tree_at(int dirfd, const char *name);
 int write_all(int fd, const void *data, size_t len);
+/* On a file system of the network: this server's page cache may hold what others do not see, or write it late. */
+bool file_is_remote(int fd);
+/* Whether it can be read and written past the page cache (O_DIRECT); leaves its flags as they are. */
+bool file_takes_direct(int fd);

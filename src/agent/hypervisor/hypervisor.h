@@ -21,6 +21,7 @@ enum guest_disk_format { GUEST_DISK_RAW, GUEST_DISK_QCOW2 };
 struct guest_file {
     int fd;
     bool read_only;
+    bool direct; /* past this server's page cache */
     enum guest_disk_format format;
 };
 struct guest_disk_files {

@@ -66,15 +66,16 @@ static int pass_fd(struct maker *m, int fd) {
 }
 
 /* A file node on a descriptor, protected by QEMU's image lock. */
-static void file_node_in(struct maker *m, int set, const char *node, int fd, bool read_only) {
-    option(m, "-add-fd", "fd=%d,set=%d", pass_fd(m, fd), set);
+static void file_node_in(struct maker *m, int set, const char *node, const struct guest_file *f) {
+    option(m, "-add-fd", "fd=%d,set=%d", pass_fd(m, f->fd), set);
     option(m, "-blockdev",
            "{\"driver\":\"file\",\"node-name\":\"%s\",\"filename\":\"/dev/fdset/"
-           "%d\",\"locking\":\"on\",\"read-only\":%s%s}",
-           node, set, read_only ? "true" : "false", read_only ? "" : ",\"discard\":\"unmap\"");
+           "%d\",\"locking\":\"on\",\"read-only\":%s%s%s}",
+           node, set, f->read_only ? "true" : "false", f->read_only ? "" : ",\"discard\":\"unmap\"",
+           f->direct ? ",\"cache\":{\"direct\":true}" : "");
 }
 static void file_node(struct maker *m, const char *node, int fd, bool read_only) {
-    file_node_in(m, m->n_fdsets++, node, fd, read_only);
+    file_node_in(m, m->n_fdsets++, node, &(struct guest_file){.fd = fd, .read_only = read_only});
 }
 
 static int next_index(int *class_index) { return *class_index > 0 ? (*class_index)++ : 0; }
@@ -325,7 +326,7 @@ static void emit_chain(struct maker *m, size_t disk, const struct guest_disk_fil
         _cleanup_free_ char *node = k ? xasprintf("disk%zu-%zu", disk, k) : xasprintf("disk%zu", disk);
         bool qcow2 = f->chain[k].format == GUEST_DISK_QCOW2;
         /* QEMU takes a descriptor only if its mode is what the node wants. */
-        file_node(m, file, f->chain[k].fd, f->chain[k].read_only);
+        file_node_in(m, m->n_fdsets++, file, &f->chain[k]);
         option(m, "-blockdev", "{\"driver\":\"%s\",\"node-name\":\"%s\",\"file\":\"%s\",\"read-only\":%s%s%s%s}",
                qcow2 ? "qcow2" : "raw", node, file, ro ? "true" : "false", ro ? "" : ",\"discard\":\"unmap\"",
                qcow2 ? ",\"backing\":" : "", qcow2 ? backing : "");
@@ -351,7 +352,7 @@ static void emit_cdrom(struct maker *m, size_t i) {
     _cleanup_free_ char *drive = f->n ? xasprintf(",drive=disk%zu", i) : xstrdup("");
     if (f->n) {
         _cleanup_free_ char *file = xasprintf("disk%zu-0-file", i);
-        file_node_in(m, QEMU_CDROM_SET + (int)i, file, f->chain[0].fd, true);
+        file_node_in(m, QEMU_CDROM_SET + (int)i, file, &f->chain[0]);
         option(m, "-blockdev", "{\"driver\":\"raw\",\"node-name\":\"disk%zu\",\"file\":\"%s\",\"read-only\":true}", i,
                file);
     }

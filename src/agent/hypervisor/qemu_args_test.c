@@ -32,6 +32,7 @@ static void files_make(const json_t *j, struct guest_files *f) {
             bool raw = str_eq(json_string_value(json_array_get(node, 0)), "raw");
             f->disks[i].chain[k] = (struct guest_file){.fd = (int)(200 + 10 * i + k),
                                                        .read_only = json_is_true(json_array_get(node, 1)),
+                                                       .direct = json_is_true(json_array_get(node, 2)),
                                                        .format = raw ? GUEST_DISK_RAW : GUEST_DISK_QCOW2};
             f->disks[i].n++;
         }

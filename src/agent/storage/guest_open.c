@@ -83,6 +83,14 @@ static int open_cdrom(struct guest_task *g, const struct api_guest_disk *d, stru
     return 0;
 }
 
+/*
+ * What a killed guest has left in the page cache this server may still write when the guest runs elsewhere, and over a
+ * network's file system servers do not see each other's caches: such guests' writes go to the storage at once.
+ */
+static bool goes_past_cache(const struct guest_task *g, const struct api_guest_disk *d, int fd) {
+    return !d->read_only && (g->a.guarded || file_is_remote(fd)) && file_takes_direct(fd);
+}
+
 static int open_disk(struct guest_task *g, size_t index) {
     const struct api_guest_disk *d = &g->a.disks[index];
     struct guest_disk_files *to = &g->files.disks[index];
@@ -99,7 +107,8 @@ static int open_disk(struct guest_task *g, size_t index) {
     int fd = open_own_disk(&g->t, p->dirfd, name, d->read_only ? O_RDONLY : O_RDWR, backing, NULL);
     if (fd < 0)
         return missing(g, fd, "the disk", d->disk);
-    to->chain[to->n++] = (struct guest_file){.fd = fd, .read_only = d->read_only, .format = GUEST_DISK_QCOW2};
+    to->chain[to->n++] = (struct guest_file){
+        .fd = fd, .read_only = d->read_only, .direct = goes_past_cache(g, d, fd), .format = GUEST_DISK_QCOW2};
     if (!backing[0])
         return 0;
     fd = open_own_disk(&g->t, p->dirfd, backing_path(backing), O_RDONLY, "", NULL);

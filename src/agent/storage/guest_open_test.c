@@ -55,6 +55,14 @@ static void test_guest_disks(void **state) {
     assert_true(files.disks[0].chain[1].read_only && files.disks[0].chain[1].format == GUEST_DISK_QCOW2);
     assert_int_equal(files.seed_fd, -1);
     assert_int_equal(files.vars_fd, -1);
+    assert_false(files.disks[0].chain[0].direct); /* here is no network's file system */
+    guest_files_done(&files);
+    /* One that another server may start when this one is lost: nothing of it stays in our page cache. */
+    a.guarded = true;
+    assert_int_equal(open_guest(&a), ERR_OK);
+    assert_int_equal(files.disks[0].chain[0].direct, file_takes_direct(files.disks[0].chain[0].fd));
+    assert_int_equal(fcntl(files.disks[0].chain[0].fd, F_GETFL) & O_DIRECT, 0); /* QEMU sets it where it wants it */
+    assert_false(files.disks[0].chain[1].direct);
     guest_files_done(&files);
     a.disks[0].read_only = true;
     assert_int_equal(open_guest(&a), ERR_OK);
