@@ -338,7 +338,7 @@ class Starting(cluster.unittest.TestCase):
         idle.get("/about")
         began = time.monotonic()
         self.assertEqual(self.c.manager.stop(), 0)
-        self.assertLess(time.monotonic() - began, 2.5)
+        self.assertLess(time.monotonic() - began, 10)
         with self.assertRaises(ws.Closed) as closed:
             for _ in range(100):
                 stream.receive(5)
@@ -537,7 +537,7 @@ class Channels(cluster.ClusterCase):
         try:
             with self.open_console("?type=vnc") as console, self.assertRaises(ws.Closed) as closed:
                 console.receive()
-            self.assertEqual((closed.exception.code, closed.exception.reason), (4013, "its console is gone"))
+            self.assertEqual((closed.exception.code, closed.exception.reason), (4013, 'server "fake": its console is gone'))
         finally:
             self.agent.refuse.clear()
             self.agent.asked.clear()
@@ -631,7 +631,7 @@ class Channels(cluster.ClusterCase):
         _, c, agent = self.begin_upload(1 << 20, b"x" * 4096)
         agent.send(json.dumps({"error": {"code": "no-space", "message": "the repository is full"}}))
         status, _, body = c.read()
-        self.assertEqual((status, json.loads(body)["error"]["message"]), (507, "the repository is full"))
+        self.assertEqual((status, json.loads(body)["error"]["message"]), (507, 'server "fake": the repository is full'))
         c.close()
 
     def test_upload_whose_client_breaks_off(self):
