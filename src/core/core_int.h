@@ -504,8 +504,8 @@ void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */
 /* A guest in the report of a server to which it does not belong any more. */
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g);
 void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g);
-/* Its agent's answer to that. */
-void failover_stale_answered(struct core *c, const char *server, const json_t *message);
+/* Its agent's answer to an order of that; true: the last of them. */
+bool failover_stale_answered(struct core *c, const char *server, const char *id, const json_t *message);
 void failover_look(struct core *c, const char *server); /* something about it has changed */
 void failover_look_pool(struct core *c, const char *pool);
 /* For fencing.c: asks it itself whether it is there; asks another what it sees. */

@@ -536,15 +536,15 @@ void failover_kill_stale(struct core *c, const char *server, const struct api_gu
 
 #define STALE_AGAIN_MS 10000
 
-/* Its store, say, took nothing just then. With its next report it is told again. */
-void failover_stale_answered(struct core *c, const char *server, const json_t *message) {
+/* Its store, say, took nothing just then: with its next report it is told again. */
+bool failover_stale_answered(struct core *c, const char *server, const char *id, const json_t *message) {
     _cleanup_error_ struct error e = ERROR_INIT;
     struct agent *a = core_agent(c, server);
-    if (!a || json_bool(message, "ok", false))
-        return;
-    error_parse(&e, json_object_get(message, "error"));
+    if (!json_bool(message, "ok", false))
+        error_parse(&e, json_object_get(message, "error"));
     if (!a->again_at && (e.code == ERR_NO_SPACE || e.code == ERR_READ_ONLY || e.code == ERR_IO))
         a->again_at = c->mono_ms + STALE_AGAIN_MS;
+    return str_eq(id + strlen(id) - 2, "/1");
 }
 
 /* A server of which the job did not wait for what it had to do, and which has reported before the job ended. */

@@ -495,9 +495,7 @@ void jobs_answer(struct core *c, const char *server, const char *id, const json_
     const json_t *call = old ? json_object_get(old->vars, "call") : NULL;
     if (!run && uuid_valid(job)) /* its job has ended without it */
         forget_answer(c, server, job);
-    if (str_eq(job, "stale"))
-        failover_stale_answered(c, server, message);
-    if (str_eq(job, "stale") && str_eq(id + strlen(id) - 2, "/1")) { /* the last of failover_kill_stale() */
+    if (str_eq(job, "stale") && failover_stale_answered(c, server, id, message)) {
         _cleanup_free_ char *stale = xstrndup(id, 6 + UUID_LEN);
         forget_answer(c, server, stale);
     }

@@ -123,11 +123,10 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
         const char *base = json_str(d, "template");
         struct sim_file *t = *base ? file_find(s, in, "template", base) : NULL;
         if (!f || !f->whole || (*base && (!t || !t->sealed)) || !map_get(&v->opened, in)) {
-            *why = "a disk is not there";
             if (!s->m.p.up || core_vm(s->m.c, vm)) /* else a driver has hung until all of it was deleted */
                 sim_broken(s, "a guest that is started has its disks", "%s: disk %s", vm, json_str(d, "disk"));
             free(g);
-            return NULL;
+            return *why = "a disk is not there", NULL;
         }
         if (g->n_disks < ARRAY_LEN(g->disks)) {
             snprintf(g->in[g->n_disks], UUID_LEN + 1, "%s", in);
