@@ -188,8 +188,10 @@ static void on_connection(uv_poll_t *p, int status, int events) {
             }
             return;
         }
-        int one = 1;
+        int one = 1, unsent = 262144;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        /* What nobody reads is to wait with us, who count it (unread.c), and not in the kernel: megabytes of each. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
         char peer[INET6_ADDRSTRLEN];
         bool loopback = address_text(&a, peer);
         if (!client_enter(l, peer, loopback)) {
