@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manager on the wire: HTTP's corners, cookies, and the bulk channels against an agent that this test plays itself."""
 
+import contextlib
 import json
 import os
 import socket
@@ -439,6 +440,11 @@ class FakeAgent(threading.Thread):
         return cluster.wait_until(found, timeout, "channel.open")
 
     def end(self):
+        # Not closed before the thread has seen the end: the next connection may get the number, and the thread its first bytes.
+        with contextlib.suppress(OSError):
+            self.control.sock.shutdown(socket.SHUT_RDWR)
+        if threading.current_thread() is not self:
+            self.join(30)
         self.control.sock.close()
 
 
