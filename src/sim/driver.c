@@ -104,7 +104,7 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
     const char *vm = vm_of(args);
     size_t i;
     json_t *d;
-    struct sim_guest *g = xcalloc(1, sizeof *g);
+    _cleanup_free_ struct sim_guest *g = xcalloc(1, sizeof *g);
     list_init(&g->link);
     snprintf(g->vm, sizeof g->vm, "%s", vm);
     g->memory = json_int(json_object_get(args, "vm"), "memory", 0);
@@ -116,7 +116,6 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
             if (!*json_str(d, "iso") || file_find(s, in, "iso", json_str(d, "iso")))
                 continue;
             *why = "the ISO image is not there";
-            free(g);
             return NULL;
         }
         struct sim_file *f = file_find(s, in, "disk", json_str(d, "disk"));
@@ -125,8 +124,8 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
         if (!f || !f->whole || (*base && (!t || !t->sealed)) || !map_get(&v->opened, in)) {
             if (!s->m.p.up || core_vm(s->m.c, vm)) /* else a driver has hung until all of it was deleted */
                 sim_broken(s, "a guest that is started has its disks", "%s: disk %s", vm, json_str(d, "disk"));
-            free(g);
-            return *why = "a disk is not there", NULL;
+            *why = "a disk is not there";
+            return NULL;
         }
         if (g->n_disks < ARRAY_LEN(g->disks)) {
             snprintf(g->in[g->n_disks], UUID_LEN + 1, "%s", in);
@@ -135,7 +134,7 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
     }
     g->life = ++s->lives;
     list_append(&v->guests, &g->link);
-    return g;
+    return TAKE_PTR(g);
 }
 
 /* No guarded guest comes to life but under its lease; false: it does not. */
