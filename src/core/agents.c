@@ -305,7 +305,8 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
         undo_touched(c, old->id);
     bool lost = g->lost && g->state == API_VM_STATE_CRASHED;
     bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
-    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->watched == g->guarded &&
+    bool watched = failover_watches(c, s->id, g->guarded);
+    if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->watched == watched &&
         old->restarting == vm_will_restart(g)) {
         if (lost) /* what was to follow may have gone down with a manager that had just noted this */
             failover_vm_lost(c, g->vm);
@@ -314,7 +315,7 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
     struct api_vm *v = CORE_COPY(vm, VM, old);
     v->state = g->state;
     v->restarts = g->restarts;
-    v->watched = g->guarded;
+    v->watched = watched;
     v->restarting = vm_will_restart(g);
     str_set(&v->state_reason, g->reason);
     if (!str_empty(g->started))

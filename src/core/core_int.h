@@ -100,9 +100,11 @@ struct agent {
     int64_t silent_until; /* it has not answered one */
     uint64_t probe;       /* the question to itself whether it is there: others do not see it */
     int64_t probe_sent, probed_at;
-    uint64_t late;    /* one that it had not answered in time */
-    bool mute;        /* it has not answered that, whatever its connection looks like */
-    int64_t again_at; /* it could not end a guest that is not its any more: it is to report anew then */
+    uint64_t late; /* one that it had not answered in time */
+    bool mute;     /* it has not answered that, whatever its connection looks like */
+    int64_t
+        again_at;  /* it is to report anew then: it could not end a guest that is not its any more, or was unheeded */
+    bool unheeded; /* given up, it has said that it watches a guest */
     /* fencing.c */
     int64_t unseen_at;             /* since when it has been silent, and the other of two servers has not seen it */
     int64_t fence_at, fence_delay; /* not switched off again before */
@@ -491,6 +493,7 @@ void cluster_check_proof(struct core *c, const char *pool); /* what its failover
 
 void agent_cluster_free(struct agent *a);
 bool server_is_gone(const struct core *c, const char *server);
+bool failover_watches(struct core *c, const char *server, bool guarded); /* what a report's word makes of `watched` */
 void failover_connected(struct core *c, const char *server);
 void failover_disconnected(struct core *c, const char *server);
 void failover_state(struct core *c, const char *server, const struct api_cluster_state *state);

@@ -54,6 +54,14 @@ bool server_is_gone(const struct core *c, const char *server) {
     return s && s->has_cluster && s->cluster.gone;
 }
 
+/* What a server that is given up watches now is none of what died with it: its word counts when it is back. */
+bool failover_watches(struct core *c, const char *server, bool guarded) {
+    if (!guarded || !server_is_gone(c, server))
+        return guarded;
+    core_agent(c, server)->unheeded = true;
+    return false;
+}
+
 /* ---- virtual machines that are to be started elsewhere ---- */
 
 bool pool_restarts(const struct core *c, const struct api_vm *vm) {
@@ -215,6 +223,8 @@ static void take_back(struct core *c, const char *id) {
     core_event(c, API_SEVERITY_INFO, "tarn", "server.back", API_KIND_SERVER, s->id, s->name, NULL, "Server %s is back",
                s->name);
     core_put(c, API_KIND_SERVER, put);
+    if (core_agent(c, id)->unheeded)
+        core_agent(c, id)->again_at = c->mono_ms;
 }
 
 /* ---- who is suspect, and who is asked ---- */
@@ -461,7 +471,7 @@ void failover_connected(struct core *c, const char *server) {
     a->welcome_at = a->heard_at = c->mono_ms;
     a->check = a->probe = a->late = 0;
     a->again_at = 0;
-    a->mute = false;
+    a->mute = a->unheeded = false;
     agent_cluster_free(a);
     fencing_stand_down(c, a);
     not_fenced(c, server, false);
