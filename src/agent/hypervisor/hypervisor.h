@@ -34,6 +34,7 @@ struct guest_files {
     size_t n_disks;
     int kernel_fd, initrd_fd; /* -1 if none */
     int firmware_fd, vars_fd; /* UEFI code (read-only) and variables; -1 for BIOS */
+    bool vars_direct;         /* past this server's page cache */
     int seed_fd;              /* cloud-init NoCloud ISO, read-only; -1 if none */
 };
 void guest_files_init(struct guest_files *f);

@@ -74,8 +74,8 @@ static void file_node_in(struct maker *m, int set, const char *node, const struc
            node, set, f->read_only ? "true" : "false", f->read_only ? "" : ",\"discard\":\"unmap\"",
            f->direct ? ",\"cache\":{\"direct\":true}" : "");
 }
-static void file_node(struct maker *m, const char *node, int fd, bool read_only) {
-    file_node_in(m, m->n_fdsets++, node, &(struct guest_file){.fd = fd, .read_only = read_only});
+static void file_node(struct maker *m, const char *node, int fd, bool read_only, bool direct) {
+    file_node_in(m, m->n_fdsets++, node, &(struct guest_file){.fd = fd, .read_only = read_only, .direct = direct});
 }
 
 static int next_index(int *class_index) { return *class_index > 0 ? (*class_index)++ : 0; }
@@ -175,10 +175,10 @@ static void emit_machine(struct maker *m) {
                str_or(m->host->incoming, "microvm"));
     } else {
         if (uefi) {
-            file_node(m, "firmware-file", m->files->firmware_fd, true);
+            file_node(m, "firmware-file", m->files->firmware_fd, true, false);
             option(m, "-blockdev",
                    "{\"driver\":\"raw\",\"node-name\":\"firmware\",\"file\":\"firmware-file\",\"read-only\":true}");
-            file_node(m, "vars-file", m->files->vars_fd, false);
+            file_node(m, "vars-file", m->files->vars_fd, false, m->files->vars_direct);
             option(m, "-blockdev",
                    "{\"driver\":\"raw\",\"node-name\":\"vars\",\"file\":\"vars-file\",\"read-only\":false}");
         }
@@ -402,7 +402,7 @@ static void emit_seed(struct maker *m) {
     if (m->files->seed_fd < 0)
         return;
     _cleanup_free_ char *boot = boot_option(&m->boot_cdrom);
-    file_node(m, "seed-file", m->files->seed_fd, true);
+    file_node(m, "seed-file", m->files->seed_fd, true, false);
     option(m, "-blockdev", "{\"driver\":\"raw\",\"node-name\":\"seed\",\"file\":\"seed-file\",\"read-only\":true}");
     if (m->microvm) {
         option(m, "-device", "virtio-blk-%s,id=cd0,drive=seed", suffix(m));

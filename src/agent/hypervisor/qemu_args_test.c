@@ -26,6 +26,7 @@ static void files_make(const json_t *j, struct guest_files *f) {
     f->initrd_fd = json_bool(j, "initrd", false) ? 101 : -1;
     f->firmware_fd = json_bool(j, "uefi", false) ? 102 : -1;
     f->vars_fd = json_bool(j, "uefi", false) ? 103 : -1;
+    f->vars_direct = json_bool(j, "vars_direct", false);
     f->seed_fd = json_bool(j, "seed", false) ? 104 : -1;
     json_array_foreach(json_object_get(j, "disks"), i, disk) {
         json_array_foreach(disk, k, node) {

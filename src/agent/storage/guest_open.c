@@ -87,8 +87,8 @@ static int open_cdrom(struct guest_task *g, const struct api_guest_disk *d, stru
  * What a killed guest has left in the page cache this server may still write when the guest runs elsewhere, and over a
  * network's file system servers do not see each other's caches: such guests' writes go to the storage at once.
  */
-static bool goes_past_cache(const struct guest_task *g, const struct api_guest_disk *d, int fd) {
-    return !d->read_only && (g->a.guarded || file_is_remote(fd)) && file_takes_direct(fd);
+static bool goes_past_cache(const struct guest_task *g, int fd) {
+    return (g->a.guarded || file_is_remote(fd)) && file_takes_direct(fd);
 }
 
 static int open_disk(struct guest_task *g, size_t index) {
@@ -108,7 +108,7 @@ static int open_disk(struct guest_task *g, size_t index) {
     if (fd < 0)
         return missing(g, fd, "the disk", d->disk);
     to->chain[to->n++] = (struct guest_file){
-        .fd = fd, .read_only = d->read_only, .direct = goes_past_cache(g, d, fd), .format = GUEST_DISK_QCOW2};
+        .fd = fd, .read_only = d->read_only, .direct = !d->read_only && goes_past_cache(g, fd), .format = GUEST_DISK_QCOW2};
     if (!backing[0])
         return 0;
     fd = open_own_disk(&g->t, p->dirfd, backing_path(backing), O_RDONLY, "", NULL);
@@ -200,6 +200,7 @@ static int open_firmware(struct guest_task *g) {
     }
     if ((r = storage_own(g->t.storage, g->files.vars_fd)) < 0)
         return r;
+    g->files.vars_direct = goes_past_cache(g, g->files.vars_fd);
     g->files.firmware_fd = open(f->code, O_RDONLY | O_CLOEXEC);
     return g->files.firmware_fd < 0 ? -errno : 0;
 }

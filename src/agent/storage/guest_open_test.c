@@ -105,6 +105,11 @@ static void test_guest_uefi(void **state) {
     char text[8] = "";
     assert_int_equal(pread(files.vars_fd, text, 7, 1000), 7);
     assert_string_equal(text, "changed");
+    assert_false(files.vars_direct);
+    guest_files_done(&files);
+    a.guarded = true;
+    assert_int_equal(open_guest(&a), ERR_OK);
+    assert_int_equal(files.vars_direct, file_takes_direct(files.vars_fd));
     guest_files_done(&files);
     assert_int_equal(truncate(in_scratch("repo/guests/%s/vars.fd", VM), 1000), 0);
     assert_int_equal(open_guest(&a), ERR_UNSUPPORTED);
