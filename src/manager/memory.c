@@ -22,9 +22,13 @@ int64_t memory_resident(void) {
 
 #ifdef TARN_JEMALLOC
 
-/* One arena: nearly all is the loop's. What is free for a second goes back to the kernel, a little at a time. */
+/*
+ * One arena: nearly all is the loop's. What is free for a second goes back to the kernel, by a thread of jemalloc's own:
+ * without one it looks only when much is allocated, which after a storm of changes nobody does.
+ */
 extern const char *malloc_conf;
-const char *malloc_conf = "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0";
+const char *malloc_conf =
+    "narenas:1,background_thread:true,max_background_threads:1,dirty_decay_ms:1000,muzzy_decay_ms:0";
 
 void memory_init(void) {}
 void memory_tick(int64_t now, uint64_t changes) {}
