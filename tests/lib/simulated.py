@@ -18,8 +18,12 @@ class SimulatedServers(cluster.Daemon):
         self.spawn([cluster.AGENT, "--sim", f"servers={self.count}", "--sim-latency", str(self.latency),
                     "--manager", self.cluster.manager.url, "--token", token["secret"] + "." + token["ca_fingerprint"],
                     "--state-dir", os.path.join(self.cluster.dir, "simulated")])
-        cluster.wait_until(lambda: len(self.names()) == self.count and self.cluster.connected() == self.count, 60 + self.count,
-                           f"{self.count} simulated servers")
+
+        def there():
+            if not self.running():
+                raise AssertionError(f"the simulated servers have ended; {self.tail()}")
+            return len(self.names()) == self.count and self.cluster.connected() == self.count
+        cluster.wait_until(there, 60 + self.count, f"{self.count} simulated servers")
 
     def names(self):
         return sorted(s["name"] for s in self.cluster.api.list("/servers") if s["state"] == "online")
