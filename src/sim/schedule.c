@@ -332,7 +332,7 @@ void schedule_done(struct sim *s) {
     disk_done(&s->m.p.disk);
     for (int i = 0; i < s->config.servers; i++)
         server_done(s, i);
-    driver_storage_done(s);
+    storage_done(s);
     client_done(s);
     check_done(s);
     watch_done(s);

@@ -136,7 +136,7 @@ struct sim_guest {
     uint64_t life; /* which process it is */
     char move[UUID_LEN + 1]; /* the migration for which it waits, or in which it was sent */
     bool incoming, loaded;   /* it waits; all of it is there */
-    bool sent;               /* all of it has gone to another server */
+    bool sent, passed;       /* all of it has gone to another server; it goes on there */
     uint64_t version;        /* of what is in its memory: grows while it runs */
     char disks[8][UUID_LEN + 1], in[8][UUID_LEN + 1]; /* and the repositories */
     size_t n_disks;
@@ -331,7 +331,13 @@ struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
 bool driver_has(const struct sim_guest *g);
 void driver_upload(struct sim *s, int i, const char *upload);
 void driver_done(struct sim_server *v);
-void driver_storage_done(struct sim *s);
+
+/* ---- storage.c ---- */
+struct sim_file *sim_file_find(struct sim *s, const char *repository, const char *kind, const char *id);
+/* What a call about storage does; NULL: it refuses, with the reason in *why. */
+json_t *storage_do(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why);
+void storage_half(struct sim *s, int op, const json_t *args);
+void storage_done(struct sim *s);
 
 /* ---- client.c ---- */
 void client_start(struct sim *s);
