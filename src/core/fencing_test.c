@@ -128,6 +128,33 @@ static void what_a_stranger_says_of_a_power_is_not_believed(void **state) {
     world_down(&w);
 }
 
+/* It was switched off and on again, and runs its guest, before the order's answer came; then the manager loses it. */
+static void back_before_its_fence_is_told(void **state) {
+    struct world w;
+    prepare_two(&w, "manual");
+    struct world_agent *a = &w.agents[0], *b = &w.agents[1];
+    b->silent = true;
+    assert_int_equal(ask(&w, API_OP_SERVER_FENCE, "s1", "{\"action\":\"off\"}"), 202);
+    _cleanup_free_ char *job = xstrdup(last_job(&w, "server.fence")->id);
+    dies(&w, 0);
+    walk(&w, 500);
+    world_disconnect(&w, a);
+    a->silent = a->away = a->lease = false;
+    map_put(&a->guests, vm_of(&w, "a")->id, xstrdup("running"));
+    world_connect(&w, a);
+    pump(&w);
+    _cleanup_json_ json_t *answer = json_pack("{s:o, s:b, s:{s:s, s:b}}", "id", json_sprintf("%s/0/do", job), "ok", 1,
+                                              "result", "power", "off", "was_off", 1);
+    core_agent_message(w.c, b->id, answer);
+    pump(&w);
+    assert_string_equal(last_job(&w, "server.fence")->error_code, "conflict");
+    a->silent = a->away = true;
+    b->silent = false;
+    walk(&w, 30000); /* no guest runs twice */
+    assert_string_equal(where(&w, "a"), "s1");
+    world_down(&w);
+}
+
 /* The other one has no ring, and so sees nobody. */
 static void not_by_one_that_cannot_see(void **state) {
     struct world w;
@@ -284,6 +311,7 @@ int main(void) {
         cmocka_unit_test(not_when_they_only_do_not_see_each_other),
         cmocka_unit_test(an_answer_that_is_read_late_is_one),
         cmocka_unit_test(what_a_stranger_says_of_a_power_is_not_believed),
+        cmocka_unit_test(back_before_its_fence_is_told),
         cmocka_unit_test(not_by_one_that_cannot_see),
         cmocka_unit_test(not_without_guests_or_the_policy),
         cmocka_unit_test(back_in_time),

@@ -84,6 +84,7 @@ static int fence_run(struct job_ctx *x, struct error *e) {
     }
     if (!by)
         return error_set(e, ERR_UNAVAILABLE, "no other server is online that could switch its power");
+    json_set_int(x->job->vars, "ordered", x->c->mono_ms);
     return job_call(x, by->id, API_AGENT_OP_FENCE_RUN,
                     json_pack("{s:s, s:o, s:s, s:b}", "server", s->id, "fence", api_fence_print(&s->fence, API_PRIVATE),
                               "action", json_str(x->job->args, "action"), "only_unseen",
@@ -98,12 +99,23 @@ static bool done_by_its_pool(const struct job_ctx *x, const struct api_server *s
     return by && !str_empty(s->pool) && str_eq(by->pool, s->pool);
 }
 
+/* Its power may have been off before it came: somebody has switched it on since, and it runs guests again. */
+static bool has_come_meanwhile(const struct job_ctx *x) {
+    return core_agent(x->c, x->job->object.id)->welcome_at >= json_int(x->job->vars, "ordered", 0);
+}
+
 static int fence_done(struct job_ctx *x, const json_t *result, struct error *e) {
-    if (!server_of(x))
+    const struct api_server *s = server_of(x);
+    if (!s)
         return 0;
+    bool come = has_come_meanwhile(x);
+    if (come && is_action(x, "off"))
+        return error_set(e, ERR_CONFLICT,
+                         "server \"%s\" has connected while it was switched off, and is not taken for dead: try again",
+                         s->name);
     power_is(x, json_str(result, "power"));
     core_alarm_clear(x->c, x->job->object.id, "fence.failed");
-    if (json_bool(result, "was_off", false) && !is_action(x, "status") && done_by_its_pool(x, server_of(x)))
+    if (json_bool(result, "was_off", false) && !is_action(x, "status") && !come && done_by_its_pool(x, server_of(x)))
         failover_fenced(x->c, x->job->object.id);
     return 0;
 }
