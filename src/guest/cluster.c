@@ -112,7 +112,8 @@ void host_cluster_facts(struct host *h, const struct host_cluster_facts *f) {
     if (c->n_members)
         memcpy(c->members, f->members, c->n_members * sizeof *c->members);
     if (c->incarnation && c->incarnation != c->seen) {
-        if (c->seen && h->connected)
+        /* What was ordered before is not for this lease; after a boot, of which we have seen none, neither. */
+        if ((c->seen || c->wanted_armed) && h->connected)
             host_drop(h);
         c->seen = c->incarnation;
     }

@@ -170,7 +170,10 @@ void host_open_channel(struct host *h, json_t *args) {
     effect_add(h, e, false);
 }
 
-void host_drop(struct host *h) { effect_add(h, effect_new(HOST_DROP), false); }
+void host_drop(struct host *h) {
+    h->dropping = true;
+    effect_add(h, effect_new(HOST_DROP), false);
+}
 
 /* ---- commits ---- */
 
@@ -456,7 +459,7 @@ void host_connected(struct host *h, const struct api_agent_welcome *welcome) {
 }
 
 void host_disconnected(struct host *h) {
-    h->connected = false;
+    h->connected = h->dropping = false;
     h->report_wanted = false;
     struct list *lists[] = {&h->ready, &h->held, &h->pending};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {

@@ -165,6 +165,7 @@ struct host {
     char *version;
     int64_t wall, mono;
     bool started, connected;
+    bool dropping; /* it has asked for its connection's end: what is read of it still is void */
     char *hello; /* text of the hello event */
 
     struct map guests, ops;

@@ -510,7 +510,7 @@ static void op_receive(struct host *h, const char *id, const json_t *message) {
 }
 
 void host_message(struct host *h, const json_t *message) {
-    if (!h->started || !json_is_object(message))
+    if (!h->started || h->dropping || !json_is_object(message))
         return;
     const char *id = json_str(message, "id");
     if (!*id || !json_object_get(message, "op"))

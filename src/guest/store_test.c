@@ -250,7 +250,10 @@ static void nothing_starts_until_it_is_armed_again(void **state) {
     assert_string_equal(world_code(w, "j/1/do"), "unavailable");
     assert_int_equal(world_process(w, VM1), ABSENT);
     see_armed(w, true, 8);
-    world_connect(w); /* a new lease: what lay in the old connection is void */
+    world_op(w, "j/2/do", "guest.start", json_incref(again)); /* a new lease: what lies in the old connection is void */
+    assert_null(world_reply(w, "j/2/do"));
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_connect(w);
     world_op(w, "j/2/do", "guest.start", again);
     assert_true(world_ok(w, "j/2/do"));
     assert_int_equal(world_process(w, VM1), RUNS);
