@@ -290,6 +290,13 @@ void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequ
         held_free(map_remove(&c->held, vm));
 }
 
+void core_drop_held_alive(struct core *c, const char *vm) {
+    const struct api_guest_report *g = map_get(&c->held, vm);
+    bool ended = g && (g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED) && !g->should_run;
+    if (g && !ended)
+        held_free(map_remove(&c->held, vm));
+}
+
 static void apply_guest(struct core *c, const struct api_server *s, const struct api_guest_report *g) {
     const struct api_vm *old = CORE_GET(c, vm, VM, g->vm);
     if (!old || !str_eq(old->server, s->id) || !guest_state_valid(g->state))
@@ -305,7 +312,7 @@ static void apply_guest(struct core *c, const struct api_server *s, const struct
         undo_touched(c, old->id);
     bool lost = g->lost && g->state == API_VM_STATE_CRASHED;
     bool restarted = old->restarts != g->restarts || (!str_empty(g->started) && !str_eq(old->started, g->started));
-    bool watched = failover_watches(c, s->id, g->guarded);
+    bool watched = failover_watches(c, s->id, g);
     if (old->state == g->state && str_eq(old->state_reason, g->reason) && !restarted && old->watched == watched &&
         old->restarting == vm_will_restart(g)) {
         if (lost) /* what was to follow may have gone down with a manager that had just noted this */
@@ -473,6 +480,7 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
         return result;
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
     struct agent *a = core_agent(c, server);
+    a->armed = r.cluster.armed;
     for (size_t i = 0; i < r.n_guests; i++)
         apply_guest(c, s, &r.guests[i]);
     for (size_t i = 0; i < r.n_repositories; i++)

@@ -104,7 +104,8 @@ struct agent {
     bool mute;     /* it has not answered that, whatever its connection looks like */
     int64_t
         again_at;  /* it is to report anew then: it could not end a guest that is not its any more, or was unheeded */
-    bool unheeded; /* given up, it has said that it watches a guest */
+    bool unheeded;    /* it has said that it watches a guest, and was not believed: it was given up, or not armed */
+    bool armed;       /* its deadman, as it says in this connection */
     /* fencing.c */
     int64_t unseen_at;             /* since when it has been silent, and the other of two servers has not seen it */
     int64_t fence_at, fence_delay; /* not switched off again before */
@@ -276,6 +277,7 @@ int core_need_agent(struct core *c, const char *server, struct error *e);
 /* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
 void core_apply_held_report(struct core *c, const char *vm);
 void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
+void core_drop_held_alive(struct core *c, const char *vm); /* unless it says that it has ended */
 void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, const char *reason);
 
 /* ---- lock.c ---- */
@@ -370,7 +372,7 @@ void jobs_reroute(struct core *c, const char *server); /* it has been away for a
 /* The server was given up: calls to guests there are not waited for any more. */
 void jobs_server_gone(struct core *c, const char *server, const char *name);
 /* Orders to fence agents are for now: one whose server is away is not waited for. */
-void jobs_fence_lost(struct core *c);
+void jobs_fence_lost(struct core *c, const char *by);
 void jobs_server_forgotten(struct core *c, const char *server, const char *name); /* out of the inventory, for good */
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
 void jobs_progress(struct core *c, const char *server, const char *op, int percent, const char *message);
@@ -493,7 +495,9 @@ void cluster_check_proof(struct core *c, const char *pool); /* what its failover
 
 void agent_cluster_free(struct agent *a);
 bool server_is_gone(const struct core *c, const char *server);
-bool failover_watches(struct core *c, const char *server, bool guarded); /* what a report's word makes of `watched` */
+/* What a report makes of `watched`; its start is ordered. */
+bool failover_watches(struct core *c, const char *server, const struct api_guest_report *g);
+void failover_vm_ordered(struct core *c, const char *vm);
 void failover_connected(struct core *c, const char *server);
 void failover_disconnected(struct core *c, const char *server);
 void failover_state(struct core *c, const char *server, const struct api_cluster_state *state);

@@ -54,12 +54,32 @@ bool server_is_gone(const struct core *c, const char *server) {
     return s && s->has_cluster && s->cluster.gone;
 }
 
-/* What a server that is given up watches now is none of what died with it: its word counts when it is back. */
-bool failover_watches(struct core *c, const char *server, bool guarded) {
-    if (!guarded || !server_is_gone(c, server))
-        return guarded;
-    core_agent(c, server)->unheeded = true;
+/*
+ * What a server that is given up watches now is none of what died with it; and one whose deadman is not armed yet, after
+ * a boot, would not kill it. Its word counts when it is back, and armed.
+ */
+static bool watches_count(struct core *c, const struct api_server *s) {
+    return !s->has_cluster || (!s->cluster.gone && (!s->cluster.armed || core_agent(c, s->id)->armed));
+}
+
+bool failover_watches(struct core *c, const char *server, const struct api_guest_report *g) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    if (!g->guarded || !s || watches_count(c, s))
+        return g->guarded;
+    if (g->state != API_VM_STATE_STOPPED && g->state != API_VM_STATE_CRASHED)
+        core_agent(c, server)->unheeded = true;
     return false;
+}
+
+/* An armed server starts it under its lease or not at all: lost before it has answered, it runs there no more. */
+void failover_vm_ordered(struct core *c, const char *id) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
+    if (!s || !s->has_cluster || !s->cluster.armed || s->cluster.gone || vm->watched || !vm->has_ha || !vm->ha.enabled)
+        return;
+    struct api_vm *put = CORE_COPY(vm, VM, vm);
+    put->watched = true;
+    core_put(c, API_KIND_VM, put);
 }
 
 /* ---- virtual machines that are to be started elsewhere ---- */
@@ -106,8 +126,9 @@ static int by_priority(const void *a, const void *b) {
     return strcmp(x->id, y->id);
 }
 
-/* All that the server had and no job holds; those that one holds follow when it ends (failover_vm_free). */
-static void recover_all(struct core *c, const struct api_server *s) {
+/* All that the server had and no job holds; those that one holds follow when it ends (failover_vm_free). now: it has just
+   been given up; later what was made highly available since has not died with it, fenced or not. */
+static void recover_all(struct core *c, const struct api_server *s, bool now) {
     size_t all, n = 0;
     _cleanup_free_ struct object **vms = server_vms(c, s->id, &all);
     const struct api_vm **list = xcalloc(all + 1, sizeof *list);
@@ -116,7 +137,7 @@ static void recover_all(struct core *c, const struct api_server *s) {
         const struct api_vm *vm = vms[i]->v->data;
         if (jobs_hold(c, vm->id) || !runs_for_all_we_know(vm))
             continue;
-        if (is_protected(c, vm))
+        if (is_protected(c, vm) && (now || vm->watched))
             list[n++] = vm;
         else
             core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, "its server is gone from its pool");
@@ -177,6 +198,14 @@ static struct api_server *cluster_copy(const struct api_server *s) {
     return put;
 }
 
+/* That its guests ran, of which a job has kept the word until its end, was before; that they had ended holds. */
+static void forget_what_it_said(struct core *c, const char *id) {
+    size_t n;
+    _cleanup_free_ struct object **vms = server_vms(c, id, &n);
+    for (size_t i = 0; i < n; i++)
+        core_drop_held_alive(c, vms[i]->id);
+}
+
 static void give_up(struct core *c, const char *id, const char *why) {
     const struct api_server *s = CORE_GET(c, server, SERVER, id);
     if (s->has_cluster && s->cluster.gone)
@@ -186,6 +215,7 @@ static void give_up(struct core *c, const char *id, const char *why) {
     core_event(c, API_SEVERITY_ERROR, "tarn", "server.gone", API_KIND_SERVER, s->id, s->name, NULL,
                "Server %s is given up: %s", s->name, why);
     core_put(c, API_KIND_SERVER, put);
+    forget_what_it_said(c, id);
     fencing_stand_down(c, core_agent(c, id));
     core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
                      "Server %s is given up: %s. Its highly available virtual machines are started elsewhere", s->name,
@@ -194,7 +224,7 @@ static void give_up(struct core *c, const char *id, const char *why) {
     if (core_agent_is_connected(c, id))
         core_drop(c, id); /* what lies in that connection is not for it any more; it comes back with a report */
     jobs_server_gone(c, id, s->name);
-    recover_all(c, CORE_GET(c, server, SERVER, id));
+    recover_all(c, CORE_GET(c, server, SERVER, id), true);
 }
 
 /* It is alive, so its power is not off: whatever was confirmed is over, or was not true. */
@@ -223,8 +253,6 @@ static void take_back(struct core *c, const char *id) {
     core_event(c, API_SEVERITY_INFO, "tarn", "server.back", API_KIND_SERVER, s->id, s->name, NULL, "Server %s is back",
                s->name);
     core_put(c, API_KIND_SERVER, put);
-    if (core_agent(c, id)->unheeded)
-        core_agent(c, id)->again_at = c->mono_ms;
 }
 
 /* ---- who is suspect, and who is asked ---- */
@@ -396,11 +424,14 @@ void failover_state(struct core *c, const char *server, const struct api_cluster
     if (a->state && a->state->quorate)
         a->quorate_until = c->mono_ms;
     state_take(c, a, state);
+    a->armed = state->armed;
     cluster_show(c, s, state);
     s = CORE_GET(c, server, SERVER, server);
     if (state->quorate || str_empty(state->pool) || !s->has_cluster || !s->cluster.armed)
         take_back(c, server);
     s = CORE_GET(c, server, SERVER, server);
+    if (a->unheeded && watches_count(c, s))
+        a->again_at = c->mono_ms;
     failover_look_pool(c, pool_of(s));
 }
 
@@ -471,10 +502,11 @@ void failover_connected(struct core *c, const char *server) {
     a->welcome_at = a->heard_at = c->mono_ms;
     a->check = a->probe = a->late = 0;
     a->again_at = 0;
-    a->mute = a->unheeded = false;
+    a->mute = a->unheeded = a->armed = false;
     agent_cluster_free(a);
     fencing_stand_down(c, a);
     not_fenced(c, server, false);
+    jobs_fence_lost(c, server); /* its last connection may have been replaced, and not have ended */
 }
 
 void failover_disconnected(struct core *c, const char *server) {
@@ -485,7 +517,7 @@ void failover_disconnected(struct core *c, const char *server) {
     agent_cluster_free(a);
     if (!s)
         return;
-    jobs_fence_lost(c);
+    jobs_fence_lost(c, "");
     if (s->has_cluster)
         cluster_show_pool(c, s->cluster.pool);
     s = CORE_GET(c, server, SERVER, server);
@@ -608,11 +640,11 @@ int64_t failover_deadline(const struct core *c) {
 /* After loading, and after the store's recovery: what an ended job would have brought about. */
 void failover_start(struct core *c) {
     struct table *t = &c->tables[API_KIND_SERVER];
-    jobs_fence_lost(c);
+    jobs_fence_lost(c, "");
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
         if (s->has_cluster && s->cluster.gone)
-            recover_all(c, s);
+            recover_all(c, s, false);
         else if (s->has_cluster)
             review(c, s);
     }

@@ -425,42 +425,6 @@ static void tries_come_to_an_end(void **state) {
     world_down(&w);
 }
 
-/* Its server was given up and is there again, outside of the pool's ring still: it runs, whoever watches it by now. */
-static void becomes_highly_available_on_a_server_that_returns(void **state) {
-    struct world w;
-    prepare(&w, 3);
-    make_vm(&w, "plain", "s1", "{}");
-    dies(&w, 0);
-    walk(&w, 20000);
-    struct world_agent *a = &w.agents[0];
-    assert_true(server_is_gone(w.c, a->id));
-    map_put(&a->guests, vm_of(&w, "plain")->id, xstrdup("running"));
-    world_disconnect(&w, a);
-    a->silent = a->away = a->lease = false;
-    world_connect(&w, a);
-    pump(&w);
-    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
-    walk(&w, 1000);
-    world_crash(&w);
-    for (int i = 0; i < 3; i++)
-        world_connect(&w, &w.agents[i]);
-    walk(&w, 1000);
-    assert_true(server_is_gone(w.c, a->id));
-    assert_string_equal(where(&w, "plain"), "s1");
-    assert_false(vm_of(&w, "plain")->guarded);
-    assert_null(last_job(&w, "vm.recover"));
-    set_half(&w, 0, 0);
-    walk(&w, 10000);
-    assert_false(server_is_gone(w.c, a->id));
-    assert_false(a->connected); /* it is to report anew */
-    world_connect(&w, a);
-    pump(&w);
-    assert_true(vm_of(&w, "plain")->guarded);
-    dies(&w, 0);
-    assert_in_range(until_elsewhere(&w, "plain", "s1", 20000), 0, 19999);
-    world_down(&w);
-}
-
 /* A server whose guests were not killed, whatever the reason: it is told to, and about none else. */
 static void returns_with_its_guests(void **state) {
     struct world w;
@@ -763,7 +727,6 @@ int main(void) {
         cmocka_unit_test(after_another_and_its_delay),
         cmocka_unit_test(tries_come_to_an_end),
         cmocka_unit_test(returns_with_its_guests),
-        cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
         cmocka_unit_test(jobs_under_way_end),
         cmocka_unit_test(destination_of_a_move_is_lost),
         cmocka_unit_test(fenced_needs_no_hold),

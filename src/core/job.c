@@ -577,7 +577,7 @@ enum lost { LOST_GONE, LOST_FORGOTTEN, LOST_FENCE };
 static bool is_lost(const struct core *c, const json_t *call, const char *server, enum lost how) {
     const char *op = json_str(json_object_get(call, "message"), "op"), *asked = json_str(call, "server");
     if (how == LOST_FENCE)
-        return strncmp(op, "fence.", 6) == 0 && !core_agent_is_connected(c, asked);
+        return strncmp(op, "fence.", 6) == 0 && (str_eq(asked, server) || !core_agent_is_connected(c, asked));
     return str_eq(asked, server) && (how == LOST_FORGOTTEN || ends_with_server(op));
 }
 
@@ -607,7 +607,7 @@ static void settle(struct core *c, const char *server, const char *name, enum lo
         wake_queue(c);
 }
 
-void jobs_fence_lost(struct core *c) { settle(c, "", "", LOST_FENCE); }
+void jobs_fence_lost(struct core *c, const char *by) { settle(c, by, "", LOST_FENCE); }
 
 /* What another server still does for the sake of the lost one is in vain: it is called off, as by an abort. */
 void jobs_server_gone(struct core *c, const char *server, const char *name) {

@@ -48,7 +48,7 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     _cleanup_free_ char *detail = xasprintf("%s -> %s", json_str(x->job->vars, "prior"), api_vm_state_text(g.state));
     vm->state = g.state;
     vm->restarts = g.restarts;
-    vm->watched = failover_watches(x->c, vm->server, g.guarded);
+    vm->watched = failover_watches(x->c, vm->server, &g);
     vm->restarting = vm_will_restart(&g);
     str_set(&vm->state_reason, g.reason);
     if (!str_empty(g.started))
@@ -214,8 +214,10 @@ int vm_step_start(struct job_ctx *x, struct error *e) {
     vm_take_cpu_model(x->c, x->job->object.id);
     const struct api_vm *vm = vm_of(x);
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
-    if (r >= 0)
+    if (r >= 0) {
         vm_job_state(x, API_VM_STATE_STARTING);
+        failover_vm_ordered(x->c, x->job->object.id);
+    }
     return r;
 }
 static int stop_lost(struct job_ctx *x) {

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a server watches, and whose word about it counts when it is lost. */
+#include "core/test_cluster.h"
+
+/* Its server was given up and is there again, outside of the pool's ring still: it runs, whoever watches it by now. */
+static void becomes_highly_available_on_a_server_that_returns(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    dies(&w, 0);
+    walk(&w, 20000);
+    struct world_agent *a = &w.agents[0];
+    assert_true(server_is_gone(w.c, a->id));
+    map_put(&a->guests, vm_of(&w, "plain")->id, xstrdup("running"));
+    world_disconnect(&w, a);
+    a->silent = a->away = a->lease = false;
+    world_connect(&w, a);
+    pump(&w);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    walk(&w, 1000);
+    world_crash(&w);
+    for (int i = 0; i < 3; i++)
+        world_connect(&w, &w.agents[i]);
+    walk(&w, 1000);
+    assert_true(server_is_gone(w.c, a->id));
+    assert_string_equal(where(&w, "plain"), "s1");
+    assert_false(vm_of(&w, "plain")->guarded);
+    assert_null(last_job(&w, "vm.recover"));
+    set_half(&w, 0, 0);
+    walk(&w, 10000);
+    assert_false(server_is_gone(w.c, a->id));
+    assert_false(a->connected); /* it is to report anew */
+    world_connect(&w, a);
+    pump(&w);
+    assert_true(vm_of(&w, "plain")->guarded);
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "plain", "s1", 20000), 0, 19999);
+    world_down(&w);
+}
+
+/* What it had said while a job worked on its guest is of before it was lost. */
+static void what_it_said_meanwhile_is_over(void **state) {
+    static const struct {
+        enum api_op_id op;
+        const char *body, *said;
+        bool restarted;
+    } cases[] = {{API_OP_VM_RESTART, "{}", "running", true},
+                 {API_OP_VM_SUSPEND, "{}", "running", true},
+                 {API_OP_VM_STOP, "{}", "stopping", false}};
+    struct world w;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        prepare(&w, 3);
+        make_vm(&w, "a", "s1", HA);
+        w.agents[0].silent = true; /* it does not answer any more */
+        assert_int_equal(ask(&w, cases[i].op, "a", cases[i].body), 202);
+        _cleanup_json_ json_t *m =
+            json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(&w, "a")->id,
+                      "state", cases[i].said, "guarded", 1, "should_run", 1, "sequence", (json_int_t)1 << 30);
+        core_agent_message(w.c, w.agents[0].id, m);
+        dies(&w, 0);
+        walk(&w, 20000);
+        if (cases[i].restarted) {
+            assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+            assert_string_not_equal(where(&w, "a"), "s1");
+        } else {
+            assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_STOPPED);
+        }
+        world_down(&w);
+    }
+}
+
+/* After a boot it watches nothing until it is armed again, whatever it says. */
+static void an_unarmed_server_watches_nothing(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    struct world_agent *a = &w.agents[0];
+    set_half(&w, 0, 1);
+    world_disconnect(&w, a);
+    a->armed = a->lease = false;
+    world_connect(&w, a);
+    pump(&w);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    walk(&w, 20000);
+    assert_true(server_is_gone(w.c, a->id));
+    assert_string_equal(where(&w, "plain"), "s1");
+    assert_null(last_job(&w, "vm.recover"));
+    world_down(&w);
+}
+
+/* The one on which it was to start is lost before it has answered. */
+static void second_server_is_lost_too(void **state) {
+    struct world w;
+    prepare(&w, 5);
+    make_vm(&w, "a", "s1", HA);
+    assert_int_equal(ask(&w, API_OP_RULE_CREATE, NULL,
+                         "{\"name\":\"r\",\"pool\":\"p\",\"type\":\"on-servers\",\"vms\":[\"a\"],\"servers\":"
+                         "[\"s1\",\"s2\",\"s3\"]}"),
+                     201);
+    dies(&w, 0);
+    w.lose_answers = true;
+    while (w.lose_answers)
+        walk(&w, STEP_MS);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_STARTING);
+    int second = str_eq(where(&w, "a"), "s2") ? 1 : 2;
+    dies(&w, second);
+    assert_in_range(until_runs(&w, "a", 30000), 0, 29999);
+    assert_string_equal(where(&w, "a"), second == 1 ? "s3" : "s2");
+    world_down(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
+        cmocka_unit_test(what_it_said_meanwhile_is_over),
+        cmocka_unit_test(an_unarmed_server_watches_nothing),
+        cmocka_unit_test(second_server_is_lost_too),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
