@@ -480,7 +480,7 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
         return result;
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
     struct agent *a = core_agent(c, server);
-    a->armed = r.cluster.armed;
+    a->armed |= r.cluster.armed;
     for (size_t i = 0; i < r.n_guests; i++)
         apply_guest(c, s, &r.guests[i]);
     for (size_t i = 0; i < r.n_repositories; i++)

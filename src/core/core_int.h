@@ -497,7 +497,7 @@ void agent_cluster_free(struct agent *a);
 bool server_is_gone(const struct core *c, const char *server);
 /* What a report makes of `watched`; its start is ordered. */
 bool failover_watches(struct core *c, const char *server, const struct api_guest_report *g);
-void failover_vm_ordered(struct core *c, const char *vm);
+void failover_vm_ordered(struct core *c, const char *vm, bool off);
 void failover_connected(struct core *c, const char *server);
 void failover_disconnected(struct core *c, const char *server);
 void failover_state(struct core *c, const char *server, const struct api_cluster_state *state);

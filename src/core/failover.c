@@ -71,14 +71,17 @@ bool failover_watches(struct core *c, const char *server, const struct api_guest
     return false;
 }
 
-/* An armed server starts it under its lease or not at all: lost before it has answered, it runs there no more. */
-void failover_vm_ordered(struct core *c, const char *id) {
+/* An armed server starts it under its lease or not at all: lost before it has answered, it runs there no more; unless it ran
+   there before, watched or not (off is false). One that is not highly available runs on. */
+void failover_vm_ordered(struct core *c, const char *id, bool off) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
-    if (!s || !s->has_cluster || !s->cluster.armed || s->cluster.gone || vm->watched || !vm->has_ha || !vm->ha.enabled)
+    bool ha = vm && vm->has_ha && vm->ha.enabled;
+    bool leased = ha && off && s && s->has_cluster && s->cluster.armed && !s->cluster.gone;
+    if (!vm || vm->watched == (leased || (ha && vm->watched)))
         return;
     struct api_vm *put = CORE_COPY(vm, VM, vm);
-    put->watched = true;
+    put->watched = leased;
     core_put(c, API_KIND_VM, put);
 }
 
@@ -424,7 +427,7 @@ void failover_state(struct core *c, const char *server, const struct api_cluster
     if (a->state && a->state->quorate)
         a->quorate_until = c->mono_ms;
     state_take(c, a, state);
-    a->armed = state->armed;
+    a->armed |= state->armed; /* a deadman that is replaced, or read late, is armed still */
     cluster_show(c, s, state);
     s = CORE_GET(c, server, SERVER, server);
     if (state->quorate || str_empty(state->pool) || !s->has_cluster || !s->cluster.armed)
@@ -488,6 +491,8 @@ void failover_fenced(struct core *c, const char *server) {
     core_put(c, API_KIND_SERVER, put);
     core_agent(c, server)->heard_at = c->mono_ms;
     core_agent(c, server)->probe = core_agent(c, server)->late = 0; /* what was sent before says nothing of now */
+    if (s->cluster.gone) /* given up by its lease's end: now also what that had not ended has */
+        recover_all(c, CORE_GET(c, server, SERVER, server), true);
     review(c, CORE_GET(c, server, SERVER, server));
 }
 

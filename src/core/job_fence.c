@@ -109,7 +109,6 @@ static int fence_done(struct job_ctx *x, const json_t *result, struct error *e) 
     if (!s)
         return 0;
     bool come = has_come_meanwhile(x);
-    json_object_set_new(x->job->vars, "come", json_boolean(come));
     if (come && is_action(x, "off"))
         return error_set(e, ERR_CONFLICT,
                          "server \"%s\" has connected while it was switched off, and is not taken for dead: try again",
@@ -134,8 +133,6 @@ static void fence_ended(struct job_ctx *x) {
     const struct api_server *s = server_of(x);
     bool automatic = json_bool(x->job->args, "auto", false);
     if (!s || x->job->state != API_JOB_STATE_FAILED)
-        return;
-    if (json_bool(x->job->vars, "come", false)) /* it lives, or is switched off anew when it has been silent again */
         return;
     if (automatic)
         fencing_failed(x->c, s->id);

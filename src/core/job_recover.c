@@ -321,7 +321,7 @@ static int recover_start(struct job_ctx *x, struct error *e) {
     core_alarm_clear(x->c, x->job->object.id, "vm.recovery-waits");
     vm_take_cpu_model(x->c, x->job->object.id);
     set_server(x, to);
-    failover_vm_ordered(x->c, x->job->object.id);
+    failover_vm_ordered(x->c, x->job->object.id, true);
     return job_call(x, to, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm_of(x)), e);
 }
 

@@ -216,7 +216,7 @@ int vm_step_start(struct job_ctx *x, struct error *e) {
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
     if (r >= 0) {
         vm_job_state(x, API_VM_STATE_STARTING);
-        failover_vm_ordered(x->c, x->job->object.id);
+        failover_vm_ordered(x->c, x->job->object.id, !json_bool(x->job->vars, "may_run", false));
     }
     return r;
 }

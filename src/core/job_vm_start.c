@@ -73,6 +73,7 @@ static bool will_leave(const struct job_ctx *x) {
 static int start_place(struct job_ctx *x, struct error *e) {
     const char *to = json_str(x->job->vars, "to");
     bool restarting = vm_of(x)->restarting;
+    json_object_set_new(x->job->vars, "may_run", json_boolean(!vm_is_off(vm_of(x)) || (restarting && !will_leave(x))));
     vm_job_state(x, API_VM_STATE_STARTING);
     struct api_vm *vm = CORE_COPY(vm, VM, vm_of(x));
     if (will_leave(x)) {

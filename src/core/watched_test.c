@@ -88,6 +88,42 @@ static void an_unarmed_server_watches_nothing(void **state) {
     world_down(&w);
 }
 
+/* Nobody knows whether it runs there, unwatched, when its start is ordered: it is not one that ends with its server. */
+static void it_may_have_run_unwatched(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    struct world_agent *a = &w.agents[0];
+    _cleanup_json_ json_t *m =
+        json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(&w, "plain")->id,
+                  "state", "running", "guarded", 0, "should_run", 1, "sequence", (json_int_t)1 << 30);
+    core_agent_message(w.c, a->id, m);
+    a->away = true;
+    world_disconnect(&w, a);
+    walk(&w, 15000);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    struct api_agent_hello h;
+    api_agent_hello_init(&h);
+    a->silent = a->connected = true;
+    core_agent_connected(w.c, a->id, &h);
+    api_agent_hello_done(&h);
+    assert_int_equal(ask(&w, API_OP_RULE_CREATE, NULL,
+                         "{\"name\":\"r\",\"pool\":\"p\",\"type\":\"on-servers\",\"vms\":[\"plain\"],\"servers\":"
+                         "[\"s1\"]}"),
+                     201);
+    assert_int_equal(ask(&w, API_OP_VM_START, "plain", "{}"), 202);
+    assert_false(vm_of(&w, "plain")->watched);
+    set_half(&w, 0, 1);
+    walk(&w, 1000);
+    world_disconnect(&w, a);
+    walk(&w, 20000);
+    assert_true(server_is_gone(w.c, a->id));
+    assert_null(last_job(&w, "vm.recover"));
+    assert_string_equal(where(&w, "plain"), "s1");
+    world_down(&w);
+}
+
 /* The one on which it was to start is lost before it has answered. */
 static void second_server_is_lost_too(void **state) {
     struct world w;
@@ -114,6 +150,7 @@ int main(void) {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
         cmocka_unit_test(what_it_said_meanwhile_is_over),
         cmocka_unit_test(an_unarmed_server_watches_nothing),
+        cmocka_unit_test(it_may_have_run_unwatched),
         cmocka_unit_test(second_server_is_lost_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
