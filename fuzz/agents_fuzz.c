@@ -136,8 +136,8 @@ static json_t *report(void) {
 static json_t *answer(void) {
     const struct job_run *r = list_first(&w.c->jobs, struct job_run, link);
     return json_pack("{s:o, s:b, s:o}", "id",
-                     json_sprintf("%s/%u/%s", r ? r->id : some_id(API_KIND_JOB), pick(3), pick(2) ? "do" : "undo"), "ok",
-                     pick(2), pick(2) ? "result" : "error", guest());
+                     json_sprintf("%s/%u/%s", r ? r->id : some_id(API_KIND_JOB), pick(3), pick(2) ? "do" : "undo"),
+                     "ok", pick(2), pick(2) ? "result" : "error", guest());
 }
 
 static json_t *check_answer(void) {
@@ -157,7 +157,8 @@ static json_t *message(void) {
         return json_pack("{s:s, s:o}", "event", "report", "args", report());
     case 3:
         return json_pack("{s:s, s:{s:o, s:I, s:s}}", "event", "op.progress", "args", "op",
-                         json_sprintf("%s/0/do", some_id(API_KIND_JOB)), "percent", (json_int_t)number(), "message", "m");
+                         json_sprintf("%s/0/do", some_id(API_KIND_JOB)), "percent", (json_int_t)number(), "message",
+                         "m");
     case 4:
         return json_pack("{s:s, s:o}", "event", "repository.state", "args", repository());
     case 5:
