@@ -107,8 +107,10 @@ static int open_disk(struct guest_task *g, size_t index) {
     int fd = open_own_disk(&g->t, p->dirfd, name, d->read_only ? O_RDONLY : O_RDWR, backing, NULL);
     if (fd < 0)
         return missing(g, fd, "the disk", d->disk);
-    to->chain[to->n++] = (struct guest_file){
-        .fd = fd, .read_only = d->read_only, .direct = !d->read_only && goes_past_cache(g, fd), .format = GUEST_DISK_QCOW2};
+    to->chain[to->n++] = (struct guest_file){.fd = fd,
+                                             .read_only = d->read_only,
+                                             .direct = !d->read_only && goes_past_cache(g, fd),
+                                             .format = GUEST_DISK_QCOW2};
     if (!backing[0])
         return 0;
     fd = open_own_disk(&g->t, p->dirfd, backing_path(backing), O_RDONLY, "", NULL);
