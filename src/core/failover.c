@@ -55,8 +55,8 @@ bool server_is_gone(const struct core *c, const char *server) {
 }
 
 /*
- * What a server that is given up watches now is none of what died with it; and one whose deadman is not armed yet, after
- * a boot, would not kill it. Its word counts when it is back, and armed.
+ * What a server that is given up watches now is none of what died with it; and one whose deadman is not armed yet,
+ * after a boot, would not kill it. Its word counts when it is back, and armed.
  */
 static bool watches_count(struct core *c, const struct api_server *s) {
     return !s->has_cluster || (!s->cluster.gone && (!s->cluster.armed || core_agent(c, s->id)->armed));
@@ -71,8 +71,8 @@ bool failover_watches(struct core *c, const char *server, const struct api_guest
     return false;
 }
 
-/* An armed server starts it under its lease or not at all: lost before it has answered, it runs there no more; unless it ran
-   there before, watched or not (off is false). One that is not highly available runs on. */
+/* An armed server starts it under its lease or not at all: lost before it has answered, it runs there no more; unless
+   it ran there before, watched or not (off is false). One that is not highly available runs on. */
 void failover_vm_ordered(struct core *c, const char *id, bool off) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
@@ -129,8 +129,8 @@ static int by_priority(const void *a, const void *b) {
     return strcmp(x->id, y->id);
 }
 
-/* All that the server had and no job holds; those that one holds follow when it ends (failover_vm_free). now: it has just
-   been given up; later what was made highly available since has not died with it, fenced or not. */
+/* All that the server had and no job holds; those that one holds follow when it ends (failover_vm_free). now: it has
+   just been given up; later what was made highly available since has not died with it, fenced or not. */
 static void recover_all(struct core *c, const struct api_server *s, bool now) {
     size_t all, n = 0;
     _cleanup_free_ struct object **vms = server_vms(c, s->id, &all);

@@ -23,8 +23,8 @@ int64_t memory_resident(void) {
 #ifdef TARN_JEMALLOC
 
 /*
- * One arena: nearly all is the loop's. What is free for a second goes back to the kernel, by a thread of jemalloc's own:
- * without one it looks only when much is allocated, which after a storm of changes nobody does.
+ * One arena: nearly all is the loop's. What is free for a second goes back to the kernel, by a thread of jemalloc's
+ * own: without one it looks only when much is allocated, which after a storm of changes nobody does.
  */
 extern const char *malloc_conf;
 const char *malloc_conf =

@@ -66,8 +66,8 @@ static json_t *do_disk_create(struct sim *s, const json_t *args, const char **wh
 }
 
 /*
- * The guest that has the disk. One that waits for a move has never run, and one that has been sent never runs again when
- * it goes on elsewhere (QEMU has given its images away); of both the server may have been given up.
+ * The guest that has the disk. One that waits for a move has never run, and one that has been sent never runs again
+ * when it goes on elsewhere (QEMU has given its images away); of both the server may have been given up.
  */
 static struct sim_guest *disk_user(struct sim *s, const char *in, const char *disk) {
     for (int i = 0; i < s->config.servers; i++) {
