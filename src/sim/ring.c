@@ -503,6 +503,8 @@ void ring_everyday(struct sim *s) {
             v->ring.life++;
             v->ring.n_watched = 0;
             tell_and_drain(s, i);
+            if (!v->ring.tended) /* corosync's start takes its time: the deadman's does not wait for that */
+                ring_deadman_again(s, i);
         }
         if (sim_fault(s, FAULT_POWER))
             server_power_off(s, i);
