@@ -292,8 +292,7 @@ void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequ
 
 void core_drop_held_alive(struct core *c, const char *vm) {
     const struct api_guest_report *g = map_get(&c->held, vm);
-    bool ended = g && (g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED) && !g->should_run;
-    if (g && !ended)
+    if (g && !(state_is_off(g->state) && !g->should_run))
         held_free(map_remove(&c->held, vm));
 }
 

@@ -100,10 +100,9 @@ struct agent {
     int64_t silent_until; /* it has not answered one */
     uint64_t probe;       /* the question to itself whether it is there: others do not see it */
     int64_t probe_sent, probed_at;
-    uint64_t late; /* one that it had not answered in time */
-    bool mute;     /* it has not answered that, whatever its connection looks like */
-    int64_t
-        again_at;  /* it is to report anew then: it could not end a guest that is not its any more, or was unheeded */
+    uint64_t late;    /* one that it had not answered in time */
+    bool mute;        /* it has not answered that, whatever its connection looks like */
+    int64_t again_at; /* it is to report anew then: it could not end what is not its any more, or was unheeded */
     bool unheeded;    /* it has said that it watches a guest, and was not believed: it was given up, or not armed */
     bool armed;       /* its deadman, as it says in this connection */
     /* fencing.c */
@@ -371,7 +370,7 @@ void jobs_resend(struct core *c, const char *server);
 void jobs_reroute(struct core *c, const char *server); /* it has been away for a while */
 /* The server was given up: calls to guests there are not waited for any more. */
 void jobs_server_gone(struct core *c, const char *server, const char *name);
-/* Orders to fence agents are for now: one whose server is away is not waited for. */
+/* Orders to fence agents are for now: one whose server is away is not waited for, nor one that `by` had ("": none). */
 void jobs_fence_lost(struct core *c, const char *by);
 void jobs_server_forgotten(struct core *c, const char *server, const char *name); /* out of the inventory, for good */
 void jobs_answer(struct core *c, const char *server, const char *id, const json_t *message);
@@ -470,6 +469,7 @@ const struct api_repository *vm_unreached(const struct core *c, const struct api
 const struct api_repository *vm_unusable(const struct core *c, const struct api_vm *vm, const char *server);
 int vm_check_reach(const struct core *c, const struct api_vm *vm,
                    struct error *e);     /* is there a server for it at all? */
+bool state_is_off(enum api_vm_state state);
 bool vm_is_off(const struct api_vm *vm); /* stopped or crashed */
 
 /* Steps of job_repository.c for other jobs, on args.present[param]. */

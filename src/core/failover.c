@@ -66,7 +66,7 @@ bool failover_watches(struct core *c, const char *server, const struct api_guest
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
     if (!g->guarded || !s || watches_count(c, s))
         return g->guarded;
-    if (g->state != API_VM_STATE_STOPPED && g->state != API_VM_STATE_CRASHED)
+    if (!state_is_off(g->state))
         core_agent(c, server)->unheeded = true;
     return false;
 }
@@ -78,10 +78,11 @@ void failover_vm_ordered(struct core *c, const char *id, bool off) {
     const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
     bool ha = vm && vm->has_ha && vm->ha.enabled;
     bool leased = ha && off && s && s->has_cluster && s->cluster.armed && !s->cluster.gone;
-    if (!vm || vm->watched == (leased || (ha && vm->watched)))
+    bool watched = leased || (ha && vm->watched);
+    if (!vm || vm->watched == watched)
         return;
     struct api_vm *put = CORE_COPY(vm, VM, vm);
-    put->watched = leased;
+    put->watched = watched;
     core_put(c, API_KIND_VM, put);
 }
 
@@ -557,7 +558,7 @@ bool failover_stale(struct core *c, const char *server, const struct api_guest_r
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
     if (!vm) /* deleted since: what was on its way here, had been sent, or has ended, is nobody's any more */
         return g->state == API_VM_STATE_MIGRATING ||
-               ((g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED) && !g->should_run);
+               (state_is_off(g->state) && !g->should_run);
     return !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
 }
 
@@ -574,7 +575,7 @@ static void tell_stale(struct core *c, const char *server, const char *vm) {
 void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
-    if (vm && g->state != API_VM_STATE_CRASHED && g->state != API_VM_STATE_STOPPED)
+    if (vm && !state_is_off(g->state))
         core_event(c, API_SEVERITY_WARNING, "tarn", "vm.stale-killed", API_KIND_VM, vm->id, vm->name, NULL,
                    "Server %s still ran virtual machine %s, which is not its any more: it is told to kill it", s->name,
                    vm->name);

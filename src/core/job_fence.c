@@ -100,22 +100,23 @@ static bool done_by_its_pool(const struct job_ctx *x, const struct api_server *s
 }
 
 /* Its power may have been off before it came: somebody has switched it on since, and it runs guests again. */
-static bool has_come_meanwhile(const struct job_ctx *x) {
-    return core_agent(x->c, x->job->object.id)->welcome_at >= json_int(x->job->vars, "ordered", 0);
+static bool has_come_meanwhile(const struct job_ctx *x, const struct agent *a) {
+    return a->welcome_at >= json_int(x->job->vars, "ordered", 0);
 }
 
 static int fence_done(struct job_ctx *x, const json_t *result, struct error *e) {
     const struct api_server *s = server_of(x);
     if (!s)
         return 0;
-    bool come = has_come_meanwhile(x);
+    struct agent *a = core_agent(x->c, s->id);
+    bool come = has_come_meanwhile(x, a);
     if (come && is_action(x, "off"))
         return error_set(e, ERR_CONFLICT,
                          "server \"%s\" has connected while it was switched off, and is not taken for dead: try again",
                          s->name);
     power_is(x, json_str(result, "power"));
     core_alarm_clear(x->c, x->job->object.id, "fence.failed");
-    core_agent(x->c, x->job->object.id)->fence_at = core_agent(x->c, x->job->object.id)->fence_delay = 0;
+    a->fence_at = a->fence_delay = 0;
     if (json_bool(result, "was_off", false) && !is_action(x, "status") && !come && done_by_its_pool(x, server_of(x)))
         failover_fenced(x->c, x->job->object.id);
     return 0;

@@ -155,9 +155,11 @@ static int check_exists(struct job_ctx *x, struct error *e) {
     return 0;
 }
 
-bool vm_is_off(const struct api_vm *vm) {
-    return vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_CRASHED;
+bool state_is_off(enum api_vm_state state) {
+    return state == API_VM_STATE_STOPPED || state == API_VM_STATE_CRASHED;
 }
+
+bool vm_is_off(const struct api_vm *vm) { return state_is_off(vm->state); }
 
 int vm_wrong_state(const struct api_vm *vm, const char *hint, struct error *e) {
     return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s%s", vm->name, api_vm_state_text(vm->state), hint);
@@ -472,7 +474,7 @@ static int delete_check(struct job_ctx *x, struct error *e) {
     bool runs = vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED;
     if (runs && !str_empty(x->job->undoes))
         return core_need_agent(x->c, vm->server, e);
-    if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED)
+    if (!vm_is_off(vm))
         return vm_wrong_state(vm, "; stop it first", e);
     return 0;
 }

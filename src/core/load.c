@@ -24,7 +24,7 @@ const struct server_load *server_load(const struct core *c, const char *server) 
 }
 
 bool vm_will_restart(const struct api_guest_report *g) {
-    return g->should_run && (g->state == API_VM_STATE_STOPPED || g->state == API_VM_STATE_CRASHED);
+    return g->should_run && state_is_off(g->state);
 }
 
 bool vm_counts(const struct api_vm *vm) {

@@ -505,7 +505,7 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
     const struct api_vm *old = o->v->data;
     const char *field = NULL;
     if (!only_light_changes(r->body, &field)) {
-        if (old->state != API_VM_STATE_STOPPED && old->state != API_VM_STATE_CRASHED)
+        if (!vm_is_off(old))
             return error_set_field(e, ERR_CONFLICT, field,
                                    "can be changed only while the virtual machine is stopped; it is %s",
                                    api_vm_state_text(old->state));

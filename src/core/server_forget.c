@@ -168,7 +168,7 @@ static void vm_keep(struct forget *f, const struct api_vm *old) {
     if (str_eq(vm->target, f->server))
         str_set(&vm->target, "");
     if (str_eq(vm->server, f->server)) {
-        if (vm->state != API_VM_STATE_STOPPED && vm->state != API_VM_STATE_CRASHED) {
+        if (!vm_is_off(vm)) {
             vm->state = API_VM_STATE_CRASHED;
             str_take(&vm->state_reason, xasprintf("its server %s was removed for good", f->name));
             core_event(f->c, API_SEVERITY_WARNING, "tarn", "vm.crashed", API_KIND_VM, vm->id, vm->name, NULL,

@@ -2,6 +2,13 @@
 /* What a server watches, and whose word about it counts when it is lost. */
 #include "core/test_cluster.h"
 
+static void says(struct world *w, int agent, const char *vm, const char *state, bool guarded) {
+    _cleanup_json_ json_t *m =
+        json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(w, vm)->id, "state",
+                  state, "guarded", guarded, "should_run", 1, "sequence", (json_int_t)1 << 30);
+    core_agent_message(w->c, w->agents[agent].id, m);
+}
+
 /* Its server was given up and is there again, outside of the pool's ring still: it runs, whoever watches it by now. */
 static void becomes_highly_available_on_a_server_that_returns(void **state) {
     struct world w;
@@ -53,10 +60,7 @@ static void what_it_said_meanwhile_is_over(void **state) {
         make_vm(&w, "a", "s1", HA);
         w.agents[0].silent = true; /* it does not answer any more */
         assert_int_equal(ask(&w, cases[i].op, "a", cases[i].body), 202);
-        _cleanup_json_ json_t *m =
-            json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(&w, "a")->id,
-                      "state", cases[i].said, "guarded", 1, "should_run", 1, "sequence", (json_int_t)1 << 30);
-        core_agent_message(w.c, w.agents[0].id, m);
+        says(&w, 0, "a", cases[i].said, true);
         dies(&w, 0);
         walk(&w, 20000);
         if (cases[i].restarted) {
@@ -94,10 +98,7 @@ static void it_may_have_run_unwatched(void **state) {
     prepare(&w, 3);
     make_vm(&w, "plain", "s1", "{}");
     struct world_agent *a = &w.agents[0];
-    _cleanup_json_ json_t *m =
-        json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(&w, "plain")->id,
-                  "state", "running", "guarded", 0, "should_run", 1, "sequence", (json_int_t)1 << 30);
-    core_agent_message(w.c, a->id, m);
+    says(&w, 0, "plain", "running", false);
     a->away = true;
     world_disconnect(&w, a);
     walk(&w, 15000);
