@@ -222,8 +222,10 @@ static void give_up(struct core *c, const char *id, const char *why) {
     forget_what_it_said(c, id);
     fencing_stand_down(c, core_agent(c, id));
     core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
-                     "Server %s is given up: %s. Its highly available virtual machines are started elsewhere", s->name,
-                     why);
+                     "Server %s is given up: %s. Its highly available virtual machines are started elsewhere as far as "
+                     "its pool does that; the others are unknown until it is back. Bring it back, or if it is gone for "
+                     "good: tarn server delete %s --force",
+                     s->name, why, s->name);
     s = CORE_GET(c, server, SERVER, id);
     if (core_agent_is_connected(c, id))
         core_drop(c, id); /* what lies in that connection is not for it any more; it comes back with a report */
@@ -478,7 +480,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
     if (same && still && gone >= 0 && s->cluster.fenced)
         give_up(c, s->id, "its power is off, and the others do not see it any more");
     else if (same && still && gone >= HOLD_MS && s->cluster.armed)
-        give_up(c, s->id, "the others of its pool have not seen it for so long that its guests are dead");
+        give_up(c, s->id, "the others of its pool have not seen it for so long that it has ended its highly available guests");
     else
         a->check_at = c->mono_ms + (gone >= 0 && gone < HOLD_MS ? HOLD_MS - gone : ASK_AGAIN_MS);
 }

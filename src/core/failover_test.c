@@ -15,6 +15,10 @@ static void server_dies(void **state) {
     assert_true(core_server(w.c, "s1")->cluster.gone);
     assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN);
     assert_string_equal(where(&w, "plain"), "s1");
+    /* What is said of it is true of the others as well, and says what to do. */
+    assert_true(has_event(&w, "server.gone", "ended its highly available guests"));
+    assert_non_null(strstr(alarm_of(&w, "server.gone")->message, "the others are unknown until it is back"));
+    assert_non_null(strstr(alarm_of(&w, "server.gone")->message, "tarn server delete s1 --force"));
     comes_back(&w, 0);
     assert_false(core_server(w.c, "s1")->cluster.gone);
     assert_string_not_equal(where(&w, "a"), "s1");

@@ -224,15 +224,17 @@ int64_t until_elsewhere(struct world *w, const char *name, const char *server, i
     return w->ms - began;
 }
 
-bool has_alarm(const struct world *w, const char *code) {
+const struct api_alarm *alarm_of(const struct world *w, const char *code) {
     const struct table *t = &w->c->tables[API_KIND_ALARM];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_alarm *a = t->sorted[i]->v->data;
         if (str_eq(a->code, code) && a->active)
-            return true;
+            return a;
     }
-    return false;
+    return NULL;
 }
+
+bool has_alarm(const struct world *w, const char *code) { return alarm_of(w, code) != NULL; }
 
 bool has_event(const struct world *w, const char *code, const char *words) {
     const struct table *t = &w->c->tables[API_KIND_EVENT];

@@ -38,5 +38,6 @@ void comes_back(struct world *w, int agent);
 int64_t until_runs(struct world *w, const char *name, int64_t limit);
 int64_t until_elsewhere(struct world *w, const char *name, const char *server, int64_t limit);
 size_t running(const struct world *w, const char *vm);
+const struct api_alarm *alarm_of(const struct world *w, const char *code); /* an active one, or NULL */
 bool has_alarm(const struct world *w, const char *code);
 bool has_event(const struct world *w, const char *code, const char *words);
