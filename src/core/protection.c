@@ -10,22 +10,26 @@
 
 static bool is_ha(const struct api_vm *vm) { return vm->has_ha && vm->ha.enabled; }
 
-/* NULL: another server of the pool has all its storage. */
+/* NULL: another server of the pool has all its storage, and takes guests. */
 static char *no_other_server(const struct core *c, const struct api_vm *vm, const struct api_pool *p) {
     const struct table *t = &c->tables[API_KIND_SERVER];
     const struct api_repository *missing = NULL;
-    size_t members = 0, reach = 0;
+    size_t reach = 0, closed = 0;
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
         if (!str_eq(s->pool, p->id) || str_eq(s->id, vm->server))
             continue;
         const struct api_repository *m = vm_unreached(c, vm, s->id);
-        members++;
-        reach += !m;
         missing = m ? m : missing;
+        closed += !m && s->maintenance != API_MAINTENANCE_STATE_OFF;
+        reach += !m && s->maintenance == API_MAINTENANCE_STATE_OFF;
         if (reach && (!str_empty(vm->server) || reach > 1))
             return NULL;
     }
+    if (closed && (reach || !str_empty(vm->server)))
+        return xasprintf("the other servers of its pool \"%s\" that could run it are in maintenance", p->name);
+    if (closed)
+        return xasprintf("the servers of its pool \"%s\" that could run it are in maintenance", p->name);
     if (missing && (reach || !str_empty(vm->server)))
         return xasprintf("no other server of its pool has the storage repository \"%s\"", missing->name);
     if (missing)
@@ -119,7 +123,7 @@ void protection_observe(struct core *c, enum api_kind kind, const void *was, con
     case API_KIND_SERVER:
         if (!str_eq(s0->pool, s->pool) && !str_empty(s0->pool))
             refresh_all(c, s0->pool);
-        if (!str_eq(s0->pool, s->pool) && !str_empty(s->pool))
+        if ((!str_eq(s0->pool, s->pool) || s0->maintenance != s->maintenance) && !str_empty(s->pool))
             refresh_all(c, s->pool);
         break;
     case API_KIND_REPOSITORY:

@@ -97,6 +97,25 @@ static void without_a_pool(void **state) {
     world_down(&w);
 }
 
+/* What is in maintenance takes nothing, whoever is lost. */
+static void others_in_maintenance(void **state) {
+    struct world w;
+    static const char why[] = "the other servers of its pool \"p\" that could run it are in maintenance";
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s2", "{\"on\":true}"), 202);
+    settle(&w);
+    reason_is(&w, "a", true, "");
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s3", "{\"on\":true}"), 202);
+    settle(&w);
+    reason_is(&w, "a", false, why);
+    /* That it is on one itself is what is about to change. */
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s3", "{\"on\":false}"), 202);
+    settle(&w);
+    reason_is(&w, "a", true, "");
+    world_down(&w);
+}
+
 static void alone(void **state) {
     struct world w;
     prepare(&w, 1);
@@ -140,7 +159,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(local_disk),     cmocka_unit_test(pools_that_guard_nothing),
         cmocka_unit_test(without_a_pool), cmocka_unit_test(two_servers),
-        cmocka_unit_test(stored_before),  cmocka_unit_test(alone),
+        cmocka_unit_test(stored_before),  cmocka_unit_test(others_in_maintenance),
+        cmocka_unit_test(alone),
     };
     return cmocka_run_group_tests_name("protection", tests, NULL, NULL);
 }
