@@ -154,19 +154,24 @@ static void tell(struct job_ctx *x, const struct api_vm *const *guests, size_t n
     str_take(&x->job->message, buf_take(&text));
 }
 
-static bool is_late(const struct job_ctx *x) {
+/* Until its time is over, not more than until it looks again. */
+static int64_t left_ms(const struct job_ctx *x) {
     int64_t timeout = json_int(x->job->args, "timeout", 0), began;
-    return timeout && time_parse(x->job->started, &began) == 0 && x->c->wall_ms > began + timeout * 1000;
+    if (!timeout || time_parse(x->job->started, &began) < 0)
+        return LOOK_MS;
+    int64_t left = began + timeout * 1000 - x->c->wall_ms;
+    return left < 0 ? 0 : left < LOOK_MS ? left : LOOK_MS;
 }
 
 static int drain(struct job_ctx *x, struct error *e) {
     size_t n, leaving = count_leaving(x), moving = leaving;
+    int64_t left = left_ms(x);
     _cleanup_free_ const struct api_vm **guests = guests_of(x->c, server_of(x), &n);
     if (!n && !leaving)
         return STEP_DONE;
     for (size_t i = 0; i < n; i++)
         moving += is_moving(x, move_of(x->job, guests[i]->id));
-    if (is_late(x) && !moving) {
+    if (!left && !moving) {
         tell(x, guests, n, 0, 0);
         return error_set(e, ERR_TIMEOUT, "the server is not empty: it %s", x->job->message);
     }
@@ -185,7 +190,7 @@ static int drain(struct job_ctx *x, struct error *e) {
         guests = guests_of(x->c, server_of(x), &n);
     }
     tell(x, guests, n, leaving, moving);
-    x->run->retry_at = x->c->mono_ms + LOOK_MS;
+    x->run->retry_at = x->c->mono_ms + (left ? left : LOOK_MS);
     return STEP_LATER;
 }
 
