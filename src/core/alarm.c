@@ -113,8 +113,13 @@ void core_condition(struct core *c, enum api_severity severity, enum api_kind ki
 
 /* ---- what objects tell by themselves ---- */
 
+/* What has been said of it is more than that it has crashed. */
+static bool crash_is_told(const struct core *c, const struct api_vm *vm) {
+    return active(c, vm->id, "vm.recovery-waits") || active(c, vm->id, "vm.not-recovered");
+}
+
 static void observe_vm(struct core *c, const struct api_vm *vm) {
-    if (vm->state == API_VM_STATE_CRASHED)
+    if (vm->state == API_VM_STATE_CRASHED && !crash_is_told(c, vm))
         core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_VM, vm->id, vm->name, "vm.crashed",
                          "Virtual machine %s crashed%s%s", vm->name, str_empty(vm->state_reason) ? "" : ": ",
                          vm->state_reason);

@@ -80,16 +80,15 @@ struct look {
 static void wait_because(struct look *l, bool room, const char *why) {
     struct core *c = l->c;
     const struct api_vm *vm = l->vm;
+    /* One alarm with the reason; that it has crashed as well (alarm.c) would say that somebody is to start it. */
+    core_alarm_raise(c, room ? API_SEVERITY_ERROR : API_SEVERITY_WARNING, API_KIND_VM, vm->id, vm->name,
+                     "vm.recovery-waits", "Virtual machine %s waits to be restarted: %s", vm->name, why);
+    core_alarm_clear(c, vm->id, "vm.crashed");
     if (!str_eq(l->job->message, why)) {
         core_set_vm_state(c, vm->id, API_VM_STATE_CRASHED, why);
         core_event(c, room ? API_SEVERITY_WARNING : API_SEVERITY_INFO, "tarn", "vm.recovery-waits", API_KIND_VM, vm->id,
                    vm->name, l->job->id, "Virtual machine %s is not restarted yet: %s", vm->name, why);
     }
-    if (room)
-        core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_VM, vm->id, vm->name, "vm.recovery-waits",
-                         "Virtual machine %s waits to be restarted: %s", vm->name, why);
-    else
-        core_alarm_clear(c, vm->id, "vm.recovery-waits");
     str_set(&l->put->message, why);
 }
 
@@ -366,11 +365,12 @@ static void called_off(struct job_ctx *x, const char *why) {
 
 static void not_recovered(struct job_ctx *x, const char *why) {
     const struct api_vm *vm = vm_of(x);
-    core_set_vm_state(x->c, vm->id, API_VM_STATE_CRASHED, why);
     core_alarm_raise(
         x->c, API_SEVERITY_ERROR, API_KIND_VM, vm->id, vm->name, "vm.not-recovered",
         "Virtual machine %s was not restarted after its server was lost: %s; start it with: tarn vm start %s", vm->name,
         why, vm->name);
+    core_alarm_clear(x->c, vm->id, "vm.crashed");
+    core_set_vm_state(x->c, vm->id, API_VM_STATE_CRASHED, why);
 }
 
 static void recover_ended(struct job_ctx *x) {
