@@ -273,6 +273,7 @@ int64_t core_agents_deadline(const struct core *c);
 void core_agents_start(struct core *c);
 void core_agents_done(struct core *c);
 int core_need_agent(struct core *c, const char *server, struct error *e);
+int server_check_stopped(struct core *c, const struct api_server *s, struct error *e); /* no guest of it may run */
 /* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
 void core_apply_held_report(struct core *c, const char *vm);
 void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
@@ -468,7 +469,7 @@ const struct api_repository *vm_unreached(const struct core *c, const struct api
 /* One that it needs and the server has but cannot use now; NULL: none. */
 const struct api_repository *vm_unusable(const struct core *c, const struct api_vm *vm, const char *server);
 int vm_check_reach(const struct core *c, const struct api_vm *vm,
-                   struct error *e);     /* is there a server for it at all? */
+                   struct error *e); /* is there a server for it at all? */
 bool state_is_off(enum api_vm_state state);
 bool vm_is_off(const struct api_vm *vm); /* stopped or crashed */
 

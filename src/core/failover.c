@@ -480,7 +480,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
     if (same && still && gone >= 0 && s->cluster.fenced)
         give_up(c, s->id, "its power is off, and the others do not see it any more");
     else if (same && still && gone >= HOLD_MS && s->cluster.armed)
-        give_up(c, s->id, "the others of its pool have not seen it for so long that it has ended its highly available guests");
+        give_up(c, s->id, "the others of its pool have not seen it for so long that it has ended its guarded guests");
     else
         a->check_at = c->mono_ms + (gone >= 0 && gone < HOLD_MS ? HOLD_MS - gone : ASK_AGAIN_MS);
 }
@@ -559,8 +559,7 @@ static bool left_to_its_job(struct core *c, const struct api_vm *vm, const char 
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
     if (!vm) /* deleted since: what was on its way here, had been sent, or has ended, is nobody's any more */
-        return g->state == API_VM_STATE_MIGRATING ||
-               (state_is_off(g->state) && !g->should_run);
+        return g->state == API_VM_STATE_MIGRATING || (state_is_off(g->state) && !g->should_run);
     return !str_eq(vm->server, server) && !left_to_its_job(c, vm, server);
 }
 

@@ -104,7 +104,7 @@ const struct job_kind job_pool_add = {
 
 /* ---- remove ---- */
 
-static int check_nothing_runs(struct core *c, const struct api_server *s, struct error *e) {
+int server_check_stopped(struct core *c, const struct api_server *s, struct error *e) {
     struct table *t = &c->tables[API_KIND_VM];
     struct buf names = {0};
     size_t n = 0;
@@ -117,9 +117,9 @@ static int check_nothing_runs(struct core *c, const struct api_server *s, struct
     if (n > 5)
         buf_addf(&names, " and %zu more", n - 5);
     int r = n ? error_set(e, ERR_IN_USE,
-                          "server \"%s\" has virtual machines that are not stopped: %s; put it into maintenance first, "
-                          "or stop them",
-                          s->name, names.data)
+                          "server \"%s\" has virtual machines that are not stopped: %s; move them away first (tarn "
+                          "server maintenance on %s), or stop them",
+                          s->name, names.data, s->name)
               : 0;
     buf_done(&names);
     return r;
@@ -204,11 +204,14 @@ static int remove_check(struct job_ctx *x, struct error *e) {
         return error_set(e, ERR_NOT_FOUND, "the %s is gone", p ? "server" : "pool");
     if (!str_eq(s->pool, p->id))
         return error_set(e, ERR_CONFLICT, "server \"%s\" is not in the pool \"%s\"", s->name, p->name);
-    int r = check_nothing_runs(x->c, s, e);
+    if (!core_agent_is_connected(x->c, s->id)) /* it can neither be emptied nor told that it is no member any more */
+        return error_set(e, ERR_UNAVAILABLE,
+                         "server \"%s\" is not connected: bring it back, or if it is gone for good remove it from "
+                         "everything: tarn server delete %s --force",
+                         s->name, s->name);
+    int r = server_check_stopped(x->c, s, e);
     if (r == 0)
         r = check_no_rule_names(x->c, s, e);
-    if (r == 0)
-        r = core_need_agent(x->c, s->id, e);
     return r < 0 ? r : remove_plan(x, s, e);
 }
 

@@ -345,13 +345,26 @@ int op_server_change(struct core *c, const struct core_request *r, struct error 
     return 0;
 }
 
+/* Of one that is connected: what is to be done, in the order in which it can be. */
+static int check_online(struct core *c, const struct api_server *s, struct error *e) {
+    const struct api_pool *pool = CORE_GET(c, pool, POOL, s->pool);
+    int r = server_check_stopped(c, s, e);
+    if (r == 0 && pool)
+        r = error_set(e, ERR_IN_USE, "server \"%s\" is in the pool \"%s\": first tarn pool remove %s %s", s->name,
+                      pool->name, pool->name, s->name);
+    if (r == 0)
+        r = error_set(e, ERR_CONFLICT, "server \"%s\" is online: stop tarn-agent there first", s->name);
+    return r;
+}
+
+/* Of one that is not connected. */
 static int check_empty(struct core *c, const struct api_server *s, struct error *e) {
     const struct api_pool *pool = CORE_GET(c, pool, POOL, s->pool);
     if (pool)
-        return error_set(
-            e, ERR_IN_USE,
-            "server \"%s\" is in the pool \"%s\": remove it there first; if it is gone for good, give --force", s->name,
-            pool->name);
+        return error_set(e, ERR_IN_USE,
+                         "server \"%s\" is in the pool \"%s\" and not connected, so that it cannot be removed there: "
+                         "bring it back, or if it is gone for good, give --force",
+                         s->name, pool->name);
     if (map_get(&c->locks, s->id))
         return error_set(e, ERR_CONFLICT, "a job works on server \"%s\"", s->name);
     struct table *t = &c->tables[API_KIND_VM];
@@ -388,7 +401,7 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
     const struct api_server *s = o->v->data;
     json_t *lost = NULL;
     if (core_agent_is_connected(c, s->id)) {
-        result = error_set(e, ERR_CONFLICT, "server \"%s\" is online: stop tarn-agent there first", s->name);
+        result = check_online(c, s, e);
     } else if (q.force) {
         result = server_forget(c, s->id, r->actor, &lost, e);
     } else if ((result = check_empty(c, s, e)) == 0) {

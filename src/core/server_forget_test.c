@@ -35,8 +35,12 @@ static void test_what_is_lost(void **state) {
     make_template(&w);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"template\":\"t\",\"start\":true}"), 202);
     assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
-    assert_int_equal(forget(&w, "s1"), 409); /* it is online */
+    assert_int_equal(forget(&w, "s1"), 409); /* it is online, and what it runs comes first */
+    SAYS("\\\"v\\\"; move them away first (tarn server maintenance on s1), or stop them");
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    assert_int_equal(forget(&w, "s1"), 409);
     SAYS("is online");
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
     lose(&w, 0);
     assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
     SAYS("--force");
@@ -52,6 +56,24 @@ static void test_what_is_lost(void **state) {
     assert_false(there(&w, API_KIND_REPOSITORY, "local"));
     assert_null(core_server_by_certificate(w.c, "s1"));
     assert_int_equal(ask(&w, API_OP_SERVER_LIST, NULL, NULL), 200);
+    world_down(&w);
+}
+
+/* No advice leads to one that cannot be followed. */
+static void test_advice_about_one_of_a_pool(void **state) {
+    struct world w;
+    world_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 202);
+    settle(&w);
+    assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
+    SAYS("first tarn pool remove p s1");
+    lose(&w, 0);
+    assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
+    SAYS("give --force");
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"), 503);
+    SAYS("tarn server delete s1 --force");
+    assert_int_equal(forget(&w, "s1"), 200);
     world_down(&w);
 }
 
@@ -118,6 +140,7 @@ static void test_what_others_have_stays(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_lost),
+        cmocka_unit_test(test_advice_about_one_of_a_pool),
         cmocka_unit_test(test_jobs_end),
         cmocka_unit_test(test_what_others_have_stays),
     };
