@@ -16,6 +16,15 @@ const struct api_field *field_find(const struct api_schema *s, const char *name,
     return NULL;
 }
 
+int field_missing(const struct api_schema *s, const char *name, size_t len, struct error *e) {
+    _cleanup_buf_ struct buf all = {0};
+    for (size_t i = 0; i < s->n_fields; i++)
+        if (!(s->fields[i].flags & (API_F_WRITE_ONLY | API_F_INPUT | API_F_INTERNAL)))
+            buf_addf(&all, "%s%s", all.len ? ", " : "", s->fields[i].name);
+    return error_set(e, ERR_INVALID, "%s has no field \"%.*s\"; it has %s", s->name, (int)(len > 80 ? 80 : len), name,
+                     all.data ? all.data : "none");
+}
+
 int path_parse(const struct api_schema *schema, const char *text, size_t len, struct path *p, struct error *e) {
     const struct api_schema *s = schema;
     *p = (struct path){0};
@@ -24,9 +33,11 @@ int path_parse(const struct api_schema *schema, const char *text, size_t len, st
         if (n > len - at)
             n = len - at;
         const struct api_field *f = s && p->n < PATH_DEPTH ? field_find(s, text + at, n) : NULL;
+        if (!s || p->n == PATH_DEPTH)
+            return error_set(e, ERR_INVALID, "\"%.*s\": %s is a value, which has no fields of its own",
+                             (int)(len > 80 ? 80 : len), text, p->fields[p->n - 1]->name);
         if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT))
-            return error_set(e, ERR_INVALID, "%s has no field \"%.*s\"", schema->name, (int)(len > 80 ? 80 : len),
-                             text);
+            return field_missing(s, text + at, n, e);
         p->fields[p->n] = f;
         p->index[p->n] = -1;
         at += n + 1;
@@ -178,6 +189,22 @@ static int number_parse(struct term *t, struct error *e) {
     return 0;
 }
 
+/* A word that the field never has would find nothing, and say nothing. */
+static int choice_parse(const struct term *t, struct error *e) {
+    static const char *const yes_no[] = {"true", "false"};
+    static const struct api_choices booleans = {2, yes_no};
+    const struct api_field *field = t->path.fields[t->path.n - 1];
+    const struct api_choices *all = field->type == API_TYPE_BOOLEAN ? &booleans : field->choices;
+    if (!all || (t->op != TERM_EQUAL && t->op != TERM_DIFFERENT) || api_choice(all, t->value) >= 0 ||
+        (!*t->value && field->type == API_TYPE_STRING))
+        return 0;
+    _cleanup_buf_ struct buf words = {0};
+    for (size_t i = 0; i < all->n; i++)
+        buf_addf(&words, "%s%s", i ? ", " : "", all->texts[i]);
+    return error_set_field(e, ERR_INVALID, "filter", "%s is one of %s, not \"%.80s\"", field->name, words.data,
+                           t->value);
+}
+
 int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e) {
     *f = (struct filter){0};
     while (text && *text) {
@@ -202,7 +229,7 @@ int filter_parse(const struct api_schema *schema, const char *text, struct filte
         t->value = xstrndup(text + name + sign, len - name - sign);
         term_prepare(t);
         f->n++;
-        if (number_parse(t, e) < 0)
+        if (number_parse(t, e) < 0 || choice_parse(t, e) < 0)
             return -EINVAL;
         text += len + (text[len] == ',');
     }

@@ -75,9 +75,11 @@ static int fields_check(const struct api_schema *schema, const char *fields, str
             return error_set_field(e, ERR_INVALID, "fields", "names more fields than %s has", schema->name);
         size_t len = strcspn(fields, ",");
         const struct api_field *f = field_find(schema, fields, len);
-        if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT))
-            return error_set_field(e, ERR_INVALID, "fields", "%s has no field \"%.*s\"", schema->name,
-                                   (int)(len > 80 ? 80 : len), fields);
+        if (!f || f->flags & (API_F_WRITE_ONLY | API_F_INPUT)) {
+            field_missing(schema, fields, len, e);
+            error_prefix_field(e, "fields");
+            return -EINVAL;
+        }
         fields += len + (fields[len] == ',');
     }
     return 0;

@@ -61,6 +61,8 @@ int path_parse(const struct api_schema *schema, const char *text, size_t len, st
 /* Visits the scalars that the path leads to until visit returns true. */
 bool path_visit(const struct path *p, size_t depth, const void *object,
                 bool (*visit)(void *ctx, const struct scalar *v), void *ctx);
+/* An error that names those which are there. */
+int field_missing(const struct api_schema *s, const char *name, size_t len, struct error *e);
 const struct api_field *field_find(const struct api_schema *s, const char *name, size_t len);
 /* f is to be given to filter_done() whatever the result. */
 int filter_parse(const struct api_schema *schema, const char *text, struct filter *f, struct error *e);

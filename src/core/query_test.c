@@ -164,6 +164,30 @@ static void test_stored(void **state) {
     api_event_done(&event);
 }
 
+/* What can find nothing is refused, with what there is. */
+static void refused(void **state) {
+    static const struct {
+        const char *filter, *said; /* said NULL: it is taken */
+    } cases[] = {
+        {"nope=1", "Vm has no field \"nope\"; it has id, "},
+        {"ha.nope=1", "\"nope\"; it has enabled, "},
+        {"server.name=x", "server is a value, which has no fields of its own"},
+        {"state=foo", "state is one of "},
+        {"state!=", "state is one of "},
+        {"guarded=yes", "guarded is one of true, false, not \"yes\""},
+        {"state~foo", NULL},
+        {"state=running,guarded!=true,server=,template=x", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        _cleanup_error_ struct error e = ERROR_INIT;
+        struct core_filter *f = NULL;
+        int r = core_filter_new(API_KIND_VM, cases[i].filter, &f, &e);
+        if ((r < 0) != (cases[i].said != NULL) || (cases[i].said && !strstr(e.message, cases[i].said)))
+            fail_msg("%s: %s", cases[i].filter, e.message);
+        core_filter_free(f);
+    }
+}
+
 /* ---- in pieces ---- */
 
 /* What a read answers, its revision left out; begun with the slice, and whatever else happens while it goes on. */
@@ -285,8 +309,9 @@ static void test_fields(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_orders), cmocka_unit_test(test_numbers),
-                                       cmocka_unit_test(test_stored), cmocka_unit_test(test_pieces),
-                                       cmocka_unit_test(test_many),   cmocka_unit_test(test_fields)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refused),      cmocka_unit_test(test_orders),
+                                       cmocka_unit_test(test_numbers), cmocka_unit_test(test_stored),
+                                       cmocka_unit_test(test_pieces),  cmocka_unit_test(test_many),
+                                       cmocka_unit_test(test_fields)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
