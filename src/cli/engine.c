@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The commands that are one request: a row of the table says everything that is needed. */
 #include "api/api.h"
+#include "api/said.h"
 #include "base/id.h"
 #include "base/mem.h"
 #include "cli/cli.h"
@@ -9,9 +10,12 @@
 #include "cli/text.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #define PAGE            1000
 #define HISTORY_DEFAULT 100 /* of jobs, which are never forgotten */
+#define WATCH_LOOK_MS   100
+#define WATCH_LOOKS     30
 
 char *engine_path(const struct cli *cli) {
     const struct api_cli_command *row = cli->args.command->row;
@@ -233,15 +237,48 @@ static int say_deleted(struct cli *cli, const json_t *object, const struct api_c
     return more ? show_object(cli, object, view) : 0;
 }
 
+/* Its server is told that it is to watch it, and answers in a moment: a new reference to the virtual machine then. */
+static json_t *watched_soon(struct cli *cli, const json_t *vm) {
+    const struct timespec moment = {.tv_nsec = WATCH_LOOK_MS * 1000000L};
+    _cleanup_json_ json_t *now = json_deep_copy(vm);
+    struct buf path = {0};
+    buf_adds(&path, "/vms/");
+    url_encode(&path, json_str(vm, "id"));
+    for (int i = 0; i < WATCH_LOOKS && str_eq(json_str(now, "guarded_reason"), SAID_NOT_WATCHED_YET); i++) {
+        json_t *next = NULL;
+        nanosleep(&moment, NULL);
+        if (http_get(cli->http, path.data, &next, NULL) < 0)
+            break;
+        json_decref(now);
+        now = next;
+    }
+    buf_done(&path);
+    return TAKE_PTR(now);
+}
+
 /* Made highly available where that does nothing. */
-static void warn_unguarded(const struct cli *cli, const json_t *vm) {
+static void warn_unguarded(struct cli *cli, const json_t *changed) {
+    if (str_empty(json_str(changed, "guarded_reason")) || !json_object_get(cli->args.body, "ha"))
+        return;
+    _cleanup_json_ json_t *vm = watched_soon(cli, changed);
     const char *why = json_str(vm, "guarded_reason");
-    if (!*why || !json_object_get(cli->args.body, "ha"))
+    if (!*why)
         return;
     _cleanup_free_ char *line =
         xasprintf("%s: it is highly available, but would not start elsewhere when its server is lost: %s",
                   json_str(vm, "name"), why);
     cli_warn(line);
+}
+
+/* Of a server that is away people would take for true of now what it saw last; programs get it as it is. */
+static void forget_what_it_saw(json_t *server) {
+    json_t *cluster = json_object_get(server, "cluster");
+    if (!str_eq(json_str(server, "state"), "offline") || str_empty(json_str(cluster, "pool")))
+        return;
+    json_object_del(cluster, "quorate");
+    json_object_del(cluster, "members");
+    if (str_empty(json_str(cluster, "reason")))
+        json_set_str(cluster, "reason", "it is offline: what it sees now is not known");
 }
 
 static int answer(struct cli *cli, json_t *object, struct error *e) {
@@ -266,6 +303,8 @@ static int answer(struct cli *cli, json_t *object, struct error *e) {
     }
     if (str_eq(c->verb, "delete") && cli->output == OUTPUT_TABLE)
         return say_deleted(cli, object, view);
+    if (str_eq(c->object, "server") && cli->output == OUTPUT_TABLE)
+        forget_what_it_saw(object);
     int r = show_object(cli, object, view);
     bool pool = str_eq(c->object, "pool") && str_eq(c->verb, "show") && cli->output == OUTPUT_TABLE;
     return r >= 0 && pool ? pool_members_show(cli, object, e) : r;
@@ -283,8 +322,7 @@ int engine_job(struct cli *cli, json_t *job, struct error *e) {
         return job_print_started(cli, job, e);
     json_t *ended = NULL;
     int r = job_follow(cli, job, &ended, e);
-    if (r == 0 && asked_to_end(cli, job) && str_eq(json_str(ended, "state"), "aborted") &&
-        cli->output == OUTPUT_TABLE)
+    if (r == 0 && asked_to_end(cli, job) && str_eq(json_str(ended, "state"), "aborted") && cli->output == OUTPUT_TABLE)
         say_done(cli, json_object_get(ended, "object"));
     else if (r == 0)
         r = job_print_ended(cli, ended, e);

@@ -331,9 +331,26 @@ int show_object(struct cli *cli, const json_t *object, const struct api_cli_view
 
 /* ---- columns ---- */
 
+/* of: the field that the view is of, or NULL. */
+static int field_missing(const char *path, const char *part, const char *of, const char *const *names, size_t n,
+                         struct error *e) {
+    const char *near = text_nearest(part, names, n);
+    if (!n)
+        return error_set(e, ERR_INVALID,
+                         "--fields: there is no field %s: %s is a value, which has no fields of its own", path,
+                         of ? of : "it");
+    if (near)
+        return error_set(e, ERR_INVALID, "--fields: there is no field %s; did you mean %s?", path, near);
+    _cleanup_buf_ struct buf all = {0};
+    for (size_t i = 0; i < n; i++)
+        buf_addf(&all, "%s%s", i ? ", " : "", names[i]);
+    return error_set(e, ERR_INVALID, "--fields: there is no field %s; %s%shas %s", path, of ? of : "", of ? " " : "it ",
+                     all.data);
+}
+
 /* The field at a dotted path; indices into arrays are passed over. */
 static int column_find(const struct api_cli_view *view, const char *path, struct column *ret, struct error *e) {
-    const char *names[64];
+    const char *names[64], *of = NULL;
     for (const char *p = path; *p;) {
         size_t len = strcspn(p, "."), n = 0;
         _cleanup_free_ char *part = xstrndup(p, len);
@@ -347,22 +364,20 @@ static int column_find(const struct api_cli_view *view, const char *path, struct
             if (str_eq(f->name, part))
                 found = f;
         }
-        if (!found) {
-            const char *near = text_nearest(part, names, n);
-            return near ? error_set(e, ERR_INVALID, "--fields: there is no field %s; did you mean %s?", path, near)
-                        : error_set(e, ERR_INVALID, "--fields: there is no field %s", path);
-        }
+        if (!found)
+            return field_missing(path, part, of, names, n, e);
         *ret = column_of(found);
+        of = found->name;
         view = found->view;
     }
     return 0;
 }
 
-/* "hardware.memory" → "MEMORY", "object.name" → "OBJECT", "disks.0.size" → "SIZE" */
+/* "hardware.memory" → "MEMORY", "object.name" → "OBJECT", "ha.enabled" → "HA", "disks.0.size" → "SIZE" */
 static char *title_of(const char *path) {
     const char *last = strrchr(path, '.');
     struct buf b = {0};
-    if (last && str_eq(last, ".name"))
+    if (last && (str_eq(last, ".name") || str_eq(last, ".enabled")))
         buf_add(&b, path, (size_t)(last - path));
     else
         buf_adds(&b, last ? last + 1 : path);
@@ -408,8 +423,11 @@ int columns_make(const struct api_cli_view *view, const char *names, struct colu
         for (const char *const *path = view->columns; r >= 0 && *path; path++)
             r = column_add(&columns, &n, view, *path, e);
     } else {
-        for (const struct api_cli_field *f = view->fields; r >= 0 && f->name; f++)
-            r = column_add(&columns, &n, view, f->name, e);
+        /* What may be long comes last, where it pushes nothing aside. */
+        for (int last = 0; last < 2; last++)
+            for (const struct api_cli_field *f = view->fields; r >= 0 && f->name; f++)
+                if (str_eq(f->name, "reason") == last)
+                    r = column_add(&columns, &n, view, f->name, e);
     }
     if (r < 0)
         return r;

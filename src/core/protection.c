@@ -6,6 +6,7 @@
  * fields are filled in whenever a virtual machine is put, and again when its pool, that pool's servers, or the storage
  * changes.
  */
+#include "api/said.h"
 #include "core/core_int.h"
 
 static bool is_ha(const struct api_vm *vm) { return vm->has_ha && vm->ha.enabled; }
@@ -65,7 +66,7 @@ void protection_fill(const struct core *c, struct api_vm *vm) {
     bool runs = vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED;
     char *why = vm_unguarded(c, vm);
     if (!why && is_ha(vm) && runs && !vm->watched)
-        why = xstrdup("its server does not watch it yet");
+        why = xstrdup(SAID_NOT_WATCHED_YET);
     vm->guarded = vm->watched && is_ha(vm) && !why;
     str_take(&vm->guarded_reason, why ? why : xstrdup(""));
 }

@@ -174,7 +174,7 @@ class Offline(unittest.TestCase):
     def test_error_objects(self):
         self.answer((400, {"code": "invalid", "message": "must be at least 16 MiB", "field": "memory"}))
         done = self.tarn("vm", "create", "x", "--memory", "1MiB", status=2)
-        self.assertEqual(done.stderr, "tarn: vm create: memory: must be at least 16 MiB\n")
+        self.assertEqual(done.stderr, "tarn: vm create: --memory: must be at least 16 MiB\n")
         done = self.tarn("vm", "create", "x", "-o", "json", status=2)
         self.assertEqual(json.loads(done.stderr), {"code": "invalid", "message": "must be at least 16 MiB", "field": "memory",
                                                    "command": "vm create", "exit_code": 2})
@@ -185,6 +185,56 @@ class Offline(unittest.TestCase):
             self.assertIn("because", self.tarn("vm", "show", "x", status=exit_code).stderr)
         self.answer((401, {"code": "unauthenticated", "message": "the token has expired"}))
         self.assertIn("tarn login", self.tarn("vm", "show", "x").stderr)
+
+    def test_errors_name_the_option(self):
+        for words, field, message, said in (
+                (("vm", "create", "x"), "disks.0.size", "is too small", "--disk size: is too small"),
+                (("vm", "migrate", "x", "--to", "s"), "to", "there is no server \"s\"", "--to: there is no server \"s\""),
+                (("pool", "set", "p", "--no-clustered"), "force", "force must be true", "--force must be true"),
+                (("vm", "list"), "filter", "state is one of running", "--filter: state is one of running"),
+                (("vm", "migrate", "x", "--to", "s"), "to", "too many of them", "--to: too many of them"),
+                (("vm", "show", "x"), "what", "is no option", "what: is no option")):
+            self.answer((400, {"code": "invalid", "message": message, "field": field}))
+            self.assertIn(f": {said}\n", self.tarn(*words, status=2).stderr)
+
+    def test_fields_that_are_not_there(self):
+        for field, said in (("server.name", "server is a value"), ("stat", "did you mean state?"), ("ha.zzzzzz", "ha has enabled, "),
+                            ("zzzzzz", "it has id, ")):
+            self.assertIn(said, self.tarn("vm", "list", "--fields", field, status=2).stderr)
+        self.assertEqual(self.fake.requests, [])
+
+    def test_who_is_guarded(self):
+        self.answer(page({"id": "1", "name": "a", "ha": {"enabled": True}, "guarded": False}))
+        rows = [line.split() for line in self.tarn("vm", "list", status=0).stdout.splitlines()]
+        self.assertEqual(rows[0][-2:], ["HA", "GUARDED"])
+        self.assertEqual(rows[1][-2:], ["yes", "no"])
+        # While its server is told there is nothing to warn of; when it does not answer there is.
+        soon = "its server does not watch it yet"
+        for answers, warned in (([soon, soon, ""], None), ([soon] * 99, soon), ([soon, "else"], "else"), (["else"], "else")):
+            reasons = iter(answers)
+            self.fake.handler = lambda *_: (200, {"id": "1", "name": "a", "guarded_reason": next(reasons)})
+            self.fake.requests.clear()
+            done = self.tarn("vm", "set", "a", "--ha", status=0)
+            if warned:
+                self.assertIn(warned, done.stderr)
+            else:
+                self.assertEqual(done.stderr, "")
+            self.assertEqual(len(self.fake.requests), min(len(answers), 31))
+
+    def test_server_that_is_away(self):
+        cluster = {"pool": "p", "armed": True, "quorate": True, "members": ["s1"], "reason": "", "gone": True}
+        for state, shown in (("online", True), ("offline", False)):
+            self.answer((200, {"id": "1", "name": "s", "state": state, "cluster": cluster}))
+            out = self.tarn("server", "show", "s", status=0).stdout
+            self.assertEqual("quorate" in out and "members" in out, shown)
+            self.assertEqual("what it sees now is not known" in out, not shown)
+            self.assertTrue(json.loads(self.tarn("server", "show", "s", "-o", "json", status=0).stdout)["cluster"]["quorate"])
+
+    def test_long_reasons_are_last(self):
+        self.answer((200, {"id": "1", "name": "s", "state": "online", "hypervisors": [
+            {"driver": "qemu", "version": "7", "accelerator": "tcg", "reason": "long " * 30, "usable": True, "capabilities": []}]}))
+        out = self.tarn("server", "show", "s", status=0).stdout
+        self.assertTrue(re.search(r"^ *DRIVER .*REASON$", out, re.M), out)
 
     def test_rate_limit_is_not_retried(self):
         text = b'{"error":{"code":"rate-limited","message":"slow down"}}'

@@ -544,7 +544,7 @@ export const schemas: Record<string, Schema> = {
     numa_node: { type: 'integer', default: -1, min: -1, max: 255, flag: 'numa-node', create: true, change: true },
     memory_max: { type: 'integer', default: 0, min: 0, max: 17592186044416, unit: 'bytes', flag: 'memory-max', create: true, change: true },
   } },
-  Vm: { kind: 'vm', columns: ['name', 'state', 'cpus', 'memory', 'server', 'template'], fields: {
+  Vm: { kind: 'vm', columns: ['name', 'state', 'cpus', 'memory', 'server', 'template', 'ha.enabled', 'guarded'], fields: {
     id: { type: 'string', format: 'uuid' },
     revision: { type: 'integer' },
     name: { type: 'string', format: 'name', flag: 'name', required: true, create: true, change: true },
@@ -744,7 +744,7 @@ export const schemas: Record<string, Schema> = {
     items: { type: 'object', array: true, schema: 'SearchItem', flag: 'items', create: true, change: true },
     totals: { type: 'object', array: true, schema: 'SearchTotal', flag: 'totals', create: true, change: true },
   } },
-  Alarm: { kind: 'alarm', columns: ['id', 'severity', 'object.name', 'message', 'raised', 'cleared', 'acknowledged_by'], fields: {
+  Alarm: { kind: 'alarm', columns: ['id', 'severity', 'object.name', 'raised', 'cleared', 'acknowledged_by', 'message'], fields: {
     id: { type: 'string', format: 'uuid' },
     revision: { type: 'integer' },
     severity: { type: 'enum', schema: 'Severity', values: ['info', 'warning', 'error'] },

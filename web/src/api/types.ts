@@ -845,9 +845,9 @@ export interface ServerCluster {
   version: number
   /** Its highly available guests are killed when it loses its pool, so that others may start them */
   armed: boolean
-  /** It sees more than half of the pool's servers */
+  /** It sees more than half of the pool's servers; of one that is offline, as it said last */
   quorate: boolean
-  /** The servers that it sees */
+  /** The servers that it sees; of one that is offline, as it said last */
   members: string[]
   /** What is wrong */
   reason: string
@@ -858,7 +858,7 @@ export interface ServerCluster {
 }
 
 export interface ServerFence {
-  /** status asks only, and tells whether the settings are right */
+  /** status asks only, and tells whether the fence agent's settings are right; off switches the server off and, once that is confirmed, starts its highly available guests elsewhere; on switches it on; reboot off and on; confirm switches nothing: you have seen that its power is off */
   action: FenceAction
 }
 
