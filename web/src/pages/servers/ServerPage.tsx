@@ -21,15 +21,17 @@ import { HardwareTab } from './Hardware'
 function Cluster({ server }: { server: Server }) {
   const label = (name: string) => fieldLabel('ServerCluster', name)
   const cluster = server.cluster
+  const away = server.state === 'offline'
   if (!cluster?.pool) return null
   return (
     <Section title={fieldLabel('Server', 'cluster')}>
       <Properties
         columns={2}
         rows={[
-          [label('quorate'), <Yes key="q" value={cluster.quorate} />],
+          // What one that is away saw last is not so now.
+          [label('quorate'), away ? undefined : <Yes key="q" value={cluster.quorate} />],
           [label('armed'), <Yes key="a" value={cluster.armed} />],
-          [label('members'), cluster.members?.length ? cluster.members.map((id, index) => [index ? ', ' : '', <RefLink key={id} kind="server" id={id} />]) : <Dash key="m" />],
+          [label('members'), away ? undefined : cluster.members?.length ? cluster.members.map((id, index) => [index ? ', ' : '', <RefLink key={id} kind="server" id={id} />]) : <Dash key="m" />],
           [label('reason'), said(cluster.reason) || undefined],
           [label('gone'), cluster.gone ? <Yes key="g" value /> : undefined],
           [label('fenced'), cluster.fenced ? <Yes key="f" value /> : undefined],

@@ -12,6 +12,7 @@ import { Reason } from '@/ui/Reason'
 import { StateIcon } from '@/ui/StateIcon'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { Dash, RefLink, Size, Tags, Time } from '@/ui/text'
+import { haText } from './ha'
 import { isCd } from './model'
 
 const ALIVE = new Set(['running', 'suspended', 'stopping', 'migrating'])
@@ -67,7 +68,7 @@ export function Overview({ vm }: { vm: Vm }) {
             [label('machine'), `${enumLabel('Machine', vm.machine)}, ${enumLabel('Firmware', vm.firmware)}`],
             [label('repository'), <RefLink key="r" kind="repository" id={vm.repository} />],
             [label('restart_policy'), enumLabel('RestartPolicy', vm.restart_policy) + (vm.restarts ? ` (${t('vms.restarts_count', { count: vm.restarts })})` : '')],
-            [label('ha'), t(!vm.ha?.enabled ? 'vms.ha_off' : vm.guarded ? 'vms.ha_on' : vm.guarded_reason ? 'vms.ha_unguarded' : 'vms.ha_stopped')],
+            [label('ha'), haText(vm)],
             [label('cpu_model'), vm.cpu_model || undefined],
             [label('started'), vm.started ? <Time key="st" value={vm.started} /> : undefined],
             [label('created'), <Time key="c" value={vm.created} />],

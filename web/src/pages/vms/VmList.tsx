@@ -12,7 +12,8 @@ import { LinkButton } from '@/ui/LinkButton'
 import { ObjectTable, useSettled } from '@/ui/ObjectTable'
 import { Page } from '@/ui/Page'
 import { RefPicker } from '@/ui/RefPicker'
-import { RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
+import { Dash, RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
+import { haText } from './ha'
 import './vms.css'
 
 const BY: Kind[] = ['server', 'pool']
@@ -83,6 +84,7 @@ export function Component() {
           { key: 'server', sort: 'server', optional: 'shown', render: (vm) => <RefLink kind="server" id={vm.server} /> },
           { key: 'pool', optional: 'hidden', render: (vm) => <RefLink kind="pool" id={vm.pool} /> },
           { key: 'template', wide: true, optional: 'shown', render: (vm) => <RefLink kind="template" id={vm.template} /> },
+          { key: 'ha', wide: true, optional: 'shown', render: (vm) => (vm.ha?.enabled ? haText(vm) : <Dash />) },
           { key: 'tags', wide: true, optional: 'shown', render: (vm) => <Tags tags={vm.tags} /> },
           { key: 'started', sort: 'started', optional: 'hidden', render: (vm) => <Time value={vm.started} /> },
           { key: 'created', sort: 'created', optional: 'hidden', render: (vm) => <Time value={vm.created} /> },

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest'
+import { t } from '@/i18n'
 import { cloudConfig, cloudProblem, noUser } from './cloudconfig'
+import { haText } from './ha'
 
 describe('cloud-config', () => {
   test('of nothing is nothing', () => expect(cloudConfig(noUser)).toBe(''))
@@ -18,4 +20,11 @@ describe('cloud-config', () => {
     expect(cloudProblem({ ...noUser, name: 'Ann', keys: 'nonsense' })).toEqual({ name: 'vms.cloud_bad_user', keys: 'vms.cloud_bad_key' })
     expect(cloudProblem(noUser)).toEqual({})
   })
+})
+
+test('what high availability is worth now', () => {
+  expect(haText({})).toBe(t('vms.ha_off'))
+  expect(haText({ ha: { enabled: true }, guarded: true })).toBe(t('vms.ha_on'))
+  expect(haText({ ha: { enabled: true }, guarded: false, guarded_reason: 'it is in no server pool' })).toBe(t('vms.ha_unguarded'))
+  expect(haText({ ha: { enabled: true }, guarded: false })).toBe(t('vms.ha_stopped'))
 })
