@@ -25,6 +25,29 @@ static void server_dies(void **state) {
     world_down(&w);
 }
 
+/* Nothing is to start where nobody answers, also before that is sure to be lost. */
+static void not_placed_where_nobody_answers(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", "{}");
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "a", NULL), 202);
+    walk(&w, 1000);
+    dies(&w, 0);
+    walk(&w, DETECT_MS + 2000);
+    assert_false(core_server(w.c, "s1")->cluster.gone);
+    assert_int_equal(ask(&w, API_OP_VM_PLACEMENT, "a", NULL), 200);
+    assert_non_null(strstr(w.reply, "does not answer, and the others of its pool do not see it"));
+    assert_null(strstr(w.reply, "\"name\":\"s1\",\"ok\":true"));
+    walk(&w, 10000);
+    assert_int_equal(ask(&w, API_OP_VM_PLACEMENT, "a", NULL), 200);
+    assert_null(strstr(w.reply, "does not answer, and"));
+    comes_back(&w, 0);
+    walk(&w, 2000);
+    assert_int_equal(ask(&w, API_OP_VM_PLACEMENT, "a", NULL), 200);
+    assert_non_null(strstr(w.reply, "\"name\":\"s1\",\"ok\":true"));
+    world_down(&w);
+}
+
 static void only_the_manager_does_not_see_it(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -714,6 +737,7 @@ static void what_is_on_its_way_counts_where_it_waits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(server_dies),
+        cmocka_unit_test(not_placed_where_nobody_answers),
         cmocka_unit_test(only_the_manager_does_not_see_it),
         cmocka_unit_test(heartbeat_cut_alone),
         cmocka_unit_test(back_before_it_was_given_up),

@@ -144,6 +144,11 @@ static char *no_server(const struct placing *p, const struct api_server *s, enum
 static char *no_cluster(const struct placing *p, const struct api_server *s, enum error_code *code) {
     if (s->has_cluster && s->cluster.gone)
         return xstrdup("is given up as lost");
+    const struct agent *a = map_get(&p->c->agents, s->id);
+    if (a && a->mute) { /* its connection looks well for a long time yet */
+        *code = ERR_UNAVAILABLE;
+        return xstrdup("does not answer, and the others of its pool do not see it");
+    }
     if (!p->o->recovery || !p->pool || !p->pool->clustered)
         return NULL;
     if (!s->has_cluster || !str_eq(s->cluster.pool, p->pool->id))
