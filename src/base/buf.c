@@ -68,3 +68,8 @@ char *buf_take(struct buf *b) {
     *b = (struct buf){0};
     return s;
 }
+
+char *buf_take_fitted(struct buf *b) {
+    size_t len = b->len;
+    return xreallocarray(buf_take(b), len + 1, 1);
+}

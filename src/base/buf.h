@@ -34,3 +34,5 @@ void buf_vaddf(struct buf *b, const char *fmt, va_list ap) __attribute__((format
 void buf_consume(struct buf *b, size_t n);
 /* The string, which the caller then owns ("" if empty); the buffer is empty afterwards. */
 char *buf_take(struct buf *b);
+/* The same without the spare room, for what is kept. */
+char *buf_take_fitted(struct buf *b);

@@ -65,6 +65,14 @@ static void test_buf(void **state) {
     s = buf_take(&b);
     assert_string_equal(s, "");
     free(s);
+    s = buf_take_fitted(&b);
+    assert_string_equal(s, "");
+    free(s);
+    buf_add(&b, "a\0bc", 4);
+    s = buf_take_fitted(&b);
+    assert_memory_equal(s, "a\0bc", 5);
+    assert_null(b.data);
+    free(s);
     struct buf none = {0};
     buf_consume(&none, 3);
     assert_null(none.data);

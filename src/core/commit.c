@@ -187,18 +187,18 @@ static struct object *object_for(struct core *c, enum api_kind kind, const char 
     return o;
 }
 
-static struct core_effect *publication(const char *type, enum api_kind kind, const char *id, const char *text,
+static struct core_effect *publication(const char *type, enum api_kind kind, const char *id, const struct version *v,
                                        int64_t revision) {
     struct core_effect *e = effect_new(CORE_PUBLISH);
     struct buf b = {0};
     buf_addf(&b, "{\"type\":\"%s\",\"revision\":%lld,\"kind\":\"%s\",\"id\":\"%s\"", type, (long long)revision,
              api_kinds[kind].name, id);
-    if (text) {
+    if (v) {
         buf_adds(&b, ",\"object\":");
-        buf_adds(&b, text);
+        version_write(kind, v, &b);
     }
     buf_addc(&b, '}');
-    e->text = buf_take(&b);
+    e->text = buf_take_fitted(&b); /* those of the last thousands of changes are kept */
     e->revision = revision;
     e->object_kind = api_kinds[kind].name;
     e->object_id = xstrdup(id);
@@ -220,7 +220,7 @@ void core_put(struct core *c, enum api_kind kind, void *data) {
     int64_t old_revision = o->revision;
     struct version *v = version_new(kind, data), *old = object_swap(c, o, v, c->txn->revision);
     remember(c->txn, o, old, old_revision);
-    core_publish(c, "put", kind, o->id, v->text, c->txn->revision);
+    core_publish(c, "put", kind, o->id, v, c->txn->revision);
     alarms_observe(c, o);
     protection_observe(c, kind, old ? old->data : NULL, data);
 }
@@ -249,7 +249,7 @@ void core_put_volatile(struct core *c, enum api_kind kind, void *data) {
     /* A version that a pending transaction would go back to is in its undo list, not here: replacing this one is safe.
      */
     version_free(kind, object_swap(c, o, version_new(kind, data), o->revision));
-    list_append(effects_with(c, o), &publication("put", kind, o->id, o->v->text, o->revision)->link);
+    list_append(effects_with(c, o), &publication("put", kind, o->id, o->v, o->revision)->link);
     alarms_observe(c, o);
 }
 
@@ -257,7 +257,7 @@ void core_show(struct core *c, enum api_kind kind, void *data) {
     struct object *o = object_for(c, kind, kind_id(kind, data));
     *(int64_t *)((char *)data + api_kinds[kind].revision_offset) = c->revision;
     version_free(kind, object_swap(c, o, version_new(kind, data), c->revision));
-    list_append(&c->effects, &publication("put", kind, o->id, o->v->text, c->revision)->link);
+    list_append(&c->effects, &publication("put", kind, o->id, o->v, c->revision)->link);
 }
 
 void core_remove(struct core *c, enum api_kind kind, const char *id) {
@@ -315,9 +315,9 @@ void core_drop(struct core *c, const char *server) {
     list_append(&c->effects, &e->link);
 }
 
-void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text,
+void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const struct version *v,
                   int64_t revision) {
-    list_append(&c->txn->effects, &publication(type, kind, id, text, revision)->link);
+    list_append(&c->txn->effects, &publication(type, kind, id, v, revision)->link);
 }
 
 static void txn_durable(struct core *c, struct txn *t) {

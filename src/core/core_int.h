@@ -36,7 +36,7 @@
 /* One version of an object. */
 struct version {
     void *data; /* the generated struct of its kind; owned */
-    char *text; /* public JSON; owned */
+    char *text; /* public JSON, owned, of a kind that is read all the time; NULL: it is written when it is asked for */
     size_t len;
 };
 
@@ -189,6 +189,7 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
 void object_forget(struct core *c, struct object *o); /* out of memory, not out of the store */
 struct version *version_new(enum api_kind kind, void *data);
 void version_free(enum api_kind kind, struct version *v);
+void version_write(enum api_kind kind, const struct version *v, struct buf *out); /* its public JSON */
 bool kind_named(enum api_kind kind); /* its names are unique: objects are found and sorted by them */
 const char *kind_id(enum api_kind kind, const void *data);
 const char *kind_name(enum api_kind kind, const void *data);                      /* NULL if the kind has none */
@@ -220,7 +221,7 @@ void core_reply(struct core *c, uint64_t request, int status, char *text /* stol
                 uint64_t after);
 void core_reply_error(struct core *c, uint64_t request, const struct error *e);
 void core_send(struct core *c, const char *server, json_t *message /* stolen */);
-void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const char *text,
+void core_publish(struct core *c, const char *type, enum api_kind kind, const char *id, const struct version *v,
                   int64_t revision);
 void core_drop(struct core *c, const char *server);
 struct core_effect *effect_new(enum core_effect_kind kind);

@@ -49,14 +49,29 @@ void *core_copy(enum api_kind kind, const void *data) {
     return copy;
 }
 
+/*
+ * Virtual machines and servers are listed and watched all the time, a hundred for an answer. For the others, of which
+ * there may be more, a few microseconds each time are less than the memory of their text: jobs, events, disks.
+ */
+static bool keeps_text(enum api_kind kind) { return kind == API_KIND_VM || kind == API_KIND_SERVER; }
+
 struct version *version_new(enum api_kind kind, void *data) {
     struct version *v = xcalloc(1, sizeof *v);
     struct buf text = {0};
-    api_kinds[kind].write(data, API_PUBLIC, &text);
     v->data = data;
+    if (!keeps_text(kind))
+        return v;
+    api_kinds[kind].write(data, API_PUBLIC, &text);
     v->len = text.len;
-    v->text = xreallocarray(buf_take(&text), v->len + 1, 1); /* kept: without the buffer's spare room */
+    v->text = buf_take_fitted(&text);
     return v;
+}
+
+void version_write(enum api_kind kind, const struct version *v, struct buf *out) {
+    if (v->text)
+        buf_add(out, v->text, v->len);
+    else
+        api_kinds[kind].write(v->data, API_PUBLIC, out);
 }
 
 void version_free(enum api_kind kind, struct version *v) {

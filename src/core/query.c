@@ -92,9 +92,19 @@ static void add_object(struct buf *b, const char *text, size_t len, const char *
         select_fields(b, text, len, fields);
 }
 
+static void add_version(struct buf *b, const struct object *o, const char *fields) {
+    if (str_empty(fields)) {
+        version_write(o->kind, o->v, b);
+        return;
+    }
+    _cleanup_buf_ struct buf text = {0};
+    version_write(o->kind, o->v, &text);
+    select_fields(b, text.data, text.len, fields);
+}
+
 void core_reply_object(struct core *c, uint64_t request, int status, const struct object *o, const char *fields) {
     struct buf b = {0};
-    add_object(&b, o->v->text, o->v->len, fields);
+    add_version(&b, o, fields);
     core_reply(c, request, status, buf_take(&b), o->revision, o->dirty);
 }
 
@@ -127,7 +137,7 @@ static void page_add(struct page *p, const struct object *o) {
         buf_adds(&p->out, PAGE_BEGIN);
     else
         buf_addc(&p->out, ',');
-    add_object(&p->out, o->v->text, o->v->len, p->r->query.fields);
+    add_version(&p->out, o, p->r->query.fields);
 }
 
 static const char *key_of(const struct object *o) { return own_key(o->kind, o->id, o->v); }

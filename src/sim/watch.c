@@ -173,6 +173,12 @@ static const struct version *durable_version(const struct core *c, const struct 
     return o->v;
 }
 
+static char *version_text(enum api_kind kind, const struct version *v) {
+    struct buf text = {0};
+    version_write(kind, v, &text);
+    return buf_take(&text);
+}
+
 static void load_one(struct sim *s, const struct object *o) {
     char key[128];
     int64_t revision;
@@ -180,11 +186,12 @@ static void load_one(struct sim *s, const struct object *o) {
     if (!v)
         return;
     snprintf(key, sizeof key, "%s/%s", api_kinds[o->kind].name, o->id);
-    mirror_put(s->watch, key, revision, xstrdup(v->text));
+    char *text = version_text(o->kind, v);
     if (o->kind == API_KIND_JOB) {
-        two_running_jobs_never_hold_one_object(s, v->text, o->id);
-        an_end_is_noted(s, v->text, o->id);
+        two_running_jobs_never_hold_one_object(s, text, o->id);
+        an_end_is_noted(s, text, o->id);
     }
+    mirror_put(s->watch, key, revision, text);
 }
 
 /* Loads what there is, as a client does first. */
@@ -210,7 +217,8 @@ void a_watcher_has_seen_every_change(struct sim *s) {
             snprintf(key, sizeof key, "%s/%s", api_kinds[kind].name, t->sorted[i]->id);
             const struct mirror *m = map_get(&s->watch->mirrors, key);
             known += m != NULL;
-            if (!m || !str_eq(m->text, t->sorted[i]->v->text))
+            _cleanup_free_ char *text = version_text((enum api_kind)kind, t->sorted[i]->v);
+            if (!m || !str_eq(m->text, text))
                 sim_broken(s, "a watcher has seen every change", "%s", key);
         }
         size_t pos = 0, n = 0, len = strlen(api_kinds[kind].name);
