@@ -43,9 +43,17 @@ static uint64_t siphash(const char *s, size_t len) {
     return v0 ^ v1 ^ v2 ^ v3;
 }
 
+/* In the place of a key that was borrowed and may be gone by now. */
+static const char removed[] = "";
+
+static void key_free(const struct map *m, char *key) {
+    if (!m->borrows)
+        free(key);
+}
+
 void map_done(struct map *m) {
     for (size_t i = 0; i < m->cap; i++)
-        free(m->slots[i].key);
+        key_free(m, m->slots[i].key);
     free(m->slots);
     *m = (struct map){0};
 }
@@ -71,7 +79,7 @@ static void grow(struct map *m) {
     size_t cap = 16;
     while (cap < (old.count + 1) * 2)
         cap *= 2;
-    *m = (struct map){.slots = xcalloc(cap, sizeof(struct map_slot)), .cap = cap};
+    *m = (struct map){.slots = xcalloc(cap, sizeof(struct map_slot)), .cap = cap, .borrows = old.borrows};
     for (size_t i = 0; i < old.cap; i++) {
         struct map_slot *s = &old.slots[i];
         if (s->key && s->value) {
@@ -79,7 +87,7 @@ static void grow(struct map *m) {
             m->used++;
             m->count++;
         } else {
-            free(s->key);
+            key_free(m, s->key);
         }
     }
     free(old.slots);
@@ -94,9 +102,11 @@ void *map_put(struct map *m, const char *key, void *value) {
     struct map_slot *s = find(m, key, hash);
     void *old = s->value;
     if (!s->key) {
-        s->key = xstrdup(key);
+        s->key = m->borrows ? (char *)key : xstrdup(key);
         s->hash = hash;
         m->used++;
+    } else if (m->borrows) {
+        s->key = (char *)key; /* the new value's */
     }
     if (!old)
         m->count++;
@@ -111,6 +121,8 @@ void *map_remove(struct map *m, const char *key) {
     void *old = s->value;
     if (old) {
         s->value = NULL;
+        if (m->borrows)
+            s->key = (char *)removed;
         m->count--;
     }
     return old;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hash map from strings to pointers; keeps insertion order out of the interface. Keys are copied; values are the
- * caller's. Open addressing, SipHash keyed per process so that clients cannot choose colliding names; the key is set by
- * map_seed() (the pure layers take no randomness themselves).
+ * A hash map from strings to pointers; keeps insertion order out of the interface. Keys are copied, except by a map
+ * that borrows them, which is for those that are part of the values; values are the caller's. Open addressing, SipHash
+ * keyed per process so that clients cannot choose colliding names; the key is set by map_seed() (the pure layers take
+ * no randomness themselves).
  */
 #pragma once
 
@@ -18,6 +19,7 @@ struct map_slot {
 struct map {
     struct map_slot *slots;
     size_t cap, used, count;
+    bool borrows; /* keys stay as they are until they are removed or put again; set while it is empty */
 };
 
 void map_seed(uint64_t k0, uint64_t k1); /* once, before any map is used */

@@ -30,12 +30,20 @@ static void test_basics(void **state) {
     assert_int_equal(map_count(&m), 0);
 }
 
+enum { KEYS = 3000 };
+
+/* The key that a map which borrows is given. Before another is given it has no further use for the last one. */
+static const char *lend(const char *key, int k) {
+    static char *lent[KEYS];
+    free(lent[k]);
+    return lent[k] = key ? xstrdup(key) : NULL;
+}
+
 /* Against an array that is right by its simplicity: a million random puts, gets and removes. */
-static void test_random(void **state) {
-    enum { KEYS = 3000 };
-    static char *model[KEYS];
+static void random_walk(bool borrows) {
+    char *model[KEYS] = {0};
     static char values[KEYS];
-    struct map m = {0};
+    struct map m = {.borrows = borrows};
     size_t count = 0;
     unsigned seed = 12345;
     map_seed(1, 2);
@@ -48,13 +56,20 @@ static void test_random(void **state) {
         case 0:
         case 1:
         case 2:
-            assert_ptr_equal(map_put(&m, key, &values[k]), model[k]);
+            if (borrows) {
+                _cleanup_free_ char *lent = xstrdup(key);
+                assert_ptr_equal(map_put(&m, lent, &values[k]), model[k]);
+                assert_ptr_equal(map_put(&m, lend(key, k), &values[k]), &values[k]);
+            } else {
+                assert_ptr_equal(map_put(&m, key, &values[k]), model[k]);
+            }
             count += !model[k];
             model[k] = &values[k];
             break;
         case 3:
         case 4:
             assert_ptr_equal(map_remove(&m, key), model[k]);
+            lend(NULL, k);
             count -= model[k] != NULL;
             model[k] = NULL;
             break;
@@ -64,8 +79,13 @@ static void test_random(void **state) {
         assert_int_equal(map_count(&m), count);
     }
     assert_true(m.cap <= 4 * KEYS * 2); /* removed keys do not make it grow for ever */
+    for (int k = 0; k < KEYS; k++)
+        lend(NULL, k);
     map_done(&m);
 }
+
+static void test_random(void **state) { random_walk(false); }
+static void test_borrowed(void **state) { random_walk(true); }
 
 static void test_visit(void **state) {
     struct map m = {0};
@@ -118,6 +138,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_basics),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_borrowed),
         cmocka_unit_test(test_visit),
         cmocka_unit_test(test_lengths),
     };

@@ -25,7 +25,7 @@ struct core *core_new(const struct core_config *config) {
     c->deadline = -1;
     table_handlers(c);
     for (int kind = 0; kind < API_KIND_COUNT; kind++)
-        c->tables[kind].unsorted = true;
+        c->tables[kind] = (struct table){.unsorted = true, .by_id.borrows = true};
     return c;
 }
 

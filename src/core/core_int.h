@@ -51,7 +51,7 @@ struct object {
 };
 
 struct table {
-    struct map by_id;       /* struct object * */
+    struct map by_id;       /* struct object *, whose ids it borrows */
     struct map by_name;     /* struct object *; kinds with unique names */
     struct object **sorted; /* by name, or by id for kinds without one */
     size_t n, cap;

@@ -33,7 +33,7 @@ struct server_entry {
 
 struct stats {
     struct map servers; /* id -> server_entry */
-    struct map vms;     /* id -> vm_entry */
+    struct map vms;     /* id, which is its own -> vm_entry */
     struct stats_top top[STATS_METRICS][STATS_TOP_MAX];
     size_t n_top[STATS_METRICS];
     int64_t top_at;    /* when top was made, ms; 0: never */
@@ -43,7 +43,9 @@ struct stats {
 };
 
 struct stats *stats_new(void) {
-    return xcalloc(1, sizeof(struct stats));
+    struct stats *s = xcalloc(1, sizeof *s);
+    s->vms.borrows = true;
+    return s;
 }
 
 static void vm_drop(struct stats *s, struct vm_entry *v) {
