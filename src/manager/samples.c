@@ -3,24 +3,30 @@
  * Samples on their way in. A thousand servers send one every two seconds, perhaps all at the same moment; taking one
  * apart costs more than answering a request. So they are kept as text, the newest of each server, and taken apart
  * between the requests (work.h).
+ *
+ * A large fleet sends more than anybody looks at: each server's is then taken less often than it comes, so that it is
+ * some hundred in a second. Which one is whose turn is told by the server's place, so that they do not come together.
  */
 #include "manager/samples.h"
 
 #include "manager/agents.h"
+#include "manager/samples_due.h"
 #include "manager/stats.h"
 #include "manager/work.h"
 
 struct sample {
-    struct list link;
+    struct list link; /* in the queue, while there is a text */
     char server[UUID_LEN + 1];
     char *text;
     size_t len;
+    int64_t due; /* ms: what comes before is not taken */
 };
 
 struct samples {
     struct work work;
     struct list queue;
     struct map by_server;
+    uint64_t n_seen; /* servers that have come */
 };
 
 bool samples_are(const char *text, size_t len) {
@@ -53,10 +59,10 @@ static bool go(struct manager *m, struct work *w) {
     if (!p)
         return false;
     list_remove(&p->link);
-    map_remove(&s->by_server, p->server);
-    take(m, p);
-    free(p->text);
-    free(p);
+    struct sample taken = *p; /* which may be the server's end */
+    p->text = NULL;
+    take(m, &taken);
+    free(taken.text);
     return !list_empty(&s->queue);
 }
 
@@ -75,10 +81,12 @@ static void sample_free(struct samples *s, struct sample *p) {
 }
 
 void samples_done(struct manager *m) {
-    struct sample *p, *next;
+    size_t pos = 0;
+    void *value;
     if (!m->samples)
         return;
-    list_for_each_safe(p, next, &m->samples->queue, link) { sample_free(m->samples, p); }
+    while (map_next(&m->samples->by_server, &pos, NULL, &value))
+        sample_free(m->samples, value);
     map_done(&m->samples->by_server);
     work_remove(&m->samples->work);
     free(m->samples);
@@ -91,15 +99,25 @@ void samples_forget(struct manager *m, const char *server) {
         sample_free(m->samples, p);
 }
 
+static struct sample *sample_of(struct samples *s, const char *server) {
+    struct sample *p = map_get(&s->by_server, server);
+    if (p)
+        return p;
+    p = xcalloc(1, sizeof *p);
+    list_init(&p->link);
+    snprintf(p->server, sizeof p->server, "%s", server);
+    map_put(&s->by_server, p->server, p);
+    return p;
+}
+
 void samples_add(struct manager *m, const char *server, const char *text, size_t len) {
     struct samples *s = m->samples;
-    struct sample *p = map_get(&s->by_server, server);
-    if (!p) {
-        p = xcalloc(1, sizeof *p);
-        snprintf(p->server, sizeof p->server, "%s", server);
-        map_put(&s->by_server, p->server, p);
+    struct sample *p = sample_of(s, server);
+    bool waits = p->text != NULL; /* the newer one is as good */
+    if (!waits && !sample_is_due(&p->due, manager_now(m), map_count(&m->agents), &s->n_seen))
+        return;
+    if (!waits)
         list_append(&s->queue, &p->link);
-    }
     str_take(&p->text, xmemdup(text, len));
     p->len = len;
     work_add(m, &s->work);
