@@ -13,16 +13,17 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 
-#define FRAME_PIECE      8192   /* of a WebSocket's frame at once: libwebsockets keeps as much for each */
+#define FRAME_PIECE      4096   /* of a WebSocket's frame at once: libwebsockets keeps as much for each */
 #define ANSWER_TIMEOUT_S 300    /* for us to find one; handlers have deadlines of their own */
 #define BODY_MS          60000  /* for one that is collected to arrive */
 
 static int http_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
-/* The first serves whoever names no subprotocol; "binary" is what noVNC asks for. */
+/* The first serves whoever names no subprotocol; "binary" is what noVNC asks for. A piece of an answer is written at
+ * once: without a size for that it would be FRAME_PIECE, and the rest be copied. */
 static const struct lws_protocols protocols[] = {
-    {"tarn", http_callback, 0, FRAME_PIECE, 0, NULL, 0},
-    {"binary", http_callback, 0, FRAME_PIECE, 0, NULL, 0},
+    {"tarn", http_callback, 0, FRAME_PIECE, 0, NULL, ANSWER_CHUNK},
+    {"binary", http_callback, 0, FRAME_PIECE, 0, NULL, ANSWER_CHUNK},
     {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 
