@@ -56,15 +56,35 @@ void table_cell(struct table *t, const char *text, const char *style) {
     c->width = text_width(c->text);
 }
 
+/* Of columns that are shown. */
+static size_t total_width(const size_t *widths, size_t n) {
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += widths[i] ? widths[i] + GAP : 0;
+    return total > GAP ? total - GAP : 0;
+}
+
+static bool is_bare(const struct table *t, size_t column) {
+    for (size_t i = column; i < t->n_cells; i += t->n_columns)
+        if (*t->cells[i].text && !str_eq(t->cells[i].text, "-"))
+            return false;
+    return t->n_cells > 0;
+}
+
+/* Where the rows are too wide, columns that say nothing make room for those that do. */
+static void leave_out(const struct table *t, size_t *widths, size_t width) {
+    for (size_t i = t->n_columns; i-- > 1 && total_width(widths, t->n_columns) > width;)
+        if (is_bare(t, i))
+            widths[i] = 0;
+}
+
 /* Takes from the widest column until the row fits or nothing more may be cut. */
 static void shrink(size_t *widths, size_t n, size_t width) {
     for (;;) {
-        size_t total = n ? (n - 1) * GAP : 0, widest = 0;
-        for (size_t i = 0; i < n; i++) {
-            total += widths[i];
+        size_t total = total_width(widths, n), widest = 0;
+        for (size_t i = 0; i < n; i++)
             if (widths[i] > widths[widest])
                 widest = i;
-        }
         if (total <= width || !n || widths[widest] <= NARROWEST)
             return;
         widths[widest]--;
@@ -98,16 +118,22 @@ void table_print(const struct table *t, struct buf *out, size_t width, bool colo
     for (size_t i = 0; i < t->n_cells; i++)
         if (t->cells[i].width > widths[i % n])
             widths[i % n] = t->cells[i].width;
-    if (width)
+    if (width) {
+        leave_out(t, widths, width);
         shrink(widths, n, width);
-    for (size_t i = 0; i < n; i++)
-        print_cell(out, t->columns[i].title, colour ? "1" : NULL, t->columns[i].align, widths[i], i + 1 == n);
+    }
+    size_t last = n - 1;
+    while (last && !widths[last])
+        last--;
+    for (size_t i = 0; i <= last; i++)
+        if (widths[i])
+            print_cell(out, t->columns[i].title, colour ? "1" : NULL, t->columns[i].align, widths[i], i == last);
     buf_addc(out, '\n');
     for (size_t i = 0; i < t->n_cells; i++) {
         const struct cell *c = &t->cells[i];
-        bool last = (i + 1) % n == 0;
-        print_cell(out, c->text, colour ? c->style : NULL, t->columns[i % n].align, widths[i % n], last);
-        if (last) {
+        if (widths[i % n])
+            print_cell(out, c->text, colour ? c->style : NULL, t->columns[i % n].align, widths[i % n], i % n == last);
+        if (i % n == n - 1) {
             while (out->len && out->data[out->len - 1] == ' ')
                 out->len--;
             buf_addc(out, '\n');

@@ -99,6 +99,31 @@ static char *table_text(size_t width, bool colour) {
     return buf_take(&b);
 }
 
+static void narrow_table(size_t width, const char *wanted) {
+    struct table *t = table_new();
+    static const char *const cells[] = {"one", "-", "a long reason", "-", "two", "-", "short", "-"};
+    struct buf b = {0};
+    table_column(t, "NAME", TABLE_LEFT);
+    table_column(t, "CLEARED", TABLE_LEFT);
+    table_column(t, "WHY", TABLE_LEFT);
+    table_column(t, "BY", TABLE_RIGHT);
+    for (size_t i = 0; i < ARRAY_LEN(cells); i++)
+        table_cell(t, cells[i], NULL);
+    table_print(t, &b, width, false);
+    table_free(t);
+    assert_string_equal(b.data, wanted);
+    buf_done(&b);
+}
+
+/* Columns with nothing in them go first, and only as many as it takes. */
+static void narrow_tables(void **state) {
+    narrow_table(
+        0, "NAME  CLEARED  WHY            BY\none   -        a long reason   -\ntwo   -        short           -\n");
+    narrow_table(30, "NAME  CLEARED  WHY\none   -        a long reason\ntwo   -        short\n");
+    narrow_table(20, "NAME  WHY\none   a long reason\ntwo   short\n");
+    narrow_table(16, "NAME  WHY\none   a long re…\ntwo   short\n");
+}
+
 static void tables(void **state) {
     char *s = table_text(0, false);
     assert_string_equal(s, "NAME        MEMORY  STATE\n"
@@ -153,9 +178,9 @@ static void yaml_blocks(void **state) {
 int main(void) {
     text_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(escapes),     cmocka_unit_test(escapes_json), cmocka_unit_test(widths),
-        cmocka_unit_test(nearest),     cmocka_unit_test(tables),       cmocka_unit_test(yaml_words),
-        cmocka_unit_test(yaml_blocks),
+        cmocka_unit_test(escapes),    cmocka_unit_test(escapes_json), cmocka_unit_test(widths),
+        cmocka_unit_test(nearest),    cmocka_unit_test(tables),       cmocka_unit_test(narrow_tables),
+        cmocka_unit_test(yaml_words), cmocka_unit_test(yaml_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
