@@ -491,6 +491,8 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
     a->reported = true;
     failover_state(c, server, &r.cluster);
     jobs_resend(c, server);
+    for (size_t i = 0; i < r.n_guests; i++)
+        vm_tell_again(c, r.guests[i].vm);
     s = CORE_GET(c, server, SERVER, server);
     cluster_sync(c, s->pool); /* it may have been missing */
     for (size_t i = 0; i < r.n_done; i++)
@@ -517,6 +519,7 @@ static int take_event(struct core *c, const char *server, const char *event, con
         int r = api_guest_report_parse(args, API_PEER, &g, e);
         if (r == 0) {
             apply_guest(c, CORE_GET(c, server, SERVER, server), &g);
+            vm_tell_again(c, g.vm);
             api_guest_report_done(&g);
         }
         return r;

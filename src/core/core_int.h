@@ -414,8 +414,12 @@ int vm_disks_ready(struct core *c, const struct api_vm *vm, struct error *e);
 int vm_step_start(struct job_ctx *x, struct error *e);
 int vm_step_kill(struct job_ctx *x, struct error *e);
 
-/* It has the CPU that its pool gives its guests now. */
-void vm_take_cpu_model(struct core *c, const char *vm);
+/* Before the order: it has the CPU that its pool gives its guests now, and with it its server is told all. */
+void vm_begin_anew(struct core *c, const char *vm);
+/* Its server is told its name and policy, or its limits, as they are now: at once, or when it is there again. */
+void vm_tell(struct core *c, const char *vm, const char *actor, bool policy, bool limits);
+/* What it could not be told, if there was something. */
+void vm_tell_again(struct core *c, const char *vm);
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
@@ -424,6 +428,8 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e);
 /* Not every state is an agent's to report. */
 bool guest_state_valid(enum api_vm_state state);
 void vm_ended(struct job_ctx *x);
+/* The job has ended, whatever its kind: what has waited for that, on each virtual machine that it held. */
+void vms_let_go(struct job_ctx *x);
 
 /* Live migration: a job vm.migrate, for the operation and for what moves many (a server's maintenance). */
 struct vm_migrate {

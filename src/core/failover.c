@@ -259,6 +259,10 @@ static void take_back(struct core *c, const char *id) {
     core_event(c, API_SEVERITY_INFO, "tarn", "server.back", API_KIND_SERVER, s->id, s->name, NULL, "Server %s is back",
                s->name);
     core_put(c, API_KIND_SERVER, put);
+    size_t n;
+    _cleanup_free_ struct object **vms = server_vms(c, id, &n);
+    for (size_t i = 0; i < n; i++)
+        vm_tell_again(c, vms[i]->id);
 }
 
 /* ---- who is suspect, and who is asked ---- */

@@ -276,11 +276,7 @@ static void job_end(struct job_ctx *x) {
     locks_remove(c, j);
     if (k && k->ended)
         k->ended(x);
-    for (size_t i = 0; i < j->n_locks; i++)
-        if (str_eq(j->locks[i].kind, "vm")) {
-            failover_vm_free(x, j->locks[i].id);
-            failover_vm_skipped(x, j->locks[i].id);
-        }
+    vms_let_go(x);
     recover_soon(c);
     forget_calls(x);
     static const char *const words[] = {

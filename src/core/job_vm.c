@@ -34,6 +34,18 @@ void vm_ended(struct job_ctx *x) {
     core_apply_held_report(x->c, x->job->object.id);
 }
 
+void vms_let_go(struct job_ctx *x) {
+    for (size_t i = 0; i < x->job->n_locks; i++) {
+        const struct api_object_ref *lock = &x->job->locks[i];
+        if (!str_eq(lock->kind, "vm"))
+            continue;
+        failover_vm_free(x, lock->id);
+        failover_vm_skipped(x, lock->id);
+        if (!str_eq(x->job->kind, job_vm_policy.name)) /* what it could not tell waits for its server's next word */
+            vm_tell_again(x->c, lock->id);
+    }
+}
+
 int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     struct api_guest_report g;
     int r = api_guest_report_parse(result, API_PEER, &g, e);
@@ -202,18 +214,19 @@ static int suspended_check(struct job_ctx *x, struct error *e) {
 
 /* ---- steps ---- */
 
-void vm_take_cpu_model(struct core *c, const char *id) {
+void vm_begin_anew(struct core *c, const char *id) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     const struct api_pool *pool = CORE_GET(c, pool, POOL, vm->pool);
-    if (str_eq(vm->cpu_model, pool ? pool->cpu_model : ""))
+    if (str_eq(vm->cpu_model, pool ? pool->cpu_model : "") && !vm->untold)
         return;
     struct api_vm *put = CORE_COPY(vm, VM, vm);
     str_set(&put->cpu_model, pool ? pool->cpu_model : "");
+    put->untold = false;
     core_put(c, API_KIND_VM, put);
 }
 
 int vm_step_start(struct job_ctx *x, struct error *e) {
-    vm_take_cpu_model(x->c, x->job->object.id);
+    vm_begin_anew(x->c, x->job->object.id);
     const struct api_vm *vm = vm_of(x);
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
     if (r >= 0) {
@@ -305,9 +318,62 @@ static const struct job_step_def resume_steps[] = {
 const struct job_kind job_vm_resume = {
     .name = "vm.resume", .steps = resume_steps, .n_steps = 1, .check = suspended_check, .ended = vm_ended};
 
+/* ---- what was changed while it runs ---- */
+
+static void set_untold(struct core *c, const char *id, bool untold) {
+    const struct api_vm *old = CORE_GET(c, vm, VM, id);
+    if (!old || old->untold == untold)
+        return;
+    struct api_vm *vm = CORE_COPY(vm, VM, old);
+    vm->untold = untold;
+    core_put(c, API_KIND_VM, vm);
+}
+
+/* Its server has it, and runs it or will by itself. A start tells all. */
+static bool is_servers(const struct api_vm *vm) {
+    return !str_empty(vm->server) && vm->state != API_VM_STATE_CREATING && vm->state != API_VM_STATE_DELETING &&
+           (!vm_is_off(vm) || vm->restarting);
+}
+
+/* A job of its own. A server that cannot be told now is told when it is there again: nobody is to wait for that. */
+void vm_tell(struct core *c, const char *id, const char *actor, bool policy, bool limits) {
+    _cleanup_error_ struct error ignored = ERROR_INIT;
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    if (!vm || !is_servers(vm))
+        return;
+    if (!core_agent_ready(c, vm->server) || server_is_gone(c, vm->server)) {
+        set_untold(c, id, true);
+        return;
+    }
+    struct job_request q = {.kind = &job_vm_policy,
+                            .actor = actor,
+                            .object_kind = API_KIND_VM,
+                            .object_id = vm->id,
+                            .object_name = vm->name,
+                            .title = xasprintf("Tell the server the changes of %s", vm->name)};
+    struct api_job *j = job_draft(c, &q);
+    job_lock(j, API_KIND_VM, vm->id, vm->name, false);
+    if (policy)
+        job_add_step(j, q.kind, "tell", 0);
+    if (limits)
+        job_add_step(j, q.kind, "limits", 0);
+    if (job_submit(c, &q, j, &ignored) < 0)
+        set_untold(c, id, true);
+}
+
+void vm_tell_again(struct core *c, const char *id) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    if (!vm || !vm->untold || vm->state == API_VM_STATE_UNKNOWN || !core_agent_ready(c, vm->server) ||
+        server_is_gone(c, vm->server) || !is_servers(vm))
+        return;
+    set_untold(c, id, false);
+    vm_tell(c, id, "tarn", true, true);
+}
+
+/* What comes between this order and its answer makes a job of its own. */
 static int guest_policy(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
-    if (!vm)
+    if (!vm || str_empty(vm->server))
         return STEP_DONE;
     return job_call(x, vm->server, API_AGENT_OP_GUEST_POLICY,
                     json_pack("{s:s, s:s, s:s, s:b}", "vm", vm->id, "name", vm->name, "restart_policy",
@@ -316,7 +382,7 @@ static int guest_policy(struct job_ctx *x, struct error *e) {
 }
 static int guest_limits(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
-    if (!vm)
+    if (!vm || str_empty(vm->server))
         return STEP_DONE;
     struct api_guest_limits told = {.vm = vm->id, .has_limits = true, .limits = vm->limits};
     if (!vm->has_limits)
@@ -329,8 +395,16 @@ static int guest_limits(struct job_ctx *x, struct error *e) {
 
 static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false},
                                                    {"limits", 1, false, guest_limits, NULL, NULL, NULL, false}};
+/* It may not have been done: that is looked at with its server's next word, not at once. */
+static void policy_ended(struct job_ctx *x) {
+    const struct api_vm *vm = vm_of(x);
+    if (vm && x->job->state != API_JOB_STATE_DONE && is_servers(vm))
+        set_untold(x->c, vm->id, true);
+    vm_ended(x);
+}
+
 const struct job_kind job_vm_policy = {
-    .name = "vm.policy", .steps = policy_steps, .n_steps = ARRAY_LEN(policy_steps), .ended = vm_ended};
+    .name = "vm.policy", .steps = policy_steps, .n_steps = ARRAY_LEN(policy_steps), .ended = policy_ended};
 
 /* ---- create ---- */
 

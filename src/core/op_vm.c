@@ -538,25 +538,6 @@ static int check_change(struct core *c, const struct core_request *r, struct obj
     return result;
 }
 
-/* A guest that runs is told its new name and policy by a job of its own. */
-static void tell_policy(struct core *c, const struct core_request *r, const struct api_vm *vm, bool policy,
-                        bool limits) {
-    _cleanup_error_ struct error ignored = ERROR_INIT;
-    struct job_request q = {.kind = &job_vm_policy,
-                            .actor = r->actor,
-                            .object_kind = API_KIND_VM,
-                            .object_id = vm->id,
-                            .object_name = vm->name,
-                            .title = xasprintf("Tell the server the changes of %s", vm->name)};
-    struct api_job *j = job_draft(c, &q);
-    job_lock(j, API_KIND_VM, vm->id, vm->name, false);
-    if (policy)
-        job_add_step(j, q.kind, "tell", 0);
-    if (limits)
-        job_add_step(j, q.kind, "limits", 0);
-    job_submit(c, &q, j, &ignored);
-}
-
 int op_vm_change(struct core *c, const struct core_request *r, struct error *e) {
     struct object *o = core_param(c, r, 0, API_KIND_VM, e);
     if (!o)
@@ -576,12 +557,9 @@ int op_vm_change(struct core *c, const struct core_request *r, struct error *e) 
         return result;
     }
     const struct api_vm *old = o->v->data;
-    bool tell = (old->state == API_VM_STATE_RUNNING || old->state == API_VM_STATE_SUSPENDED) &&
-                (!str_eq(old->name, next->name) || old->restart_policy != next->restart_policy ||
-                 (old->has_ha && old->ha.enabled) != (next->has_ha && next->ha.enabled));
-    bool limit = (old->state == API_VM_STATE_RUNNING || old->state == API_VM_STATE_SUSPENDED ||
-                  old->state == API_VM_STATE_STARTING) &&
-                 !vm_same_limits(old, next);
+    bool tell = !str_eq(old->name, next->name) || old->restart_policy != next->restart_policy ||
+                (old->has_ha && old->ha.enabled) != (next->has_ha && next->ha.enabled);
+    bool limit = !vm_same_limits(old, next);
     give_macs(c, next);
     core_event(c, API_SEVERITY_INFO, r->actor, "vm.changed", API_KIND_VM, o->id, next->name, NULL,
                "%s changed virtual machine %s", r->actor, next->name);
@@ -590,7 +568,7 @@ int op_vm_change(struct core *c, const struct core_request *r, struct error *e) 
     if (!ha)
         recover_call_off(c, o->id, "it is not highly available any more");
     if (tell || limit)
-        tell_policy(c, r, next, tell, limit);
+        vm_tell(c, o->id, r->actor, tell, limit);
     core_reply_object(c, r->id, 200, o, r->query.fields);
     return 0;
 }

@@ -72,6 +72,16 @@ static const char *move_state(const char *op, const json_t *args, const char *no
     return str_eq(op, "guest.offer") ? now : NULL;
 }
 
+/* The guest runs as before. */
+static bool is_a_change(const char *op) {
+    return str_eq(op, "guest.policy") || str_eq(op, "guest.limits") || str_eq(op, "guest.cdrom");
+}
+
+static const char *told_key(const char *vm, char *key) {
+    snprintf(key, 64, "told/%.36s", vm);
+    return key;
+}
+
 static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
     const char *vm = json_is_object(json_object_get(args, "vm")) ? json_str(json_object_get(args, "vm"), "id")
                                                                  : json_str(args, "vm");
@@ -82,7 +92,7 @@ static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, 
     _cleanup_free_ char *to = xstrdup(moved ? moved : state);
     state = to;
     a->starts += str_eq(op, "guest.start");
-    char loaded[64];
+    char loaded[64], key[64];
     snprintf(loaded, sizeof loaded, "loaded/%s", vm);
     if (str_eq(op, "guest.receive") && json_bool(args, "suspended", false))
         put(&w->things, loaded, a->name);
@@ -90,8 +100,10 @@ static json_t *guest_do(struct world *w, struct world_agent *a, const char *op, 
         free(map_remove(&w->things, loaded));
     if (str_eq(op, "guest.forget") || str_eq(op, "guest.release") || str_eq(op, "guest.drop"))
         free(map_remove(&a->guests, vm));
-    else if (!str_eq(op, "guest.policy") && !str_eq(op, "guest.cdrom"))
+    else if (!is_a_change(op))
         put(&a->guests, vm, state);
+    if (str_eq(op, "guest.policy"))
+        put(&w->things, told_key(vm, key), json_bool(args, "ha", false) ? "ha" : "plain");
     char now[TIME_TEXT_MAX];
     return json_pack("{s:s, s:s, s:I, s:b, s:s}", "vm", vm, "state", state, "sequence", (json_int_t)w->changes,
                      "guarded", a->clustered, "started", str_eq(state, "running") ? time_format(w->ms, now) : "");

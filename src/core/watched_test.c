@@ -146,6 +146,98 @@ static void second_server_is_lost_too(void **state) {
     world_down(&w);
 }
 
+/* What its server was told last, of whether it is highly available; NULL: nothing since the start. */
+static const char *told(const struct world *w, const char *vm) {
+    char key[64];
+    snprintf(key, sizeof key, "told/%.36s", vm_of(w, vm)->id);
+    return map_get(&w->things, key);
+}
+
+/* Out of reach, it is told when it is there again; and what it watches then is restarted elsewhere. */
+static void a_server_out_of_reach_is_told_later(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    struct world_agent *a = &w.agents[0];
+    for (int round = 0; round < 2; round++) {
+        a->away = true;
+        world_disconnect(&w, a);
+        walk(&w, round ? 1000 : 15000);
+        assert_int_equal(vm_of(&w, "plain")->state, round ? API_VM_STATE_RUNNING : API_VM_STATE_UNKNOWN);
+        const char *change = round ? "{\"ha\":" HA "}" : "{\"restart_policy\":\"always\"}";
+        assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", change), 200);
+        walk(&w, 1000);
+        if (round)
+            world_crash(&w); /* nor does the manager forget it */
+        else
+            assert_null(last_job(&w, "vm.policy")); /* it does not stand in anybody's way */
+        a->away = false;
+        for (int i = 0; i < 3; i++)
+            if (!w.agents[i].connected)
+                world_connect(&w, &w.agents[i]);
+        walk(&w, 1000);
+        assert_string_equal(told(&w, "plain"), round ? "ha" : "plain");
+        assert_false(vm_of(&w, "plain")->untold);
+    }
+    assert_true(vm_of(&w, "plain")->guarded);
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "plain", "s1", 20000), 0, 19999);
+    world_down(&w);
+}
+
+/* It was given up and is there again: it is told when it is its pool's again. */
+static void a_server_that_was_given_up_is_told_when_it_is_back(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    struct world_agent *a = &w.agents[0];
+    dies(&w, 0);
+    walk(&w, 20000);
+    map_put(&a->guests, vm_of(&w, "plain")->id, xstrdup("running"));
+    world_disconnect(&w, a);
+    a->silent = a->away = a->lease = false;
+    world_connect(&w, a);
+    pump(&w);
+    assert_true(server_is_gone(w.c, a->id));
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    walk(&w, 1000);
+    assert_null(told(&w, "plain"));
+    set_half(&w, 0, 0);
+    walk(&w, 10000);
+    assert_false(server_is_gone(w.c, a->id));
+    assert_string_equal(told(&w, "plain"), "ha");
+    world_down(&w);
+}
+
+/* Whoever works on it is waited for, and then the server on which it is then is told; an order that failed is given
+   again when its server has something to say, and not before. */
+static void who_works_on_it_is_waited_for(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    w.holds_send = true;
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "plain", "{\"to\":\"s2\"}"), 202);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_MIGRATING);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    assert_null(told(&w, "plain"));
+    assert_int_equal(ask(&w, API_OP_JOB_ABORT, last_job(&w, "vm.migrate")->id, "{}"), 200);
+    w.holds_send = false;
+    walk(&w, 1000);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_RUNNING);
+    assert_string_equal(told(&w, "plain"), "ha");
+    w.fail_op = "guest.policy";
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":{\"enabled\":false}}"), 200);
+    walk(&w, 1000);
+    assert_int_equal(last_job(&w, "vm.policy")->state, API_JOB_STATE_FAILED);
+    w.fail_op = NULL;
+    walk(&w, 5000);
+    assert_string_equal(told(&w, "plain"), "ha");
+    says(&w, 0, "plain", "running", true);
+    walk(&w, 1000);
+    assert_string_equal(told(&w, "plain"), "plain");
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
@@ -153,6 +245,9 @@ int main(void) {
         cmocka_unit_test(an_unarmed_server_watches_nothing),
         cmocka_unit_test(it_may_have_run_unwatched),
         cmocka_unit_test(second_server_is_lost_too),
+        cmocka_unit_test(a_server_out_of_reach_is_told_later),
+        cmocka_unit_test(a_server_that_was_given_up_is_told_when_it_is_back),
+        cmocka_unit_test(who_works_on_it_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
