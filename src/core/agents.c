@@ -48,6 +48,19 @@ void core_agents_done(struct core *c) {
     map_done(&c->held);
 }
 
+#define TELL_AGAIN_MS 30000
+#define TELL_MOST_MS  3600000
+
+void agent_tell_later(struct core *c, const char *server) {
+    struct agent *a = core_agent(c, server);
+    if (a->tell_at)
+        return;
+    a->tell_wait = a->tell_wait ? a->tell_wait * 2 : TELL_AGAIN_MS;
+    if (a->tell_wait > TELL_MOST_MS)
+        a->tell_wait = TELL_MOST_MS;
+    a->tell_at = c->mono_ms + a->tell_wait;
+}
+
 bool core_agent_ready(const struct core *c, const char *server) {
     const struct agent *a = map_get(&c->agents, server);
     return a && a->connected && a->reported;

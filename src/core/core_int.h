@@ -103,6 +103,7 @@ struct agent {
     uint64_t late;    /* one that it had not answered in time */
     bool mute;        /* it has not answered that, whatever its connection looks like */
     int64_t again_at; /* it is to report anew then: it could not end what is not its any more, or was unheeded */
+    int64_t tell_at, tell_wait; /* its guests' changes, which it could not take, are told again then; ms */
     bool unheeded;    /* it has said that it watches a guest, and was not believed: it was given up, or not armed */
     bool armed;       /* its deadman, as it says in this connection */
     /* fencing.c */
@@ -418,8 +419,9 @@ int vm_step_kill(struct job_ctx *x, struct error *e);
 void vm_begin_anew(struct core *c, const char *vm);
 /* Its server is told its name and policy, or its limits, as they are now: at once, or when it is there again. */
 void vm_tell(struct core *c, const char *vm, const char *actor, bool policy, bool limits);
-/* What it could not be told, if there was something. */
+/* What it could not be told, if there was something; of one, or of all that the server has. */
 void vm_tell_again(struct core *c, const char *vm);
+void vms_tell_again(struct core *c, const char *server);
 /* GuestStart for a VM, with everything that its agent needs. */
 json_t *vm_guest_start(struct core *c, const struct api_vm *vm);
 int vm_check_server(struct core *c, const struct api_vm *vm, struct error *e);
@@ -503,6 +505,8 @@ void cluster_check_proof(struct core *c, const char *pool); /* what its failover
 
 void agent_cluster_free(struct agent *a);
 bool server_is_gone(const struct core *c, const char *server);
+/* Its guests' changes are told again after a while, longer each time. */
+void agent_tell_later(struct core *c, const char *server);
 /* What a report makes of `watched`; its start is ordered. */
 bool failover_watches(struct core *c, const char *server, const struct api_guest_report *g);
 void failover_vm_ordered(struct core *c, const char *vm, bool off);

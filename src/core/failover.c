@@ -101,8 +101,9 @@ static bool runs_for_all_we_know(const struct api_vm *vm) {
 
 static bool dies(const struct core *c, const struct api_vm *vm) {
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
-    /* A fenced server's guests are dead whether anybody watched them or not. */
-    return vm->watched || (s && s->has_cluster && s->cluster.fenced);
+    /* A fenced server's guests are dead whether anybody watched them or not. One of which it does not know yet that
+       it is highly available its agent may start again after the boot, by its restart policy. */
+    return vm->watched || (s && s->has_cluster && s->cluster.fenced && !vm->untold);
 }
 
 static bool is_protected(const struct core *c, const struct api_vm *vm) {
@@ -259,10 +260,7 @@ static void take_back(struct core *c, const char *id) {
     core_event(c, API_SEVERITY_INFO, "tarn", "server.back", API_KIND_SERVER, s->id, s->name, NULL, "Server %s is back",
                s->name);
     core_put(c, API_KIND_SERVER, put);
-    size_t n;
-    _cleanup_free_ struct object **vms = server_vms(c, id, &n);
-    for (size_t i = 0; i < n; i++)
-        vm_tell_again(c, vms[i]->id);
+    vms_tell_again(c, id);
 }
 
 /* ---- who is suspect, and who is asked ---- */
@@ -513,7 +511,7 @@ void failover_connected(struct core *c, const char *server) {
     struct agent *a = core_agent(c, server);
     a->welcome_at = a->heard_at = c->mono_ms;
     a->check = a->probe = a->late = 0;
-    a->again_at = 0;
+    a->again_at = a->tell_at = a->tell_wait = 0;
     a->mute = a->unheeded = a->armed = false;
     agent_cluster_free(a);
     fencing_stand_down(c, a);
@@ -626,6 +624,10 @@ void failover_tick(struct core *c) {
     void *value;
     while (map_next(&c->agents, &pos, NULL, &value)) {
         struct agent *a = value;
+        if (a->tell_at && c->mono_ms >= a->tell_at) {
+            a->tell_at = 0;
+            vms_tell_again(c, a->server);
+        }
         if (!a->again_at || c->mono_ms < a->again_at)
             continue;
         a->again_at = 0;
@@ -644,6 +646,8 @@ int64_t failover_deadline(const struct core *c) {
             next = a->check_at;
         if (a->again_at && a->again_at < next)
             next = a->again_at;
+        if (a->tell_at && a->tell_at < next)
+            next = a->tell_at;
     }
     return next;
 }

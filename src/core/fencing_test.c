@@ -304,6 +304,31 @@ static void manager_alone(void **state) {
     world_down(&w);
 }
 
+/* After the boot its agent may start it by its own restart policy: it has not heard that others do. */
+static void what_it_does_not_know_to_be_highly_available_stays_its(void **state) {
+    struct world w;
+    prepare_two(&w, "auto");
+    make_vm(&w, "plain", "s1", "{}");
+    struct world_agent *a = &w.agents[0];
+    a->away = true;
+    world_disconnect(&w, a);
+    walk(&w, 1000);
+    struct api_vm *vm = CORE_COPY(vm, VM, vm_of(&w, "plain")); /* the world's agents watch all that they have */
+    vm->watched = false;
+    core_begin(w.c);
+    core_put(w.c, API_KIND_VM, vm);
+    core_end(w.c);
+    pump(&w);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 30000), 0, 29999);
+    walk(&w, 5000);
+    assert_true(is_gone(&w, "s1"));
+    assert_string_equal(where(&w, "plain"), "s1");
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lost_server_is_switched_off),
@@ -321,6 +346,7 @@ int main(void) {
         cmocka_unit_test(somebody_has_seen_it),
         cmocka_unit_test(manager_restarts_meanwhile),
         cmocka_unit_test(manager_alone),
+        cmocka_unit_test(what_it_does_not_know_to_be_highly_available_stays_its),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -335,16 +335,20 @@ static bool is_servers(const struct api_vm *vm) {
            (!vm_is_off(vm) || vm->restarting);
 }
 
+static bool can_be_told(const struct core *c, const struct api_vm *vm) {
+    return core_agent_ready(c, vm->server) && !server_is_gone(c, vm->server);
+}
+
 /* A job of its own. A server that cannot be told now is told when it is there again: nobody is to wait for that. */
 void vm_tell(struct core *c, const char *id, const char *actor, bool policy, bool limits) {
     _cleanup_error_ struct error ignored = ERROR_INIT;
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     if (!vm || !is_servers(vm))
         return;
-    if (!core_agent_ready(c, vm->server) || server_is_gone(c, vm->server)) {
-        set_untold(c, id, true);
+    set_untold(c, id, true);
+    vm = CORE_GET(c, vm, VM, id);
+    if (!can_be_told(c, vm))
         return;
-    }
     struct job_request q = {.kind = &job_vm_policy,
                             .actor = actor,
                             .object_kind = API_KIND_VM,
@@ -357,33 +361,64 @@ void vm_tell(struct core *c, const char *id, const char *actor, bool policy, boo
         job_add_step(j, q.kind, "tell", 0);
     if (limits)
         job_add_step(j, q.kind, "limits", 0);
-    if (job_submit(c, &q, j, &ignored) < 0)
-        set_untold(c, id, true);
+    job_submit(c, &q, j, &ignored);
+}
+
+static bool is_being_told(const struct core *c, const char *id) {
+    const struct job_run *run;
+    list_for_each(run, &c->jobs, link) {
+        const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+        if (j && str_eq(j->kind, job_vm_policy.name) && str_eq(j->object.id, id))
+            return true;
+    }
+    return false;
 }
 
 void vm_tell_again(struct core *c, const char *id) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
-    if (!vm || !vm->untold || vm->state == API_VM_STATE_UNKNOWN || !core_agent_ready(c, vm->server) ||
-        server_is_gone(c, vm->server) || !is_servers(vm))
-        return;
-    set_untold(c, id, false);
-    vm_tell(c, id, "tarn", true, true);
+    if (vm && vm->untold && vm->state != API_VM_STATE_UNKNOWN && can_be_told(c, vm) && !is_being_told(c, id))
+        vm_tell(c, id, "tarn", true, true);
 }
 
-/* What comes between this order and its answer makes a job of its own. */
+void vms_tell_again(struct core *c, const char *server) {
+    size_t n;
+    _cleanup_free_ struct object **vms = server_vms(c, server, &n);
+    for (size_t i = 0; i < n; i++)
+        vm_tell_again(c, vms[i]->id);
+}
+
+/* It is told all that is so now; what is changed from here on makes a job of its own. A guest that is not to be watched
+   any more is not from the moment at which that may be carried out, whether its answer ever comes or not. */
+static int can_tell(struct job_ctx *x, struct error *e) {
+    const struct api_vm *old = vm_of(x);
+    if (!old || str_empty(old->server))
+        return 0;
+    const struct api_server *s = CORE_GET(x->c, server, SERVER, old->server);
+    if (!can_be_told(x->c, old))
+        return error_set(e, ERR_UNAVAILABLE, "server \"%s\" is not connected: it is told when it is there again",
+                         s ? s->name : "");
+    struct api_vm *vm = CORE_COPY(vm, VM, old);
+    vm->untold = false;
+    vm->watched &= vm->has_ha && vm->ha.enabled;
+    core_put(x->c, API_KIND_VM, vm);
+    return 1;
+}
+
 static int guest_policy(struct job_ctx *x, struct error *e) {
+    int r = can_tell(x, e);
+    if (r <= 0)
+        return r < 0 ? r : STEP_DONE;
     const struct api_vm *vm = vm_of(x);
-    if (!vm || str_empty(vm->server))
-        return STEP_DONE;
     return job_call(x, vm->server, API_AGENT_OP_GUEST_POLICY,
                     json_pack("{s:s, s:s, s:s, s:b}", "vm", vm->id, "name", vm->name, "restart_policy",
                               api_restart_policy_text(vm->restart_policy), "ha", vm->has_ha && vm->ha.enabled),
                     e);
 }
 static int guest_limits(struct job_ctx *x, struct error *e) {
+    int r = can_tell(x, e);
+    if (r <= 0)
+        return r < 0 ? r : STEP_DONE;
     const struct api_vm *vm = vm_of(x);
-    if (!vm || str_empty(vm->server))
-        return STEP_DONE;
     struct api_guest_limits told = {.vm = vm->id, .has_limits = true, .limits = vm->limits};
     if (!vm->has_limits)
         api_vm_limits_init(&told.limits);
@@ -395,11 +430,15 @@ static int guest_limits(struct job_ctx *x, struct error *e) {
 
 static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false},
                                                    {"limits", 1, false, guest_limits, NULL, NULL, NULL, false}};
-/* It may not have been done: that is looked at with its server's next word, not at once. */
+/* It may not have been done: that is tried again with its server's next word, or after a while. */
 static void policy_ended(struct job_ctx *x) {
     const struct api_vm *vm = vm_of(x);
-    if (vm && x->job->state != API_JOB_STATE_DONE && is_servers(vm))
+    if (vm && x->job->state != API_JOB_STATE_DONE && is_servers(vm)) {
         set_untold(x->c, vm->id, true);
+        agent_tell_later(x->c, vm->server);
+    } else if (vm && !str_empty(vm->server)) {
+        core_agent(x->c, vm->server)->tell_wait = 0;
+    }
     vm_ended(x);
 }
 

@@ -238,6 +238,25 @@ static void who_works_on_it_is_waited_for(void **state) {
     world_down(&w);
 }
 
+/* That it is not to watch it any more is on its way, and may have been carried out; that it is to again is not. */
+static void what_it_may_not_watch_any_more_goes_on(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    struct world_agent *a = &w.agents[0];
+    a->silent = a->away = true;
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"ha\":{\"enabled\":false}}"), 200);
+    assert_false(vm_of(&w, "a")->watched);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"ha\":" HA "}"), 200);
+    set_half(&w, 0, 1);
+    walk(&w, 20000);
+    assert_true(server_is_gone(w.c, a->id));
+    assert_null(last_job(&w, "vm.recover"));
+    assert_string_equal(where(&w, "a"), "s1");
+    assert_true(vm_of(&w, "a")->untold);
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
@@ -248,6 +267,7 @@ int main(void) {
         cmocka_unit_test(a_server_out_of_reach_is_told_later),
         cmocka_unit_test(a_server_that_was_given_up_is_told_when_it_is_back),
         cmocka_unit_test(who_works_on_it_is_waited_for),
+        cmocka_unit_test(what_it_may_not_watch_any_more_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

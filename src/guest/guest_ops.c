@@ -366,6 +366,7 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
             host_guest_call_op(h, g, op);
             return;
         }
+        host_report_guest(h, g); /* whether it is watched: that may have been said before the manager asked */
     }
     op_finish(h, op, NULL, NULL);
 }

@@ -439,8 +439,20 @@ static void what_was_lost_is_started_again(struct sim *s, const struct sim_serve
     const struct api_pool *pool = vm ? CORE_GET(s->m.c, pool, POOL, vm->pool) : NULL;
     if (g->r.lost && g->r.state == API_VM_STATE_CRASHED && pool && str_eq(vm->server, v->id) &&
         vm->state == API_VM_STATE_CRASHED && vm->has_ha && vm->ha.enabled &&
-        pool->failover == API_FAILOVER_POLICY_RESTART && !s->failover_off)
+        pool->failover == API_FAILOVER_POLICY_RESTART && !s->failover_off && !s->config.ha_changes)
         sim_broken(s, "a guest that was lost with its server's lease is started again", "%s, %s", g->vm, v->name);
+}
+
+/* All its servers are well, for longer than it takes to say so: whoever made it highly available, and whenever. */
+static void what_is_highly_available_is_watched(struct sim *s) {
+    const struct table *t = &s->m.c->tables[API_KIND_VM];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        const struct api_server *server = core_server(s->m.c, vm->server);
+        if (vm->has_ha && vm->ha.enabled && vm->state == API_VM_STATE_RUNNING && server && server->has_cluster &&
+            server->cluster.armed && !vm->watched)
+            sim_broken(s, "what is highly available is watched", "%s on %s", vm->id, server->name);
+    }
 }
 
 /* The manager's memory is what its store says. */
@@ -468,6 +480,7 @@ void check_rest(struct sim *s) {
     jobs_have_done_all_or_nothing(s);
     each_guest(s, a_promised_restart_happens);
     each_guest(s, what_was_lost_is_started_again);
+    what_is_highly_available_is_watched(s);
     a_watcher_has_seen_every_change(s);
     memory_equals_the_store(s);
     model(s)->resting = false;

@@ -183,8 +183,7 @@ static void remember(struct sim *s, uint64_t request, enum api_op_id op, const c
     asked_free(map_put(&s->waiting, key, a));
 }
 
-static void ask(struct sim *s, const struct api_op *op, const char *param) {
-    json_t *body = op->body ? random_object(s, op->body, op->body_is_change, 0) : NULL;
+static void ask_with(struct sim *s, const struct api_op *op, const char *param, json_t *body /* stolen */) {
     struct core_request r = {.id = ++s->request,
                              .op = op->id,
                              .actor = "admin",
@@ -213,6 +212,20 @@ static void ask(struct sim *s, const struct api_op *op, const char *param) {
     json_decref(body);
     manager_drain(s);
     s->asked_now = 0;
+}
+
+static void ask(struct sim *s, const struct api_op *op, const char *param) {
+    ask_with(s, op, param, op->body ? random_object(s, op->body, op->body_is_change, 0) : NULL);
+}
+
+/* At moments when nobody would: its server is away, it is on its way, it has just been lost. */
+void client_changes_ha(struct sim *s) {
+    const struct api_op *op = &api_ops[API_OP_VM_CHANGE];
+    if (!s->config.ha_changes || !maybe(s, 12) || !s->m.p.up || s->now < s->m.p.paused_until)
+        return;
+    _cleanup_free_ char *vm = some_object(s, op->tag);
+    if (vm)
+        ask_with(s, op, vm, json_pack("{s:{s:b}}", "ha", "enabled", maybe(s, 60)));
 }
 
 /* The shell makes tokens, not the core's table of operations. */

@@ -82,6 +82,7 @@ static void draw_branch(struct sim_config *c, unsigned branch) {
     for (int i = 0; i < 8; i++)
         idgen_next(&g);
     c->branch = branch;
+    c->ha_changes = branch % 4 == 0;
     draw_faults(c, &g);
     draw_pool_faults(c, &g);
     draw_requests(c, &g);
@@ -109,6 +110,7 @@ static void everyday(struct sim *s, struct sim_event *e) {
         driver_life(s, i);
     ring_everyday(s);
     if (s->faults_on) {
+        client_changes_ha(s);
         int who = (int)sim_random(s, (uint64_t)s->config.servers + 1) - 1;
         struct process *p = who < 0 ? &s->m.p : &s->servers[who].p;
         if (p->up && s->now >= p->paused_until &&
@@ -119,7 +121,7 @@ static void everyday(struct sim *s, struct sim_event *e) {
         }
         if (sim_fault(s, FAULT_CLOCK_JUMP))
             p->wall_offset_ms += sim_between(s, -3600000, 3600000);
-    } else if (s->requests_left <= 0 && !sim_random(s, 20)) {
+    } else if (s->requests_left <= 0 && !s->patient && !sim_random(s, 20)) {
         client_gives_up(s, s->now - s->rest_at > PATIENCE_US);
     }
     sim_at(s, s->now + sim_between(s, 200, 500) * US_PER_MS, everyday);
@@ -315,6 +317,8 @@ bool schedule_go(struct sim *s, const struct sim_config *config) {
     }
     if (!s->broken)
         rest(s);
+    if (!s->broken && config->pool && sim_random(s, 3) == 0 && loss_at_rest(s))
+        rest(s); /* they are back */
     if (s->broken && s->trace_all)
         show_store(s);
     return !s->broken;

@@ -50,8 +50,16 @@ void server_timer(struct sim *s, int i) {
 }
 
 static void up(struct sim *s, struct sim_event *e) {
-    if (!s->servers[e->server].p.up && e->epoch == s->servers[e->server].p.epoch)
+    struct sim_server *v = &s->servers[e->server];
+    if (v->p.up || e->epoch != v->p.epoch)
+        return;
+    if (!v->away) {
         server_start(s, e->server);
+        return;
+    }
+    struct sim_event *again = sim_at(s, s->now + RESTART_MIN_MS * US_PER_MS, up);
+    again->server = e->server;
+    again->epoch = e->epoch;
 }
 
 void server_start(struct sim *s, int i) {

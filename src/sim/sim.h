@@ -81,6 +81,7 @@ struct sim_config {
     int servers, clients, requests;
     bool pool; /* the servers are a clustered pool with highly available guests */
     bool two;  /* … of two servers, where one that is lost is switched off */
+    bool ha_changes; /* somebody makes guests highly available, or not any more, again and again */
     unsigned fault[FAULT_COUNT];
     /* For the shrinker: the n-th fault or request that the seed would give is left out. */
     const bool *drop_fault, *drop_request;
@@ -125,6 +126,11 @@ struct process {
     int drift_ppm;
     struct sim_disk disk;
 };
+
+/* ---- loss.c ---- */
+/* At rest: servers are lost, and stay away until what was guarded there runs again. False: there is no pool for it, or
+   something is broken. All are free to come back then, and have not yet. */
+bool loss_at_rest(struct sim *s);
 
 /* ---- driver.c ---- */
 struct sim_guest {
@@ -190,6 +196,7 @@ struct sim_server {
     size_t n_nodes;
     struct sim_ring ring;
     int64_t unreachable_until; /* us: no way to the manager */
+    bool away;                 /* without power, it does not start again */
 };
 
 struct sim_manager {
@@ -210,6 +217,7 @@ struct sim {
     uint64_t order, events;
     bool faults_on;
     int64_t rest_at; /* when they stopped */
+    bool patient;    /* nobody gives up what waits */
     uint64_t lives; /* guests' processes until now */
     bool tight;        /* a pool in which room is short */
     bool policy_holds; /* nobody has changed what its policy allows, nor what its virtual machines need */
@@ -341,6 +349,7 @@ void storage_done(struct sim *s);
 
 /* ---- client.c ---- */
 void client_start(struct sim *s);
+void client_changes_ha(struct sim *s);
 void client_gives_up(struct sim *s, bool late);
 void client_reply(struct sim *s, uint64_t request, int status, const char *text);
 void client_forget_all(struct sim *s); /* the manager crashed: no answer comes any more */
