@@ -34,18 +34,6 @@ void vm_ended(struct job_ctx *x) {
     core_apply_held_report(x->c, x->job->object.id);
 }
 
-void vms_let_go(struct job_ctx *x) {
-    for (size_t i = 0; i < x->job->n_locks; i++) {
-        const struct api_object_ref *lock = &x->job->locks[i];
-        if (!str_eq(lock->kind, "vm"))
-            continue;
-        failover_vm_free(x, lock->id);
-        failover_vm_skipped(x, lock->id);
-        if (!str_eq(x->job->kind, job_vm_policy.name)) /* what it could not tell waits for its server's next word */
-            vm_tell_again(x->c, lock->id);
-    }
-}
-
 int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     struct api_guest_report g;
     int r = api_guest_report_parse(result, API_PEER, &g, e);
@@ -345,6 +333,7 @@ void vm_tell(struct core *c, const char *id, const char *actor, bool policy, boo
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     if (!vm || !is_servers(vm))
         return;
+    bool all = vm->untold;
     set_untold(c, id, true);
     vm = CORE_GET(c, vm, VM, id);
     if (!can_be_told(c, vm))
@@ -357,28 +346,31 @@ void vm_tell(struct core *c, const char *id, const char *actor, bool policy, boo
                             .title = xasprintf("Tell the server the changes of %s", vm->name)};
     struct api_job *j = job_draft(c, &q);
     job_lock(j, API_KIND_VM, vm->id, vm->name, false);
-    if (policy)
+    if (policy || all)
         job_add_step(j, q.kind, "tell", 0);
-    if (limits)
+    if (limits || all)
         job_add_step(j, q.kind, "limits", 0);
     job_submit(c, &q, j, &ignored);
 }
 
-static bool is_being_told(const struct core *c, const char *id) {
+/* By another job than that one, which ends. */
+static bool is_being_told(const struct core *c, const char *id, const char *ends) {
     const struct job_run *run;
     list_for_each(run, &c->jobs, link) {
         const struct api_job *j = CORE_GET(c, job, JOB, run->id);
-        if (j && str_eq(j->kind, job_vm_policy.name) && str_eq(j->object.id, id))
+        if (j && str_eq(j->kind, job_vm_policy.name) && str_eq(j->object.id, id) && !str_eq(j->id, ends))
             return true;
     }
     return false;
 }
 
-void vm_tell_again(struct core *c, const char *id) {
+static void tell_again(struct core *c, const char *id, const char *ends) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
-    if (vm && vm->untold && vm->state != API_VM_STATE_UNKNOWN && can_be_told(c, vm) && !is_being_told(c, id))
+    if (vm && vm->untold && vm->state != API_VM_STATE_UNKNOWN && can_be_told(c, vm) && !is_being_told(c, id, ends))
         vm_tell(c, id, "tarn", true, true);
 }
+
+void vm_tell_again(struct core *c, const char *id) { tell_again(c, id, ""); }
 
 void vms_tell_again(struct core *c, const char *server) {
     size_t n;
@@ -387,7 +379,7 @@ void vms_tell_again(struct core *c, const char *server) {
         vm_tell_again(c, vms[i]->id);
 }
 
-/* It is told all that is so now; what is changed from here on makes a job of its own. A guest that is not to be watched
+/* It is told what is so now; what is changed from here on it is told anew. A guest that is not to be watched
    any more is not from the moment at which that may be carried out, whether its answer ever comes or not. */
 static int can_tell(struct job_ctx *x, struct error *e) {
     const struct api_vm *old = vm_of(x);
@@ -398,7 +390,7 @@ static int can_tell(struct job_ctx *x, struct error *e) {
         return error_set(e, ERR_UNAVAILABLE, "server \"%s\" is not connected: it is told when it is there again",
                          s ? s->name : "");
     struct api_vm *vm = CORE_COPY(vm, VM, old);
-    vm->untold = false;
+    vm->untold &= x->job->current > 0; /* what came after the first of its steps may be about what that has told */
     vm->watched &= vm->has_ha && vm->ha.enabled;
     core_put(x->c, API_KIND_VM, vm);
     return 1;
@@ -444,6 +436,19 @@ static void policy_ended(struct job_ctx *x) {
 
 const struct job_kind job_vm_policy = {
     .name = "vm.policy", .steps = policy_steps, .n_steps = ARRAY_LEN(policy_steps), .ended = policy_ended};
+
+void vms_let_go(struct job_ctx *x) {
+    for (size_t i = 0; i < x->job->n_locks; i++) {
+        const struct api_object_ref *lock = &x->job->locks[i];
+        if (!str_eq(lock->kind, "vm"))
+            continue;
+        failover_vm_free(x, lock->id);
+        failover_vm_skipped(x, lock->id);
+        /* What a job could not tell waits for its server's next word. */
+        if (x->job->state == API_JOB_STATE_DONE || !str_eq(x->job->kind, job_vm_policy.name))
+            tell_again(x->c, lock->id, x->job->id);
+    }
+}
 
 /* ---- create ---- */
 

@@ -443,14 +443,15 @@ static void what_was_lost_is_started_again(struct sim *s, const struct sim_serve
         sim_broken(s, "a guest that was lost with its server's lease is started again", "%s, %s", g->vm, v->name);
 }
 
-/* All its servers are well, for longer than it takes to say so: whoever made it highly available, and whenever. */
+/* All its servers are well, for longer than it takes to say so: whoever made it highly available, and whenever. What a
+   server could not take then is told again. */
 static void what_is_highly_available_is_watched(struct sim *s) {
     const struct table *t = &s->m.c->tables[API_KIND_VM];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_vm *vm = t->sorted[i]->v->data;
         const struct api_server *server = core_server(s->m.c, vm->server);
         if (vm->has_ha && vm->ha.enabled && vm->state == API_VM_STATE_RUNNING && server && server->has_cluster &&
-            server->cluster.armed && !vm->watched)
+            server->cluster.armed && !vm->watched && !core_agent(s->m.c, server->id)->tell_at)
             sim_broken(s, "what is highly available is watched", "%s on %s", vm->id, server->name);
     }
 }
