@@ -211,6 +211,7 @@ int cluster_gate(struct cluster_shell *c, const struct api_guest_start *start, s
 
 static void call_end(struct cluster_shell *c, const struct error *e, json_t *result) {
     uint64_t call = c->call;
+    bool configured = c->work == WORK_CONFIGURE && !e;
     c->work = WORK_NONE;
     c->call = 0;
     if (call) {
@@ -219,6 +220,8 @@ static void call_end(struct cluster_shell *c, const struct error *e, json_t *res
         agent_end(c->a);
         agent_call_done(c->a, call, e, result);
     }
+    if (configured) /* with it the brain may have come to guard some that ran before */
+        host_each_guarded(c->a->host, watch_visit, c);
     json_decref(result);
 }
 

@@ -332,7 +332,7 @@ static void forget_done(struct host *h, struct guest *g, struct op *op, const st
 static bool policy_guards(struct host *h, struct guest *g, const struct op *op) {
     const json_t *ha = json_object_get(op->args, "ha");
     bool guarded = json_is_true(ha) && host_cluster_guards(h);
-    if (!json_is_boolean(ha) || guarded == g->r.guarded)
+    if (!json_is_boolean(ha) || (guarded == g->r.guarded && !g->guard_unsure))
         return false;
     g->r.guarded = guarded;
     g->r.incarnation = h->cluster.incarnation;
@@ -388,6 +388,7 @@ static void run_limits(struct host *h, struct guest *g, struct op *op) {
 }
 
 static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
+    g->guard_unsure = error != NULL;
     if (error && g->r.guarded) {
         g->r.guarded = false;
         host_dirty(h, "guest", g->vm);

@@ -191,6 +191,18 @@ static void drop_calls(struct host *h, struct guest *g) {
     }
 }
 
+/* What an op on a guest that runs on has changed of it; what it was is freed with what it was to be. */
+static void settings_back(struct record *now, struct record *before) {
+    char *start = now->start, *name = now->name;
+    now->start = before->start;
+    now->name = before->name;
+    before->start = start;
+    before->name = name;
+    now->policy = before->policy;
+    now->guarded = before->guarded;
+    now->incarnation = before->incarnation;
+}
+
 /* The op's beginning could not be recorded. What happened to the guest since stays; the rest is as before. */
 void host_guest_roll_back(struct host *h, struct guest *g, struct op *op) {
     struct record *before = TAKE_PTR(op->before);
@@ -201,6 +213,9 @@ void host_guest_roll_back(struct host *h, struct guest *g, struct op *op) {
         *before = now;
     } else {
         g->r.should_run = before->should_run;
+        if (op->kind == API_AGENT_OP_GUEST_POLICY || op->kind == API_AGENT_OP_GUEST_LIMITS ||
+            op->kind == API_AGENT_OP_GUEST_CDROM)
+            settings_back(&g->r, before);
     }
     host_record_free(before);
     host_dirty(h, "guest", g->vm);

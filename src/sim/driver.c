@@ -297,8 +297,12 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
             sim_broken(s, "a guest that runs is not forgotten", "%s", vm);
         return json_object();
     case API_AGENT_OP_GUEST_LIMITS:
-    case API_AGENT_OP_GUEST_POLICY:
         return json_object();
+    case API_AGENT_OP_GUEST_POLICY:
+        if (ring_policy(s, (int)(v - s->servers), vm, json_bool(args, "ha", false)))
+            return json_object();
+        *no = (struct refusal){"tarn-deadman cannot watch the guest", ERR_UNAVAILABLE};
+        return NULL;
     default:
         return do_move(s, v, op, args, no);
     }
@@ -355,6 +359,7 @@ static void half(struct sim *s, struct sim_server *v, int op, const json_t *args
 
 struct told {
     uint64_t call;
+    int op;
     struct error error;
     json_t *result;
 };
@@ -377,6 +382,8 @@ static void tell(struct sim *s, struct sim_event *e) {
         return;
     server_enter(s, e->server);
     host_call_done(v->h, t->call, t->error.code ? &t->error : NULL, t->result);
+    if (t->op == API_AGENT_OP_CLUSTER_CONFIGURE && !t->error.code)
+        ring_watch_all(s, e->server);
     told_free(t);
     server_drain(s, e->server);
 }
@@ -396,6 +403,7 @@ static void act(struct sim *s, struct sim_event *e) {
     }
     struct told *t = xcalloc(1, sizeof *t);
     t->call = c->id;
+    t->op = c->op;
     struct refusal no = {.code = ERR_IO};
     bool question = c->op == HOST_CALL_GUEST_FIND;
     if (c->fails && !question && c->op != API_AGENT_OP_GUEST_KILL) {

@@ -138,30 +138,58 @@ bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t inc
     return is_watched(r, life) || watch_add(r, vm, life);
 }
 
+/* A guest that runs already is watched; without a lease it ends. */
+static bool watch_running(struct sim *s, int i, const struct sim_guest *g) {
+    struct sim_ring *r = &s->servers[i].ring;
+    if (is_watched(r, g->life))
+        return true;
+    if (!r->armed || r->lease.incarnation)
+        return watch_add(r, g->vm, g->life);
+    driver_kill(s, i, g->vm, g->life);
+    return false;
+}
+
+bool ring_policy(struct sim *s, int i, const char *vm, bool ha) {
+    struct sim_server *v = &s->servers[i];
+    const struct sim_guest *g = driver_guest(v, vm);
+    if (!v->clustered)
+        return true;
+    if (!v->ring.deadman || (ha && !g))
+        return false;
+    for (size_t k = v->ring.n_watched; k-- > 0 && !ha;)
+        if (str_eq(v->ring.watched[k].vm, vm))
+            watched_forget(&v->ring, k);
+    return !ha || watch_running(s, i, g);
+}
+
 struct watching {
     struct sim *s;
     int server;
 };
 
-/* A guest that runs already is watched; without a lease it ends. */
-static void watch_running(void *ctx, const char *vm) {
+static void watch_visit(void *ctx, const char *vm) {
     const struct watching *w = ctx;
     struct sim_server *v = &w->s->servers[w->server];
-    struct sim_ring *r = &v->ring;
     const struct sim_guest *g = driver_guest(v, vm);
-    if (!g || is_watched(r, g->life))
-        return;
-    if (r->armed && !r->lease.incarnation)
-        driver_kill(w->s, w->server, vm, g->life);
+    if (g)
+        watch_running(w->s, w->server, g);
     else
-        watch_add(r, vm, g->life);
+        v->ring.told = false; /* again at the next turn */
+}
+
+/* An agent tells the deadman to which it has just connected, as it or that has started. What comes later is told by its
+   start, or by an order. */
+static void watch_all(struct sim *s, int i) {
+    struct sim_server *v = &s->servers[i];
+    if (!v->p.up || s->now < v->p.paused_until || !v->clustered || !v->ring.deadman || v->ring.told)
+        return;
+    v->ring.told = true;
+    host_each_guarded(v->h, watch_visit, &(struct watching){s, i});
 }
 
 void ring_watch_all(struct sim *s, int i) {
-    struct sim_server *v = &s->servers[i];
-    if (!v->p.up || !v->clustered || !v->ring.deadman)
-        return;
-    host_each_guarded(v->h, watch_running, &(struct watching){s, i});
+    s->servers[i].ring.told = false;
+    watch_all(s, i);
 }
 
 /* ---- what is said ---- */
@@ -342,7 +370,7 @@ static void deadman_start(struct sim *s, int i) {
     struct sim_ring *r = &s->servers[i].ring;
     r->deadman = true;
     r->life++;
-    r->expecting = false;
+    r->expecting = r->told = false;
     r->n_watched = 0;
     r->peers = (struct deadman_peers){.session = (uint32_t)idgen_next(&s->rng), .began = clock_ms(s, i)};
     if (r->lease.incarnation && deadman_expire(&r->lease, clock_ms(s, i)))
@@ -387,6 +415,8 @@ int ring_arm(struct sim *s, int i, bool armed) {
     struct sim_ring *r = &s->servers[i].ring;
     if (armed && (!r->deadman || !r->lease.incarnation))
         return -EAGAIN;
+    if (armed)
+        ring_watch_all(s, i);
     r->armed = r->wanted = armed;
     return 0;
 }
@@ -408,7 +438,9 @@ void ring_power_off(struct sim *s, int i) {
 }
 
 /* What it saw to it knows no more. */
-void ring_agent_gone(struct sim *s, int i) { s->servers[i].ring.tended = s->servers[i].ring.wanted = false; }
+void ring_agent_gone(struct sim *s, int i) {
+    s->servers[i].ring.tended = s->servers[i].ring.wanted = s->servers[i].ring.told = false;
+}
 
 /* Killed at once with its agent, or while that hangs, the deadman does not come back in time: nothing then kills the
    guests (docs/failover.md). Otherwise the agent starts it again, and has done so before it ends or hangs itself. */
@@ -417,7 +449,7 @@ void ring_deadman_again(struct sim *s, int i) {
     if (!v->p.up || s->now < v->p.paused_until || !v->clustered || v->ring.deadman)
         return;
     deadman_start(s, i);
-    ring_watch_all(s, i);
+    watch_all(s, i);
 }
 
 /* The agent sees to it that both run, as far as it runs itself. */
@@ -426,6 +458,7 @@ static void supervise(struct sim *s, int i) {
     if (!v->p.up || s->now < v->p.paused_until || !v->clustered || !v->ring.tended)
         return;
     ring_deadman_again(s, i);
+    watch_all(s, i);
     if (!v->ring.corosync && sim_random(s, 3) == 0)
         corosync_start(s, i);
     /* In truth at once; a while is the harder case. */

@@ -371,10 +371,8 @@ void server_drain(struct sim *s, int i) {
         carry_out(s, i, e);
         host_effect_free(e);
     }
-    if (v->p.up && v->p.epoch == epoch) {
-        ring_watch_all(s, i);
+    if (v->p.up && v->p.epoch == epoch)
         server_timer(s, i);
-    }
 }
 
 void server_done(struct sim *s, int i) {

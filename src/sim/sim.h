@@ -173,6 +173,7 @@ struct sim_ring {
     bool armed;
     bool tended, wanted; /* by the agent: it has both started again; it has the deadman armed again */
     bool expecting; /* an event will look at the lease's end */
+    bool told;      /* by this agent, what it is to watch of what ran before */
     struct sim_watched watched[64];
     size_t n_watched;
 };
@@ -309,6 +310,8 @@ void ring_init(struct sim *s);
 void ring_tell(struct sim *s, int i); /* host_cluster_facts() */
 bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t incarnation);
 void ring_watch_all(struct sim *s, int i);
+/* The deadman is told to watch a guest that runs, or not to any more; false: it cannot. */
+bool ring_policy(struct sim *s, int i, const char *vm, bool ha);
 void ring_configure(struct sim *s, int i);
 int ring_arm(struct sim *s, int i, bool armed);
 void ring_leave(struct sim *s, int i);

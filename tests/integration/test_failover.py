@@ -227,6 +227,22 @@ class Failover(lab.LabCase):
         self.wait_whole()
         self.untouched(self.GUESTS, before)
 
+    def test_6_made_highly_available_while_its_server_is_away(self):
+        """The server is told when it is there again, and then the guest is one of those that run again."""
+        server = self.server_with_guests()
+        name = self.guests_on(server)[0]
+        self.api.patch(f"/vms/{name}", {"ha": {"enabled": False}})
+        self.lab.cut(server, "management")
+        cluster.wait_until(lambda: self.api.get(f"/servers/{server}")["state"] == "offline", SLOW, "away")
+        shown = self.api.patch(f"/vms/{name}", {"ha": {"enabled": True}})
+        self.assertFalse(shown["guarded"])
+        self.lab.heal(server)
+        cluster.wait_until(lambda: self.api.get(f"/vms/{name}")["guarded"], SLOW, "guarded")
+        self.wait_whole()
+        self.fault("made highly available while its server was away", server, lambda: self.lab.kill(server))
+        self.lab.power_on(server)
+        self.wait_whole()
+
     def test_7_agent_hung_and_cut(self):
         """tarn-deadman does it alone; the agent, let go, does not start what it was told before."""
         server = self.server_with_guests()
