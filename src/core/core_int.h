@@ -415,8 +415,9 @@ int vm_disks_ready(struct core *c, const struct api_vm *vm, struct error *e);
 int vm_step_start(struct job_ctx *x, struct error *e);
 int vm_step_kill(struct job_ctx *x, struct error *e);
 
-/* Before the order: it has the CPU that its pool gives its guests now, and with it its server is told all. */
-void vm_begin_anew(struct core *c, const char *vm);
+/* Before a start is ordered: it has the CPU that its pool gives its guests now, and with it its server is told all;
+   unless it may run there already (may_run), and the order is for nothing. */
+void vm_begin_anew(struct core *c, const char *vm, bool may_run);
 /* Its server is told its name and policy, or its limits, as they are now: at once, or when it is there again. */
 void vm_tell(struct core *c, const char *vm, const char *actor, bool policy, bool limits);
 /* What it could not be told, if there was something; of one, or of all that the server has. */

@@ -421,6 +421,8 @@ static int receive(struct job_ctx *x, struct error *e) {
     json_t *args = move_args(x);
     json_t *start = start_there(x);
     json_object_set_new(args, "start", start);
+    const json_t *ha = json_object_get(json_object_get(start, "vm"), "ha");
+    json_object_set_new(x->job->vars, "watched_there", json_boolean(json_bool(ha, "enabled", false)));
     json_object_set(args, "source", json_object_get(x->job->vars, "offered"));
     json_object_set_new(args, "tls", json_boolean(uses_tls(x)));
     json_set_str(args, "address", arg(x, "address"));
@@ -486,6 +488,8 @@ static void belong(struct job_ctx *x, bool there) {
     json_t *id;
     struct api_vm *v = CORE_COPY(vm, VM, vm);
     str_set(&v->server, arg(x, there ? "to" : "from"));
+    if (there) /* it may have been made highly available since it was received there */
+        v->watched &= json_bool(x->job->vars, "watched_there", false);
     str_set(&v->target, arg(x, there ? "from" : "to")); /* its room there it keeps until the move has ended */
     if (json_bool(x->job->args, "own", false))
         str_set(&v->repository, arg(x, there ? "repository" : "old_repository"));

@@ -318,7 +318,7 @@ static void set_server(struct job_ctx *x, const char *server) {
 static int recover_start(struct job_ctx *x, struct error *e) {
     const char *to = json_str(x->job->vars, "to");
     core_alarm_clear(x->c, x->job->object.id, "vm.recovery-waits");
-    vm_begin_anew(x->c, x->job->object.id);
+    vm_begin_anew(x->c, x->job->object.id, false);
     set_server(x, to);
     failover_vm_ordered(x->c, x->job->object.id, true);
     return job_call(x, to, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm_of(x)), e);

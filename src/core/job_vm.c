@@ -202,24 +202,25 @@ static int suspended_check(struct job_ctx *x, struct error *e) {
 
 /* ---- steps ---- */
 
-void vm_begin_anew(struct core *c, const char *id) {
+void vm_begin_anew(struct core *c, const char *id, bool may_run) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     const struct api_pool *pool = CORE_GET(c, pool, POOL, vm->pool);
-    if (str_eq(vm->cpu_model, pool ? pool->cpu_model : "") && !vm->untold)
+    if (str_eq(vm->cpu_model, pool ? pool->cpu_model : "") && (!vm->untold || may_run))
         return;
     struct api_vm *put = CORE_COPY(vm, VM, vm);
     str_set(&put->cpu_model, pool ? pool->cpu_model : "");
-    put->untold = false;
+    put->untold &= may_run;
     core_put(c, API_KIND_VM, put);
 }
 
 int vm_step_start(struct job_ctx *x, struct error *e) {
-    vm_begin_anew(x->c, x->job->object.id);
+    bool may_run = json_bool(x->job->vars, "may_run", false);
+    vm_begin_anew(x->c, x->job->object.id, may_run);
     const struct api_vm *vm = vm_of(x);
     int r = job_call(x, vm->server, API_AGENT_OP_GUEST_START, vm_guest_start(x->c, vm), e);
     if (r >= 0) {
         vm_job_state(x, API_VM_STATE_STARTING);
-        failover_vm_ordered(x->c, x->job->object.id, !json_bool(x->job->vars, "may_run", false));
+        failover_vm_ordered(x->c, x->job->object.id, !may_run);
     }
     return r;
 }
@@ -323,6 +324,17 @@ static bool is_servers(const struct api_vm *vm) {
            (!vm_is_off(vm) || vm->restarting);
 }
 
+/* By another job than that one, which ends. */
+static bool is_being_told(const struct core *c, const char *id, const char *ends) {
+    const struct job_run *run;
+    list_for_each(run, &c->jobs, link) {
+        const struct api_job *j = CORE_GET(c, job, JOB, run->id);
+        if (j && str_eq(j->kind, job_vm_policy.name) && str_eq(j->object.id, id) && !str_eq(j->id, ends))
+            return true;
+    }
+    return false;
+}
+
 static bool can_be_told(const struct core *c, const struct api_vm *vm) {
     return core_agent_ready(c, vm->server) && !server_is_gone(c, vm->server);
 }
@@ -333,7 +345,7 @@ void vm_tell(struct core *c, const char *id, const char *actor, bool policy, boo
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     if (!vm || !is_servers(vm))
         return;
-    bool all = vm->untold;
+    bool all = vm->untold || is_being_told(c, id, ""); /* which may fail */
     set_untold(c, id, true);
     vm = CORE_GET(c, vm, VM, id);
     if (!can_be_told(c, vm))
@@ -353,20 +365,10 @@ void vm_tell(struct core *c, const char *id, const char *actor, bool policy, boo
     job_submit(c, &q, j, &ignored);
 }
 
-/* By another job than that one, which ends. */
-static bool is_being_told(const struct core *c, const char *id, const char *ends) {
-    const struct job_run *run;
-    list_for_each(run, &c->jobs, link) {
-        const struct api_job *j = CORE_GET(c, job, JOB, run->id);
-        if (j && str_eq(j->kind, job_vm_policy.name) && str_eq(j->object.id, id) && !str_eq(j->id, ends))
-            return true;
-    }
-    return false;
-}
-
 static void tell_again(struct core *c, const char *id, const char *ends) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
-    if (vm && vm->untold && vm->state != API_VM_STATE_UNKNOWN && can_be_told(c, vm) && !is_being_told(c, id, ends))
+    if (vm && vm->untold && vm->state != API_VM_STATE_UNKNOWN && can_be_told(c, vm) && !is_being_told(c, id, ends) &&
+        !core_agent(c, vm->server)->tell_at) /* it could not take it just now */
         vm_tell(c, id, "tarn", true, true);
 }
 
@@ -422,7 +424,7 @@ static int guest_limits(struct job_ctx *x, struct error *e) {
 
 static const struct job_step_def policy_steps[] = {{"tell", 1, false, guest_policy, NULL, NULL, NULL, false},
                                                    {"limits", 1, false, guest_limits, NULL, NULL, NULL, false}};
-/* It may not have been done: that is tried again with its server's next word, or after a while. */
+/* It may not have been done: that is tried again after a while, or with its server's next report. */
 static void policy_ended(struct job_ctx *x) {
     const struct api_vm *vm = vm_of(x);
     if (vm && x->job->state != API_JOB_STATE_DONE && is_servers(vm)) {
@@ -444,7 +446,6 @@ void vms_let_go(struct job_ctx *x) {
             continue;
         failover_vm_free(x, lock->id);
         failover_vm_skipped(x, lock->id);
-        /* What a job could not tell waits for its server's next word. */
         if (x->job->state == API_JOB_STATE_DONE || !str_eq(x->job->kind, job_vm_policy.name))
             tell_again(x->c, lock->id, x->job->id);
     }

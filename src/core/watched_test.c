@@ -115,6 +115,7 @@ static void it_may_have_run_unwatched(void **state) {
                      201);
     assert_int_equal(ask(&w, API_OP_VM_START, "plain", "{}"), 202);
     assert_false(vm_of(&w, "plain")->watched);
+    assert_true(vm_of(&w, "plain")->untold); /* nor does one that runs take anything from that order */
     set_half(&w, 0, 1);
     walk(&w, 1000);
     world_disconnect(&w, a);
@@ -210,7 +211,7 @@ static void a_server_that_was_given_up_is_told_when_it_is_back(void **state) {
 }
 
 /* Whoever works on it is waited for, and then the server on which it is then is told; an order that failed is given
-   again when its server has something to say, and not before. */
+   again after a while. */
 static void who_works_on_it_is_waited_for(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -230,10 +231,10 @@ static void who_works_on_it_is_waited_for(void **state) {
     walk(&w, 1000);
     assert_int_equal(last_job(&w, "vm.policy")->state, API_JOB_STATE_FAILED);
     w.fail_op = NULL;
+    says(&w, 0, "plain", "running", true);
     walk(&w, 5000);
     assert_string_equal(told(&w, "plain"), "ha");
-    says(&w, 0, "plain", "running", true);
-    walk(&w, 1000);
+    walk(&w, 30000);
     assert_string_equal(told(&w, "plain"), "plain");
     world_down(&w);
 }
@@ -257,6 +258,20 @@ static void what_it_may_not_watch_any_more_goes_on(void **state) {
     world_down(&w);
 }
 
+/* An order is on its way, and may fail: the next tells all of it once more. */
+static void a_later_change_tells_all(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    w.agents[0].silent = true;
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    assert_int_equal(last_job(&w, "vm.policy")->n_steps, 1);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"limits\":{\"cpu_cap\":50}}"), 200);
+    assert_int_equal(last_job(&w, "vm.policy")->n_steps, 2);
+    assert_string_equal(last_job(&w, "vm.policy")->steps[0].name, "tell");
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
@@ -268,6 +283,7 @@ int main(void) {
         cmocka_unit_test(a_server_that_was_given_up_is_told_when_it_is_back),
         cmocka_unit_test(who_works_on_it_is_waited_for),
         cmocka_unit_test(what_it_may_not_watch_any_more_goes_on),
+        cmocka_unit_test(a_later_change_tells_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
