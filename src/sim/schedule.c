@@ -317,7 +317,7 @@ bool schedule_go(struct sim *s, const struct sim_config *config) {
     }
     if (!s->broken)
         rest(s);
-    if (!s->broken && config->pool && sim_random(s, 3) == 0 && loss_at_rest(s))
+    if (!s->broken && config->pool && sim_random(s, 5) == 0 && loss_at_rest(s))
         rest(s); /* they are back */
     if (s->broken && s->trace_all)
         show_store(s);
