@@ -19,7 +19,6 @@
 #define READY_MS         20000 /* for corosync to answer after it was started */
 #define LEAVE_MS         5000
 #define AGAIN_MS         500  /* between two tries to start the deadman */
-#define STUCK_MS         1500 /* it writes its page twenty times a second: one that has not so long stands still */
 #define STUCK_TURNS      5    /* unless we have just been woken ourselves: so many turns after another */
 #define COROSYNC_MAX_MS  30000
 #define COROSYNC_GOOD_MS 60000 /* it ran so long: the next start is at once */
@@ -93,8 +92,9 @@ static int watch_guest(struct cluster_shell *c, const char *vm) {
 
 static void watch_visit(void *ctx, const char *vm) {
     struct cluster_shell *c = ctx;
-    if (watch_guest(c, vm) == -ENOENT)
-        c->told_to_watch = false; /* not found yet after our start: again at the next turn */
+    int r = watch_guest(c, vm);
+    if (r < 0 && r != -ESTALE)
+        c->told_to_watch = false; /* not found yet after our start, or not answered: again at the next turn */
 }
 
 /* Are we connected to one? One that we were not connected to may be new, and knows nothing of our guests then. */
@@ -123,7 +123,7 @@ static void deadman_tend(struct cluster_shell *c) {
 static void deadman_check(struct cluster_shell *c) {
     char byte;
     (void)deadman_here(c); /* one that did not answer in time was let go of, and would not be looked at any more */
-    bool still = c->link.page && deadman_now() - c->link.page->state.alive > STUCK_MS;
+    bool still = deadman_link_stuck(&c->link);
     c->stuck = still ? c->stuck + 1 : 0;
     if (c->stuck >= STUCK_TURNS) {
         log_error("tarn-deadman stands still: it is killed and started again");
@@ -200,6 +200,8 @@ int cluster_gate(struct cluster_shell *c, const struct api_guest_start *start, s
         return error_set(e, ERR_UNAVAILABLE,
                          "tarn-deadman does not run on this server, and a highly available virtual machine starts only "
                          "under its watch: see the agent's log");
+    if (deadman_link_stuck(&c->link)) /* the child would wait for it, and we with it */
+        return error_set(e, ERR_UNAVAILABLE, "tarn-deadman stands still on this server, and is about to be replaced");
     c->link.gate = (struct deadman_request){
         .serial = ++c->link.serial, .type = DEADMAN_START, .incarnation = (uint64_t)start->incarnation};
     snprintf(c->link.gate.vm, sizeof c->link.gate.vm, "%s", start->vm.id);
@@ -373,7 +375,7 @@ static void log_trim(struct cluster_shell *c) {
 
 static int write_files(struct cluster_shell *c, bool *ret_changed, struct error *e) {
     struct cluster_conf conf = {.config = &c->config, .dir = c->dir, .realtime = may_have_realtime()};
-    _cleanup_free_ char *text = NULL, *old = NULL;
+    _cleanup_free_ char *text = NULL, *old = NULL, *key = NULL;
     size_t len;
     int r = cluster_conf_text(&conf, &text, e);
     if (r < 0)
@@ -386,10 +388,11 @@ static int write_files(struct cluster_shell *c, bool *ret_changed, struct error 
         close_fd(&fd);
         log_trim(c);
     }
-    *ret_changed = r >= 0 && (read_file_at(c->dirfd, "corosync.conf", 1 << 20, &old, &len) < 0 || !str_eq(old, text));
-    if (r >= 0)
+    /* After our start nothing is: a full disk is no reason not to go on. */
+    if (r >= 0 && (read_file_at(c->dirfd, "authkey", 1 << 14, &key, &len) < 0 || !str_eq(key, c->config.secret)))
         r = write_file_at(c->dirfd, "authkey", c->config.secret, strlen(c->config.secret), 0600);
-    if (r >= 0)
+    *ret_changed = r >= 0 && (read_file_at(c->dirfd, "corosync.conf", 1 << 20, &old, &len) < 0 || !str_eq(old, text));
+    if (*ret_changed)
         r = write_file_at(c->dirfd, "corosync.conf", text, strlen(text), 0600);
     return r < 0 ? error_set(e, ERR_IO, "corosync's files cannot be written in %s: %s", c->dir, strerror(-r)) : 0;
 }
@@ -420,13 +423,17 @@ static int open_link(struct cluster_shell *c, struct error *e) {
 static int configure(struct cluster_shell *c, const json_t *args, struct error *e) {
     bool changed = false;
     int r = take_config(c, args, e);
-    if (r < 0 || (r = write_files(c, &changed, e)) < 0 || (r = open_link(c, e)) < 0)
+    if (r < 0 || (r = open_link(c, e)) < 0)
+        return r;
+    /* From here on tarn-deadman is looked after, whatever becomes of corosync. */
+    c->configured = true;
+    c->told_to_watch = false;
+    uv_timer_start(&c->timer, on_timer, 1, TICK_MS);
+    if ((r = write_files(c, &changed, e)) < 0)
         return r;
     _cleanup_free_ char *path = xasprintf("%s/corosync.conf", c->dir);
     if (!c->corosync)
         c->corosync = corosync_new(c->a->config.loop, path, on_corosync_end, c);
-    c->configured = true;
-    c->told_to_watch = false;
     c->corosync_at = 0;
     bool ran = corosync_runs(c->corosync);
     c->corosync_began = clock_mono_ms();
@@ -436,7 +443,6 @@ static int configure(struct cluster_shell *c, const json_t *args, struct error *
         r = corosync_reload(c->corosync, on_reloaded, e);
         c->reloading = r == 0;
     }
-    uv_timer_start(&c->timer, on_timer, 1, TICK_MS);
     return r;
 }
 
@@ -458,7 +464,8 @@ static int unwatch_guest(struct cluster_shell *c, const char *vm) {
 
 static void policy(struct cluster_shell *c, uint64_t call, const json_t *args) {
     const char *vm = json_str(args, "vm");
-    int r = !c->configured ? 0 : json_bool(args, "ha", false) ? watch_guest(c, vm) : unwatch_guest(c, vm);
+    bool ha = json_bool(args, "ha", false);
+    int r = ha ? watch_guest(c, vm) : c->configured ? unwatch_guest(c, vm) : 0;
     struct error e = {.code = ERR_UNAVAILABLE, .message = (char *)"tarn-deadman cannot watch the guest"};
     agent_call_done(c->a, call, r < 0 ? &e : NULL, NULL);
 }

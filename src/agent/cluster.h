@@ -53,6 +53,7 @@ void deadman_link_drop(struct deadman_link *l); /* the connection only */
 int deadman_link_connect(struct deadman_link *l);
 /* pidfd: sent along, -1 for none; not closed. The deadman's answer, or -errno; the connection is closed on errors of
  * it. */
+bool deadman_link_stuck(const struct deadman_link *l);
 int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidfd);
 /* False if no deadman runs that has looked at the clock lately. */
 bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret);

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define STUCK_MS  1500 /* it writes its page twenty times a second: one that has not so long stands still */
 #define SILENT_MS 2000 /* it writes its page twenty times a second */
 
 int64_t deadman_now(void) {
@@ -118,6 +119,10 @@ static int receive(struct deadman_link *l, uint64_t serial) {
     }
 }
 
+bool deadman_link_stuck(const struct deadman_link *l) {
+    return l->page && deadman_now() - l->page->state.alive > STUCK_MS;
+}
+
 int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidfd) {
     union {
         struct cmsghdr header;
@@ -133,6 +138,8 @@ int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidf
     int r = deadman_link_connect(l);
     if (r < 0)
         return r;
+    if (deadman_link_stuck(l)) /* a second of waiting each time would be too late for its guests: who looks replaces it */
+        return -ETIMEDOUT;
     q->serial = ++l->serial;
     r = sendmsg(l->fd, &m, MSG_NOSIGNAL) == sizeof *q ? receive(l, q->serial) : -errno;
     if (r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOTCONN)

@@ -86,11 +86,29 @@ static size_t count_rings(struct core *c, const struct api_pool *p, const struct
     return rings;
 }
 
+/* It was away, or refused: what it takes for the cluster is of before the last change. */
+static bool is_behind(const struct api_pool *p, const struct api_server *s) {
+    return s && str_eq(clustered_in(s), p->id) && s->cluster.version != p->cluster.version;
+}
+
+static bool another_is_behind(struct core *c, const struct api_pool *p, const char *out) {
+    for (size_t i = 0; p->has_cluster && i < p->cluster.n_nodes; i++)
+        if (!str_eq(p->cluster.nodes[i].server, out) && is_behind(p, server_of(c, p->cluster.nodes[i].server)))
+            return true;
+    return false;
+}
+
+/* One at a time, and only when all know of the last: two that differ by more than one server could each find more than
+   half of what they take for the pool. */
 static void choose(struct core *c, const struct api_pool *p, struct change *ch) {
     for (size_t i = 0; p->has_cluster && i < p->cluster.n_nodes && !*ch->out; i++) {
         const struct api_server *s = server_of(c, p->cluster.nodes[i].server);
         if (!s || !pool_clustered(p, s))
             memcpy(ch->out, p->cluster.nodes[i].server, UUID_LEN);
+    }
+    if (another_is_behind(c, p, ch->out)) {
+        ch->out[0] = 0;
+        return;
     }
     const struct table *t = &c->tables[API_KIND_SERVER];
     for (size_t i = 0; i < t->n && !*ch->out && !ch->in; i++) {
@@ -329,8 +347,7 @@ static bool one_is_behind(const struct job_ctx *x) {
     const struct api_pool *p = pool_of(x);
     for (size_t i = 0; p && p->has_cluster && i < p->cluster.n_nodes; i++) {
         const struct api_server *s = server_of(x->c, p->cluster.nodes[i].server);
-        if (s && str_eq(clustered_in(s), p->id) && s->cluster.version != p->cluster.version &&
-            core_agent_ready(x->c, s->id))
+        if (is_behind(p, s) && core_agent_ready(x->c, s->id))
             return true;
     }
     return false;

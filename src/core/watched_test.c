@@ -272,6 +272,60 @@ static void a_later_change_tells_all(void **state) {
     world_down(&w);
 }
 
+static const char *lists_of(const struct world *w, const char *pool, const char *server) {
+    const struct api_pool *p = core_pool(w->c, pool);
+    for (size_t i = 0; i < p->cluster.n_nodes; i++)
+        if (str_eq(p->cluster.nodes[i].server, core_server(w->c, server)->id))
+            return server;
+    return NULL;
+}
+
+static void add_to_pool(struct world *w, const char *server) {
+    _cleanup_free_ char *body = xasprintf("{\"server\":\"%s\"}", server);
+    world_add(w);
+    assert_int_equal(ask(w, API_OP_POOL_ADD, "p", body), 202);
+    walk(w, 30000);
+}
+
+/* It was away while another came; the next comes when it knows of that. Otherwise it finds more than half of three, and
+   those that it does not know more than half of five. */
+static void who_was_away_learns_of_one_change_first(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    dies(&w, 2);
+    walk(&w, 20000);
+    assert_true(server_is_gone(w.c, w.agents[2].id));
+    int64_t version = core_pool(w.c, "p")->cluster.version;
+    add_to_pool(&w, "s4");
+    assert_null(lists_of(&w, "p", "s4")); /* not all can be told */
+    assert_int_equal(core_pool(w.c, "p")->cluster.version, version);
+    struct api_pool *p = CORE_COPY(pool, POOL, core_pool(w.c, "p")); /* as if it had gone when that was stored already */
+    p->cluster.version++;
+    core_begin(w.c);
+    core_put(w.c, API_KIND_POOL, p);
+    for (int i = 0; i < 2; i++) {
+        struct api_server *s = CORE_COPY(server, SERVER, core_server(w.c, w.agents[i].name));
+        s->cluster.version++;
+        core_put(w.c, API_KIND_SERVER, s);
+    }
+    core_end(w.c);
+    pump(&w);
+    w.fail_op = "cluster.configure"; /* whatever comes first, it is only begun */
+    w.fail_code = "unavailable";
+    json_t *(*op)(struct world *w, struct world_agent *a, const char *op, const json_t *args) = w.op;
+    w.op = NULL;
+    comes_back(&w, 2);
+    walk(&w, 3000);
+    const struct api_job *j = last_job(&w, "pool.cluster");
+    assert_non_null(j);
+    assert_int_equal(json_array_size(json_object_get(j->args, "nodes")), 3);
+    w.op = op;
+    w.fail_op = NULL;
+    walk(&w, 60000);
+    assert_non_null(lists_of(&w, "p", "s4"));
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
@@ -284,6 +338,7 @@ int main(void) {
         cmocka_unit_test(who_works_on_it_is_waited_for),
         cmocka_unit_test(what_it_may_not_watch_any_more_goes_on),
         cmocka_unit_test(a_later_change_tells_all),
+        cmocka_unit_test(who_was_away_learns_of_one_change_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

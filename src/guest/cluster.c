@@ -172,6 +172,7 @@ static void guard_all(struct host *h) {
         if (!start || g->r.guarded || !start_wants(start))
             continue;
         g->r.guarded = true;
+        g->r.incarnation = h->cluster.incarnation;
         host_dirty(h, "guest", g->vm);
         host_report_guest(h, g);
     }
@@ -255,9 +256,11 @@ void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *
         guard_all(h);
     } else if (kind == API_AGENT_OP_CLUSTER_ARM && is_configured(h)) {
         _cleanup_json_ json_t *config = json_loads(h->cluster.config, 0, NULL);
+        bool was = h->cluster.wanted_armed;
         config_keep(h, config, "", json_bool(args, "armed", false));
         h->cluster.incarnation = counts(&h->cluster, h->cluster.armed) ? h->cluster.held : 0;
-        adopt_all(h);
+        if (!was) /* what has ended with a lease, unheard as yet, must not come under another */
+            adopt_all(h);
     } else if (kind == API_AGENT_OP_CLUSTER_LEAVE) {
         unguard_all(h);
         forget(h);

@@ -328,15 +328,17 @@ static void forget_done(struct host *h, struct guest *g, struct op *op, const st
     op_finish(h, op, error, NULL);
 }
 
-/* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer. */
+/* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer: also where it should know,
+   as our record is older than that it was told. */
 static bool policy_guards(struct host *h, struct guest *g, const struct op *op) {
     const json_t *ha = json_object_get(op->args, "ha");
     bool guarded = json_is_true(ha) && host_cluster_guards(h);
-    if (!json_is_boolean(ha) || (guarded == g->r.guarded && !g->guard_unsure))
+    if (!json_is_boolean(ha))
         return false;
+    if (guarded != g->r.guarded)
+        g->r.incarnation = h->cluster.incarnation;
     g->r.guarded = guarded;
-    g->r.incarnation = h->cluster.incarnation;
-    return g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED;
+    return host_cluster_guards(h) && g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED;
 }
 
 static void run_policy(struct host *h, struct guest *g, struct op *op) {
@@ -366,7 +368,7 @@ static void run_policy(struct host *h, struct guest *g, struct op *op) {
             host_guest_call_op(h, g, op);
             return;
         }
-        host_report_guest(h, g); /* whether it is watched: that may have been said before the manager asked */
+        host_report_guest(h, g);
     }
     op_finish(h, op, NULL, NULL);
 }
@@ -388,7 +390,6 @@ static void run_limits(struct host *h, struct guest *g, struct op *op) {
 }
 
 static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
-    g->guard_unsure = error != NULL;
     if (error && g->r.guarded) {
         g->r.guarded = false;
         host_dirty(h, "guest", g->vm);

@@ -114,7 +114,6 @@ struct guest {
     bool finding, first_find; /* after our start, until we know what is there */
     bool resume;              /* its ops had begun before our start: call them again */
     bool starting;            /* a start is being carried out */
-    bool guard_unsure;        /* tarn-deadman did not answer whether it watches it: it is told even what we believe */
     bool before;              /* it is from before our start, and does not run */
     bool asking, killing, cleaning;
     enum api_vm_state end_state; /* what it is once the kill under way is done */

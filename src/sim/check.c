@@ -456,6 +456,21 @@ static void what_is_highly_available_is_watched(struct sim *s) {
     }
 }
 
+/* Who is to end with the lease: the deadman, the agent and the manager mean the same guests. */
+static void all_mean_the_same_guests(struct sim *s, const struct sim_server *v, const struct guest *g) {
+    int i = (int)(v - s->servers);
+    const struct sim_guest *there = driver_guest((struct sim_server *)v, g->vm);
+    const struct api_vm *vm = core_vm(s->m.c, g->vm);
+    const struct api_server *server = core_server(s->m.c, v->id);
+    if (!there || !driver_has(there) || !v->ring.armed || !v->ring.deadman || !vm || !str_eq(vm->server, v->id) ||
+        !server->has_cluster || core_agent(s->m.c, v->id)->tell_at)
+        return;
+    bool watched = ring_is_watched(s, i, there->life);
+    if (watched != g->r.guarded || (vm->state == API_VM_STATE_RUNNING && watched != vm->watched))
+        sim_broken(s, "all mean the same guests", "%s: %swatched, the agent says %d, the manager %d", g->vm,
+                   watched ? "" : "not ", g->r.guarded, vm->watched);
+}
+
 /* The manager's memory is what its store says. */
 static void memory_equals_the_store(struct sim *s) {
     size_t pos = 0;
@@ -482,6 +497,7 @@ void check_rest(struct sim *s) {
     each_guest(s, a_promised_restart_happens);
     each_guest(s, what_was_lost_is_started_again);
     what_is_highly_available_is_watched(s);
+    each_guest(s, all_mean_the_same_guests);
     a_watcher_has_seen_every_change(s);
     memory_equals_the_store(s);
     model(s)->resting = false;

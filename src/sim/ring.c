@@ -130,6 +130,8 @@ static void prove(struct sim *s, int i) {
     expect_end(s, i);
 }
 
+bool ring_is_watched(const struct sim *s, int i, uint64_t life) { return is_watched(&s->servers[i].ring, life); }
+
 /* Whether a guest may be started now under the lease of that time; it is watched from here on. */
 bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t incarnation) {
     struct sim_ring *r = &s->servers[i].ring;
@@ -398,10 +400,33 @@ static void corosync_stop(struct sim *s, int i) {
     ring_disturbed(s);
 }
 
+/* How many of the servers that the one or the other takes for the pool. */
+static size_t nodes_of_both(const struct sim_server *a, const struct sim_server *b) {
+    size_t n = a->n_nodes;
+    for (size_t i = 0; i < b->n_nodes; i++)
+        n += !node_of(a, b->node_server[i]);
+    return n;
+}
+
+/* Whatever the network does: no two of a pool can each find more than half of what they take for it, one without the
+   other. One that the manager has taken out of the pool, or has forgotten, does not count. */
+static void no_two_majorities(struct sim *s, int i) {
+    const struct sim_server *v = &s->servers[i];
+    for (int k = 0; k < s->config.servers; k++) {
+        const struct sim_server *w = &s->servers[k];
+        if (k == i || !w->clustered || !node_of(v, w->id) || !node_of(w, v->id))
+            continue;
+        if (v->n_nodes / 2 + 1 + w->n_nodes / 2 + 1 <= nodes_of_both(v, w))
+            sim_broken(s, "no pool has two majorities", "%s takes %zu servers for it, %s %zu, both %zu", v->name,
+                       v->n_nodes, w->name, w->n_nodes, nodes_of_both(v, w));
+    }
+}
+
 /* The agent has configured the cluster. Both start if they do not run, and take the new configuration if they do. */
 void ring_configure(struct sim *s, int i) {
     struct sim_ring *r = &s->servers[i].ring;
     r->tended = true;
+    no_two_majorities(s, i);
     if (!r->deadman)
         deadman_start(s, i);
     if (!r->corosync)

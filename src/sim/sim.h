@@ -310,6 +310,7 @@ void ring_init(struct sim *s);
 void ring_tell(struct sim *s, int i); /* host_cluster_facts() */
 bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t incarnation);
 void ring_watch_all(struct sim *s, int i);
+bool ring_is_watched(const struct sim *s, int i, uint64_t life);
 /* The deadman is told to watch a guest that runs, or not to any more; false: it cannot. */
 bool ring_policy(struct sim *s, int i, const char *vm, bool ha);
 void ring_configure(struct sim *s, int i);
