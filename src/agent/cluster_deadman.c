@@ -138,7 +138,7 @@ int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidf
     int r = deadman_link_connect(l);
     if (r < 0)
         return r;
-    if (deadman_link_stuck(l)) /* a second of waiting each time would be too late for its guests: who looks replaces it */
+    if (deadman_link_stuck(l)) /* a second of waiting each time is too long for its guests: it is replaced */
         return -ETIMEDOUT;
     q->serial = ++l->serial;
     r = sendmsg(l->fd, &m, MSG_NOSIGNAL) == sizeof *q ? receive(l, q->serial) : -errno;
