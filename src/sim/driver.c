@@ -480,8 +480,8 @@ void driver_cancel(struct sim *s, int i, uint64_t call) {
         struct told *t = xcalloc(1, sizeof *t);
         t->call = call;
         error_set(&t->error, ERR_CANCELLED, "cancelled");
-        c->id = 0; /* the other event tells nobody */
-        c->op = API_AGENT_OP_GUEST_POLICY;
+        c->id = 0; /* the other event tells nobody, and does nothing */
+        c->op = API_AGENT_OP_GUEST_LIMITS;
         struct sim_event *next = sim_at(s, s->now + sim_between(s, 10, 20000), tell);
         sim_is_work(s, next);
         next->server = i;
