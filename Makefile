@@ -18,7 +18,7 @@ run: setup-run
 
 lab: root-lab setup-lab
 	@$(if $(TARN_BUILD),,tools/build)
-	@tools/lab start --servers $(or $(SERVERS),3) --heartbeats $(or $(HEARTBEATS),1)
+	@tools/lab start $(if $(SERVERS),--servers $(SERVERS)) --heartbeats $(or $(HEARTBEATS),1)
 
 test: setup-test
 	@tests/run

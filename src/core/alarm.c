@@ -125,7 +125,7 @@ static void observe_vm(struct core *c, const struct api_vm *vm) {
                          vm->state_reason);
     else if (vm->state != API_VM_STATE_UNKNOWN)
         core_alarm_clear(c, vm->id, "vm.crashed");
-    if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_STOPPED)
+    if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_STARTING)
         core_alarm_clear(c, vm->id, "vm.not-recovered");
 }
 

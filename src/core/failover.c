@@ -327,11 +327,18 @@ void failover_probe(struct core *c, struct agent *a, const struct api_server *s)
     a->mute = true;
 }
 
+/* What found no room may find it there. */
+static void answers_again(struct core *c, struct agent *a) {
+    if (a->mute)
+        recover_soon(c);
+    a->mute = false;
+}
+
 /* It came, but we have not read it in time (we stood still, or had much to read): it is asked anew. What it says is
    old, and it proves nothing of after a power switch. */
 static void probe_answer_late(struct core *c, struct agent *a) {
     a->late = 0;
-    a->mute = false;
+    answers_again(c, a);
     failover_look(c, a->server);
 }
 
@@ -419,7 +426,7 @@ static void state_take(struct core *c, struct agent *a, const struct api_cluster
     a->state = xcalloc(1, sizeof *a->state);
     api_cluster_state_copy(a->state, state);
     a->state_at = a->heard_at = c->mono_ms;
-    a->mute = false;
+    answers_again(c, a);
     if (state->quorate)
         a->quorate_until = c->mono_ms;
 }

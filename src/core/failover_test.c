@@ -38,6 +38,10 @@ static void not_placed_where_nobody_answers(void **state) {
     assert_int_equal(ask(&w, API_OP_VM_PLACEMENT, "a", NULL), 200);
     assert_non_null(strstr(w.reply, "does not answer, and the others of its pool do not see it"));
     assert_null(strstr(w.reply, "\"name\":\"s1\",\"ok\":true"));
+    assert_int_equal(ask(&w, API_OP_VM_START, "a", "{}"), 202); /* nor is it waited for, to forget it */
+    walk(&w, 500);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
+    assert_string_not_equal(where(&w, "a"), "s1");
     walk(&w, 10000);
     assert_int_equal(ask(&w, API_OP_VM_PLACEMENT, "a", NULL), 200);
     assert_null(strstr(w.reply, "does not answer, and"));

@@ -13,6 +13,11 @@
 
 static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->c, vm, VM, x->job->object.id); }
 
+/* A connection may look well for a while after the other end has gone. */
+static bool answers(struct core *c, const char *server) {
+    return core_agent_is_connected(c, server) && !core_agent(c, server)->mute;
+}
+
 static int check_state(struct core *c, const struct api_vm *vm, struct error *e) {
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
@@ -31,8 +36,12 @@ static int check_state(struct core *c, const struct api_vm *vm, struct error *e)
         return vm_wrong_state(vm, "; resume it instead", e);
     if (!vm_is_off(vm))
         return vm_wrong_state(vm, "", e);
-    bool there = core_find(c, API_KIND_SERVER, vm->server) != NULL;
-    return there && vm->restarting ? core_need_agent(c, vm->server, e) : 0;
+    if (!s || !vm->restarting || answers(c, s->id))
+        return 0;
+    return error_set(e, ERR_UNAVAILABLE,
+                     "server \"%s\", which is about to restart it, does not answer: check that tarn-agent runs there "
+                     "and reaches the manager",
+                     s->name);
 }
 
 static int choose(struct job_ctx *x, const struct api_vm *vm, struct error *e) {
@@ -57,7 +66,7 @@ static int start_check(struct job_ctx *x, struct error *e) {
         return r;
     const char *to = json_str(x->job->vars, "to");
     job_add_step(x->job, &job_vm_start, "place", 0);
-    if (!str_eq(vm->server, to) && core_agent_is_connected(x->c, vm->server))
+    if (!str_eq(vm->server, to) && answers(x->c, vm->server))
         job_add_step(x->job, &job_vm_start, "leave", 0);
     job_add_step(x->job, &job_vm_start, "start", 0);
     return 0;

@@ -299,7 +299,8 @@ static void who_was_away_learns_of_one_change_first(void **state) {
     add_to_pool(&w, "s4");
     assert_null(lists_of(&w, "p", "s4")); /* not all can be told */
     assert_int_equal(core_pool(w.c, "p")->cluster.version, version);
-    struct api_pool *p = CORE_COPY(pool, POOL, core_pool(w.c, "p")); /* as if it had gone when that was stored already */
+    /* As if it had gone when that was stored already. */
+    struct api_pool *p = CORE_COPY(pool, POOL, core_pool(w.c, "p"));
     p->cluster.version++;
     core_begin(w.c);
     core_put(w.c, API_KIND_POOL, p);

@@ -495,8 +495,6 @@ static void op_receive(struct host *h, const char *id, const json_t *message) {
         host_cluster_stamp(h, kept);
     if (kind == API_AGENT_OP_GUEST_RECEIVE && json_is_object(json_object_get(kept, "start")))
         host_cluster_stamp(h, json_object_get(kept, "start"));
-    if (kind == API_AGENT_OP_GUEST_RECEIVE && json_is_object(json_object_get(kept, "start")))
-        host_cluster_stamp(h, json_object_get(kept, "start"));
     if (check_args(kind, kept, &e) < 0)
         answer_now(h, id, &e);
     else if (!api_agent_ops[kind].once)
