@@ -328,8 +328,8 @@ static void forget_done(struct host *h, struct guest *g, struct op *op, const st
     op_finish(h, op, error, NULL);
 }
 
-/* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer: also where it should know,
-   as our record is older than that it was told. */
+/* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer. Also where it should
+   know: our record is from before it was told. */
 static bool policy_guards(struct host *h, struct guest *g, const struct op *op) {
     const json_t *ha = json_object_get(op->args, "ha");
     bool guarded = json_is_true(ha) && host_cluster_guards(h);
