@@ -44,6 +44,7 @@ struct cluster_shell {
     bool wants_armed; /* it was armed, and is again whenever it is not: one that starts after a boot knows nothing */
     int64_t deadline;
     int64_t deadman_at, corosync_at, corosync_delay, corosync_began;
+    bool unread; /* corosync has not taken its newest configuration in: it could not be told to */
     bool told_to_watch; /* the deadman that we are connected to */
     int stuck;          /* turns in which it stood still */
     unsigned turns;
@@ -309,6 +310,7 @@ static void work_go_on(struct cluster_shell *c) {
 static void on_reloaded(void *ctx, const struct error *e) {
     struct cluster_shell *c = ctx;
     c->reloading = false;
+    c->unread = e != NULL;
     if (e && c->work == WORK_CONFIGURE)
         call_end(c, e, NULL);
     else
@@ -439,7 +441,7 @@ static int configure(struct cluster_shell *c, const json_t *args, struct error *
     c->corosync_began = clock_mono_ms();
     if (!ran && (r = corosync_start(c->corosync, e)) < 0)
         return r;
-    if (ran && changed) {
+    if (ran && (changed || c->unread)) {
         r = corosync_reload(c->corosync, on_reloaded, e);
         c->reloading = r == 0;
     }
@@ -467,6 +469,11 @@ static void policy(struct cluster_shell *c, uint64_t call, const json_t *args) {
     bool ha = json_bool(args, "ha", false);
     int r = ha ? watch_guest(c, vm) : c->configured ? unwatch_guest(c, vm) : 0;
     struct error e = {.code = ERR_UNAVAILABLE, .message = (char *)"tarn-deadman cannot watch the guest"};
+    if (ha && r < 0 && r != -ESTALE)
+        c->told_to_watch = false; /* it may be one that is guarded already: the next turn tells all */
+    agent_begin(c->a);
+    cluster_refresh(c); /* under which lease it is watched */
+    agent_end(c->a);
     agent_call_done(c->a, call, r < 0 ? &e : NULL, NULL);
 }
 

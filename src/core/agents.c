@@ -303,6 +303,11 @@ void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequ
         held_free(map_remove(&c->held, vm));
 }
 
+bool core_held_guarded(const struct core *c, const char *vm, const struct api_guest_report *answer) {
+    const struct api_guest_report *g = map_get(&c->held, vm);
+    return g && g->sequence == answer->sequence ? g->guarded : answer->guarded;
+}
+
 void core_drop_held_alive(struct core *c, const char *vm) {
     const struct api_guest_report *g = map_get(&c->held, vm);
     if (g && !(state_is_off(g->state) && !g->should_run))

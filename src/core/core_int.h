@@ -279,6 +279,9 @@ int server_check_stopped(struct core *c, const struct api_server *s, struct erro
 /* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
 void core_apply_held_report(struct core *c, const char *vm);
 void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
+/* Whether it is guarded, by the answer or by a report that came with the same sequence: that is the later word, as an
+   answer may be given again long after, and being guarded is no state of its own. */
+bool core_held_guarded(const struct core *c, const char *vm, const struct api_guest_report *answer);
 void core_drop_held_alive(struct core *c, const char *vm); /* unless it says that it has ended */
 void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, const char *reason);
 

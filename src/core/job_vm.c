@@ -48,6 +48,7 @@ int vm_take_report(struct job_ctx *x, const json_t *result, struct error *e) {
     _cleanup_free_ char *detail = xasprintf("%s -> %s", json_str(x->job->vars, "prior"), api_vm_state_text(g.state));
     vm->state = g.state;
     vm->restarts = g.restarts;
+    g.guarded = core_held_guarded(x->c, vm->id, &g);
     vm->watched = failover_watches(x->c, vm->server, &g);
     vm->restarting = vm_will_restart(&g);
     str_set(&vm->state_reason, g.reason);

@@ -330,11 +330,12 @@ static void forget_done(struct host *h, struct guest *g, struct op *op, const st
 
 /* Whether tarn-deadman has to be told that it is to watch the guest from now on, or no longer. Also where it should
    know: our record is from before it was told. */
-static bool policy_guards(struct host *h, struct guest *g, const struct op *op) {
+static bool policy_guards(struct host *h, struct guest *g, struct op *op) {
     const json_t *ha = json_object_get(op->args, "ha");
     bool guarded = json_is_true(ha) && host_cluster_guards(h);
     if (!json_is_boolean(ha))
         return false;
+    op->was_guarded = g->r.guarded;
     if (guarded != g->r.guarded)
         g->r.incarnation = h->cluster.incarnation;
     g->r.guarded = guarded;
@@ -390,12 +391,16 @@ static void run_limits(struct host *h, struct guest *g, struct op *op) {
 }
 
 static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
-    if (error && g->r.guarded) {
+    bool first = g->r.guarded && !op->was_guarded, never = !g->r.guarded && !op->was_guarded;
+    if (error && first) { /* one that was watched before still is, by the next tarn-deadman if not by this */
         g->r.guarded = false;
+        host_dirty(h, "guest", g->vm);
+    } else if (g->r.guarded && !g->r.incarnation) { /* the lease was not known yet when this began */
+        g->r.incarnation = h->cluster.incarnation;
         host_dirty(h, "guest", g->vm);
     }
     host_report_guest(h, g);
-    op_finish(h, op, error, NULL);
+    op_finish(h, op, never ? NULL : error, NULL); /* nobody has to forget what nobody has watched */
 }
 
 /* What the next start is to find in the drive. */

@@ -86,6 +86,7 @@ struct op {
     struct list fresh; /* host.fresh until its first commit is durable */
     char *id;
     enum api_agent_op kind;
+    bool was_guarded; /* guest.policy: the guest, before it */
     enum op_state state;
     json_t *args;        /* until it is done */
     char *answer;        /* the frame, once it is done */
