@@ -391,8 +391,7 @@ static void run_limits(struct host *h, struct guest *g, struct op *op) {
 }
 
 static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
-    bool first = g->r.guarded && !op->was_guarded, never = !g->r.guarded && !op->was_guarded;
-    if (error && first) { /* one that was watched before still is, by the next tarn-deadman if not by this */
+    if (error && g->r.guarded && !op->was_guarded) { /* one that was watched before still is, by the next tarn-deadman if not by this */
         g->r.guarded = false;
         host_dirty(h, "guest", g->vm);
     } else if (g->r.guarded && !g->r.incarnation) { /* the lease was not known yet when this began */
@@ -400,7 +399,7 @@ static void policy_done(struct host *h, struct guest *g, struct op *op, const st
         host_dirty(h, "guest", g->vm);
     }
     host_report_guest(h, g);
-    op_finish(h, op, never ? NULL : error, NULL); /* nobody has to forget what nobody has watched */
+    op_finish(h, op, error, NULL);
 }
 
 /* What the next start is to find in the drive. */
