@@ -391,7 +391,7 @@ static void run_limits(struct host *h, struct guest *g, struct op *op) {
 }
 
 static void policy_done(struct host *h, struct guest *g, struct op *op, const struct error *error) {
-    if (error && g->r.guarded && !op->was_guarded) { /* one that was watched before still is, by the next tarn-deadman if not by this */
+    if (error && g->r.guarded && !op->was_guarded) { /* one that was before still is, by the next tarn-deadman */
         g->r.guarded = false;
         host_dirty(h, "guest", g->vm);
     } else if (g->r.guarded && !g->r.incarnation) { /* the lease was not known yet when this began */

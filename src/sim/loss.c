@@ -94,7 +94,7 @@ static bool waits_with_reason(const struct sim *s, const struct api_vm *vm) {
     if (!recover_waits(s->m.c, vm->id))
         return false;
     struct placement p;
-    place(s->m.c, vm, NULL, &p);
+    place(s->m.c, vm, &(struct place_options){.recovery = true}, &p);
     bool room = p.best != NULL;
     placement_done(&p);
     return !room || vm->ha.n_after || vm->ha.delay;
