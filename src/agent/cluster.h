@@ -51,9 +51,10 @@ void deadman_link_close(struct deadman_link *l);
 void deadman_link_drop(struct deadman_link *l); /* the connection only */
 /* Connected, or -errno: -ENOENT, -ECONNREFUSED while none runs. */
 int deadman_link_connect(struct deadman_link *l);
+/* It has not written its page for so long that it is to be replaced; it is asked nothing then. */
+bool deadman_link_stuck(const struct deadman_link *l);
 /* pidfd: sent along, -1 for none; not closed. The deadman's answer, or -errno; the connection is closed on errors of
  * it. */
-bool deadman_link_stuck(const struct deadman_link *l);
 int deadman_link_ask(struct deadman_link *l, struct deadman_request *q, int pidfd);
 /* False if no deadman runs that has looked at the clock lately. */
 bool deadman_link_read(struct deadman_link *l, struct deadman_state *ret);

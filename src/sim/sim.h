@@ -127,11 +127,6 @@ struct process {
     struct sim_disk disk;
 };
 
-/* ---- loss.c ---- */
-/* At rest: servers are lost, and stay away until what was guarded there runs again. False: there is no pool for it, or
-   something is broken. All are free to come back then, and have not yet. */
-bool loss_at_rest(struct sim *s);
-
 /* ---- driver.c ---- */
 struct sim_guest {
     struct list link;
@@ -343,6 +338,11 @@ struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
 bool driver_has(const struct sim_guest *g);
 void driver_upload(struct sim *s, int i, const char *upload);
 void driver_done(struct sim_server *v);
+
+/* ---- loss.c ---- */
+/* At rest: servers are lost, and stay away until what was guarded there runs again. False: there is no pool for it, or
+   something is broken. All are free to come back then, and have not yet. */
+bool loss_at_rest(struct sim *s);
 
 /* ---- storage.c ---- */
 struct sim_file *sim_file_find(struct sim *s, const char *repository, const char *kind, const char *id);
