@@ -72,12 +72,15 @@ static void guest_runs(struct sim *s, struct sim_guest *g) {
 
 bool driver_has(const struct sim_guest *g) { return !g->over && !g->incoming && !g->sent; }
 
-/* By what is durable: the manager may be away. */
-static bool is_deleted(struct sim *s, const char *vm) {
+/*
+ * Does anyone want it there? By what is durable: the manager may be away. A driver may hang until the guest is deleted,
+ * or until its migration to this server is given up and the server has left the pool.
+ */
+static bool is_wanted(struct sim *s, const struct sim_server *v, const char *vm) {
     char key[8 + UUID_LEN];
     snprintf(key, sizeof key, "vm/%.36s", vm);
     const char *record = map_get(&s->m.p.disk.live, key);
-    return !record || strstr(record, "\"state\":\"deleting\"");
+    return record && !strstr(record, "\"state\":\"deleting\"") && strstr(record, v->id);
 }
 
 static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const json_t *args, const char **why) {
@@ -102,7 +105,7 @@ static struct sim_guest *make_guest(struct sim *s, struct sim_server *v, const j
         const char *base = json_str(d, "template");
         struct sim_file *t = *base ? sim_file_find(s, in, "template", base) : NULL;
         if (!f || !f->whole || (*base && (!t || !t->sealed)) || !map_get(&v->opened, in)) {
-            if (!is_deleted(s, vm)) /* else a driver has hung until all of it was */
+            if (is_wanted(s, v, vm))
                 sim_broken(s, "a guest that is started has its disks", "%s: disk %s", vm, json_str(d, "disk"));
             *why = "a disk is not there";
             return NULL;
