@@ -319,24 +319,28 @@ static json_t *do_guest(struct sim *s, struct sim_server *v, const struct call *
     }
 }
 
-static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
+static void configure(struct sim *s, struct sim_server *v, const json_t *args) {
     size_t i;
-    int self = (int)(v - s->servers);
     json_t *node;
+    v->clustered = true;
+    v->n_nodes = 0;
+    json_array_foreach(json_object_get(args, "nodes"), i, node) if (i < ARRAY_LEN(v->nodes)) {
+        snprintf(v->node_server[i], sizeof v->node_server[i], "%s", json_str(node, "server"));
+        v->nodes[v->n_nodes++] = (uint32_t)json_int(node, "node", 0);
+    }
+    ring_configure(s, (int)(v - s->servers));
+    if (json_bool(args, "armed", false))
+        v->ring.wanted = true; /* after a start of the agent: as it was */
+}
+
+static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const json_t *args, const char **why) {
+    int self = (int)(v - s->servers);
     json_t *result =
         json_pack("{s:s, s:I}", "pool", json_str(args, "pool"), "version", (json_int_t)json_int(args, "version", 0));
     switch (op) {
     case API_AGENT_OP_CLUSTER_CONFIGURE:
-        v->clustered = true;
-        v->n_nodes = 0;
-        json_array_foreach(json_object_get(args, "nodes"), i, node) if (i < ARRAY_LEN(v->nodes)) {
-            snprintf(v->node_server[i], sizeof v->node_server[i], "%s", json_str(node, "server"));
-            v->nodes[v->n_nodes++] = (uint32_t)json_int(node, "node", 0);
-        }
+        configure(s, v, args);
         json_set_str(result, "secret", "5ec2e7");
-        ring_configure(s, self);
-        if (json_bool(args, "armed", false))
-            v->ring.wanted = true; /* after a start of the agent: as it was */
         break;
     case API_AGENT_OP_CLUSTER_ARM:
         if (ring_arm(s, self, json_bool(args, "armed", false)) < 0) {
@@ -357,7 +361,7 @@ static json_t *do_cluster(struct sim *s, struct sim_server *v, int op, const jso
 }
 
 /* What a call that dies half-way leaves: a guest that has arrived and goes on where it was; one that has taken over and
-   nobody was told; a file (storage.c). */
+   nobody was told; corosync that counts the new servers, of which the agent knows nothing; a file (storage.c). */
 static void half(struct sim *s, struct sim_server *v, int op, const json_t *args) {
     struct sim_guest *g = driver_guest(v, json_str(args, "vm"));
     struct refusal unused = {0};
@@ -365,6 +369,8 @@ static void half(struct sim *s, struct sim_server *v, int op, const json_t *args
         arrive(s, g, args);
     if (op == API_AGENT_OP_GUEST_ACTIVATE && g)
         json_decref(do_activate(s, g, args, &unused));
+    if (op == API_AGENT_OP_CLUSTER_CONFIGURE)
+        configure(s, v, args);
     storage_half(s, op, args);
 }
 
