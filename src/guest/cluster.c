@@ -156,8 +156,7 @@ void host_each_guarded(const struct host *h, host_guarded_visitor *visit, void *
     void *value;
     while (map_next(&h->guests, &pos, &vm, &value)) {
         const struct guest *g = value;
-        bool there = g->r.kept && g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED;
-        if (there && g->r.guarded)
+        if (g->r.kept && g->r.guarded && !guest_is_off(g))
             visit(ctx, vm);
     }
 }

@@ -229,7 +229,8 @@ void host_guest_roll_back(struct host *h, struct guest *g, struct op *op) {
         g->starting = false;
     if (op->kind == API_AGENT_OP_GUEST_STOP)
         g->stop_at = g->ask_at = NEVER;
-    if (g->r.should_run && (g->r.state == API_VM_STATE_CRASHED || g->r.state == API_VM_STATE_STOPPED))
+    g->restart_at = NEVER;
+    if (g->r.should_run && guest_is_off(g))
         host_guest_restart_later(h, g);
     host_guest_touch(h, g);
 }

@@ -127,6 +127,10 @@ struct guest {
     int64_t reset_at; /* when a reset was last told */
 };
 
+static inline bool guest_is_off(const struct guest *g) {
+    return g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED;
+}
+
 struct repository {
     struct list link; /* host.repositories */
     char id[UUID_LEN + 1];

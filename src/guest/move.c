@@ -152,8 +152,7 @@ static void run_receive(struct host *h, struct guest *g, struct op *op) {
         host_guest_fail(h, op, ERR_INVALID, "the virtual machine's id is not that of the move");
         return;
     }
-    if (!again &&
-        (g->r.move != MOVE_NONE || (g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED))) {
+    if (!again && (g->r.move != MOVE_NONE || !guest_is_off(g))) {
         host_guest_fail(h, op, ERR_CONFLICT,
                         g->r.move == MOVE_IN ? "an earlier move has left something of the virtual machine on this "
                                                "server, which is removed now: try again"
@@ -254,7 +253,7 @@ static void activate_done(struct host *h, struct guest *g, struct op *op, const 
 /* What waits here has never run, and a move that is taken back is the last there is of it: whichever has brought it. */
 static bool may_leave(const struct guest *g, const struct op *op) {
     bool ours = op->kind == API_AGENT_OP_GUEST_DROP ? g->r.move == MOVE_IN : g->r.move == MOVE_SENT && is_this(g, op);
-    bool ended = g->r.move == MOVE_NONE && (g->r.state == API_VM_STATE_STOPPED || g->r.state == API_VM_STATE_CRASHED);
+    bool ended = g->r.move == MOVE_NONE && guest_is_off(g);
     return ours || ended;
 }
 

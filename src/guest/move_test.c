@@ -2,6 +2,7 @@
 /* Live migration, one server's part: whose the guest is, whatever happens and whoever asks. */
 #include "guest/test_world.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -99,6 +100,26 @@ static void what_died_and_comes_back_follows_its_policy(void **state) {
     assert_true(answered(&w, "j/1/do"));
     world_time(&w, 10000);
     assert_int_equal(world_process(&w, VM1), RUNS);
+    world_done(&w);
+}
+
+/* The store does not take that it is taken back: it is the other server's still, for all that is recorded. */
+static void what_could_not_be_taken_back_is_not_restarted(void **state) {
+    struct world w;
+    up_sent(&w, "on-failure");
+    world_set_process(&w, VM1, ABSENT);
+    world_event(&w, VM1, GUEST_DIED);
+    w.store_error = -ENOSPC;
+    world_op(&w, "j/1/do", "guest.unsend", move_args(VM1));
+    assert_string_equal(code(&w, "j/1/do"), "no-space");
+    w.store_error = 0;
+    world_time(&w, 120000);
+    assert_int_equal(world_process(&w, VM1), ABSENT);
+    world_op(&w, "j/2/do", "guest.unsend", move_args(VM1));
+    assert_true(answered(&w, "j/2/do"));
+    world_time(&w, 10000);
+    assert_int_equal(world_process(&w, VM1), RUNS);
+    assert_string_equal(world_state(&w, VM1), "running");
     world_done(&w);
 }
 
@@ -306,6 +327,7 @@ int main(void) {
         cmocka_unit_test(nobody_starts_stops_or_resumes_it),
         cmocka_unit_test(what_was_sent_is_not_restarted),
         cmocka_unit_test(what_died_and_comes_back_follows_its_policy),
+        cmocka_unit_test(what_could_not_be_taken_back_is_not_restarted),
         cmocka_unit_test(what_was_sent_and_nobody_asks_about),
         cmocka_unit_test(a_send_that_fails_changes_nothing),
         cmocka_unit_test(a_send_is_cancelled),
