@@ -93,8 +93,9 @@ bool pool_restarts(const struct core *c, const struct api_vm *vm) {
     return p && p->failover == API_FAILOVER_POLICY_RESTART;
 }
 
+/* Or is about to again: who was to restart it is lost as well. */
 static bool runs_for_all_we_know(const struct api_vm *vm) {
-    return vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+    return (vm->state == API_VM_STATE_CRASHED && vm->restarting) || vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
            vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||
            vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING;
 }
@@ -116,7 +117,7 @@ bool failover_vm_dies(const struct core *c, const struct api_vm *vm) { return vm
 static void vm_lost(struct core *c, const char *id, const char *server_name) {
     struct api_vm *vm = CORE_COPY(vm, VM, CORE_GET(c, vm, VM, id));
     vm->state = API_VM_STATE_CRASHED;
-    vm->watched = false;
+    vm->watched = vm->restarting = false;
     str_set(&vm->server, "");
     str_take(&vm->state_reason, xasprintf("server %s is gone; it is to be started on another", server_name));
     core_event(c, API_SEVERITY_ERROR, "tarn", "vm.lost", API_KIND_VM, vm->id, vm->name, NULL,

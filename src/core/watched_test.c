@@ -45,6 +45,22 @@ static void becomes_highly_available_on_a_server_that_returns(void **state) {
     world_down(&w);
 }
 
+/* It has crashed, and its agent was about to restart it: then its server is lost as well. */
+static void lost_before_it_was_restarted(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "plain", "s1", "{}");
+    says(&w, 0, "a", "crashed", true);
+    says(&w, 0, "plain", "crashed", false);
+    assert_true(vm_of(&w, "a")->restarting);
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), 0, 19999);
+    assert_int_equal(running(&w, vm_of(&w, "a")->id), 1);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN); /* for all we know it runs there again */
+    world_down(&w);
+}
+
 /* What it had said while a job worked on its guest is of before it was lost. */
 static void what_it_said_meanwhile_is_over(void **state) {
     static const struct {
@@ -330,6 +346,7 @@ static void who_was_away_learns_of_one_change_first(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
+        cmocka_unit_test(lost_before_it_was_restarted),
         cmocka_unit_test(what_it_said_meanwhile_is_over),
         cmocka_unit_test(an_unarmed_server_watches_nothing),
         cmocka_unit_test(it_may_have_run_unwatched),

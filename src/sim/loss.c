@@ -55,7 +55,9 @@ static void note_guests(struct sim *s, int i, struct loss *l) {
     struct object **vms = server_vms(s->m.c, s->servers[i].id, &n);
     for (size_t k = 0; k < n && l->n < LOST_MAX; k++) {
         const struct api_vm *vm = vms[k]->v->data;
-        if (vm->guarded && vm->state == API_VM_STATE_RUNNING && driver_guest(&s->servers[i], vm->id))
+        bool runs = vm->state == API_VM_STATE_RUNNING && driver_guest(&s->servers[i], vm->id);
+        bool restarts = vm->state == API_VM_STATE_CRASHED && vm->restarting; /* by the server that is lost */
+        if (vm->guarded && (runs || restarts))
             memcpy(l->vms[l->n++], vm->id, UUID_LEN);
     }
     free(vms);
