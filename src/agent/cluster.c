@@ -441,6 +441,7 @@ static int configure(struct cluster_shell *c, const json_t *args, struct error *
     c->corosync_began = clock_mono_ms();
     if (!ran && (r = corosync_start(c->corosync, e)) < 0)
         return r;
+    ran |= corosync_is_found(c->corosync); /* it has read what was written before our start */
     if (ran && (changed || c->unread)) {
         r = corosync_reload(c->corosync, on_reloaded, e);
         c->reloading = r == 0;
@@ -448,14 +449,18 @@ static int configure(struct cluster_shell *c, const json_t *args, struct error *
     return r;
 }
 
+/* Also what was configured before our start and not recorded: both go on without us. */
 static void leave(struct cluster_shell *c) {
-    if (c->configured)
+    _cleanup_free_ char *path = xasprintf("%s/corosync.conf", c->dir);
+    if (c->link_open) {
         deadman_link_quit(&c->link);
-    if (c->link_open)
         deadman_link_close(&c->link);
+    }
     c->link_open = c->configured = c->wants_armed = false;
-    if (c->corosync)
-        corosync_stop(c->corosync, SIGTERM);
+    if (!c->corosync)
+        c->corosync = corosync_new(c->a->config.loop, path, on_corosync_end, c);
+    corosync_find(c->corosync);
+    corosync_stop(c->corosync, SIGTERM);
 }
 
 static int unwatch_guest(struct cluster_shell *c, const char *vm) {
@@ -469,7 +474,9 @@ static void policy(struct cluster_shell *c, uint64_t call, const json_t *args) {
     bool ha = json_bool(args, "ha", false);
     int r = ha ? watch_guest(c, vm) : c->configured ? unwatch_guest(c, vm) : 0;
     struct error e = {.code = ERR_UNAVAILABLE, .message = (char *)"tarn-deadman cannot watch the guest"};
-    if (ha && r < 0 && r != -ESTALE)
+    if (r == -ESTALE) /* there is no lease any more: it has been killed, and is heard of as lost */
+        r = 0;
+    if (ha && r < 0)
         c->told_to_watch = false; /* it may be one that is guarded already: the next turn tells all */
     agent_begin(c->a);
     cluster_refresh(c); /* under which lease it is watched */

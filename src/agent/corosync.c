@@ -56,6 +56,8 @@ void corosync_free(struct corosync *c) {
 
 bool corosync_runs(const struct corosync *c) { return c->child || c->watch; }
 
+bool corosync_is_found(const struct corosync *c) { return c->watch != NULL; }
+
 static void ended(struct corosync *c) {
     let_go(c);
     c->on_end(c->ctx);
@@ -83,7 +85,7 @@ static size_t read_small(const char *path, char *buf, size_t size) {
 }
 
 /* The pidfd of the corosync that runs, or -ENOENT; ours says whether it has our configuration. */
-static int find(const struct corosync *c, pid_t *ret_pid, bool *ret_ours) {
+static int look(const struct corosync *c, pid_t *ret_pid, bool *ret_ours) {
     char text[64], path[64], cmdline[8192];
     if (!read_small(PID_FILE, text, sizeof text))
         return -ENOENT;
@@ -103,12 +105,27 @@ static int find(const struct corosync *c, pid_t *ret_pid, bool *ret_ours) {
     return fd;
 }
 
+static int take_up(struct corosync *c, int pidfd) {
+    c->pidfd = pidfd;
+    return pidwatch_new(c->loop, pidfd, on_watch, c, &c->watch);
+}
+
+void corosync_find(struct corosync *c) {
+    pid_t pid;
+    bool ours = false;
+    int fd = corosync_runs(c) ? -EBUSY : look(c, &pid, &ours);
+    if (fd >= 0 && (!ours || take_up(c, fd) < 0)) {
+        c->pidfd = -1;
+        close(fd);
+    }
+}
+
 int corosync_start(struct corosync *c, struct error *e) {
     pid_t pid = 0;
     bool ours = false;
     if (corosync_runs(c))
         return 0;
-    int fd = find(c, &pid, &ours);
+    int fd = look(c, &pid, &ours);
     if (fd >= 0 && !ours) {
         close(fd);
         return error_set(
@@ -117,10 +134,8 @@ int corosync_start(struct corosync *c, struct error *e) {
             "a clustered pool runs one that tarn-agent starts",
             (int)pid);
     }
-    if (fd >= 0) {
-        c->pidfd = fd;
-        return pidwatch_new(c->loop, fd, on_watch, c, &c->watch);
-    }
+    if (fd >= 0)
+        return take_up(c, fd);
     const char *argv[] = {"corosync", "-f", "-c", c->conf, NULL};
     struct child_spec spec = {.argv = argv,
                               .env = environment,

@@ -14,6 +14,8 @@ void corosync_free(struct corosync *c); /* it goes on */
 bool corosync_runs(const struct corosync *c);
 /* Takes up the one that runs with our configuration, or starts one. */
 int corosync_start(struct corosync *c, struct error *e);
+void corosync_find(struct corosync *c);           /* takes it up if it runs */
+bool corosync_is_found(const struct corosync *c); /* it runs, and we have not started it */
 /* Has all corosyncs of the pool read their files again; done is called once. */
 int corosync_reload(struct corosync *c, void (*done)(void *ctx, const struct error *e), struct error *e);
 void corosync_stop(struct corosync *c, int signal);

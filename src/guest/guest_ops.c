@@ -309,7 +309,7 @@ static void pause_done(struct host *h, struct guest *g, struct op *op, const str
 }
 
 static void run_forget(struct host *h, struct guest *g, struct op *op) {
-    if (g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED) {
+    if (!guest_is_off(g)) {
         host_guest_fail(h, op, ERR_CONFLICT, "the virtual machine runs: stop or kill it first");
         return;
     }
@@ -339,11 +339,23 @@ static bool policy_guards(struct host *h, struct guest *g, struct op *op) {
     if (guarded != g->r.guarded)
         g->r.incarnation = h->cluster.incarnation;
     g->r.guarded = guarded;
-    return host_cluster_guards(h) && g->r.state != API_VM_STATE_STOPPED && g->r.state != API_VM_STATE_CRASHED;
+    return host_cluster_guards(h) && !guest_is_off(g);
+}
+
+/* tarn-deadman would kill it at once. With the next lease the manager says it again. */
+static bool would_be_killed(const struct host *h, const struct guest *g, const struct op *op) {
+    return json_bool(op->args, "ha", false) && !g->r.guarded && !guest_is_off(g) && host_cluster_guards(h) &&
+           !host_cluster_allows(h, true, h->cluster.incarnation);
 }
 
 static void run_policy(struct host *h, struct guest *g, struct op *op) {
     const char *policy = json_str(op->args, "restart_policy"), *name = json_str(op->args, "name");
+    if (would_be_killed(h, g, op)) {
+        host_guest_fail(h, op, ERR_UNAVAILABLE,
+                        "the server has lost its pool: the virtual machine goes on, and is watched over from when the "
+                        "server has found its pool again");
+        return;
+    }
     if (g->r.kept && g->r.start) {
         json_t *start = json_loads(g->r.start, 0, NULL), *vm = json_object_get(start, "vm");
         if (*policy) {

@@ -223,9 +223,7 @@ static void see_armed(struct world *w, bool armed, uint64_t incarnation) {
     world_run(w);
 }
 
-/* After a boot its tarn-deadman knows nothing: until it is armed again nobody would kill what is started. */
-static void nothing_starts_until_it_is_armed_again(void **state) {
-    struct world *w = *state;
+static void arm(struct world *w) {
     world_op(w, "c/1/do", "cluster.configure",
              json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2,
                        "version", 1, "nodes", "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node",
@@ -233,6 +231,12 @@ static void nothing_starts_until_it_is_armed_again(void **state) {
     see_armed(w, false, 7);
     world_op(w, "c/2/do", "cluster.arm", json_pack("{s:b}", "armed", 1));
     see_armed(w, true, 7);
+}
+
+/* After a boot its tarn-deadman knows nothing: until it is armed again nobody would kill what is started. */
+static void nothing_starts_until_it_is_armed_again(void **state) {
+    struct world *w = *state;
+    arm(w);
     assert_true(json_bool(world_last_event(w, "cluster.state"), "quorate", false));
     world_op(w, "check/1", "cluster.check", json_object());
     assert_int_equal(json_int(json_object_get(world_reply(w, "check/1"), "result"), "proof_age_ms", -1), 120);
@@ -259,6 +263,33 @@ static void nothing_starts_until_it_is_armed_again(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+static json_t *ha(bool on) {
+    return json_pack("{s:s, s:s, s:s, s:b}", "vm", VM1, "name", "n", "restart_policy", "on-failure", "ha", on);
+}
+
+/* What is not watched yet goes on without a lease: tarn-deadman is not told to watch it, and to kill it. */
+static void not_watched_without_a_lease(void **state) {
+    struct world *w = *state;
+    arm(w);
+    world_started(w, VM1, "on-failure");
+    see_armed(w, true, 0);
+    world_op(w, "j/1/do", "guest.policy", ha(true));
+    assert_string_equal(world_code(w, "j/1/do"), "unavailable");
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_POLICY], 0);
+    see_armed(w, true, 8);
+    world_connect(w);
+    world_op(w, "j/2/do", "guest.policy", ha(true));
+    assert_true(world_ok(w, "j/2/do"));
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_POLICY], 1);
+    assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
+    see_armed(w, true, 0); /* one that is watched stays so, and may be no longer */
+    world_op(w, "j/3/do", "guest.policy", ha(true));
+    assert_true(world_ok(w, "j/3/do"));
+    world_op(w, "j/4/do", "guest.policy", ha(false));
+    assert_true(world_ok(w, "j/4/do"));
+    assert_false(json_bool(world_last_event(w, "guest.state"), "guarded", true));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 
 int main(void) {
@@ -274,6 +305,7 @@ int main(void) {
         T(orders_to_fence_are_for_now),
         T(not_restarted_where_another_may_have_it),
         T(nothing_starts_until_it_is_armed_again),
+        T(not_watched_without_a_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,7 +148,7 @@ static bool watch_running(struct sim *s, int i, const struct sim_guest *g) {
     if (!r->armed || r->lease.incarnation)
         return watch_add(r, g->vm, g->life);
     driver_kill(s, i, g->vm, g->life);
-    return false;
+    return true;
 }
 
 bool ring_policy(struct sim *s, int i, const char *vm, bool ha) {
