@@ -128,6 +128,7 @@ void agent_call_done(struct agent *a, uint64_t call, const struct error *error, 
     if (a->closing || dispatch_continue(a, call, error))
         return;
     agent_begin(a);
+    cluster_refresh(a->cluster); /* it may tell of a guest's end: whether that came with the lease's */
     host_call_done(a->host, call, error, result);
     agent_end(a);
 }

@@ -303,7 +303,7 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
     if (r < 0) {
         qemu_process_free(p);
         qemu_process_clean(spec->dirfd);
-        if (spec->gate && (r == -ESTALE || r == -EPIPE || r == -ETIMEDOUT || r == -ENOSPC))
+        if (spec->gate && (r == -ESTALE || r == -EPIPE || r == -ECONNRESET || r == -ETIMEDOUT || r == -ENOSPC))
             return error_set(e, ERR_UNAVAILABLE,
                              r == -ESTALE ? "this server has lost its pool since it was told to start the guest"
                                           : "tarn-deadman does not take the guest into its watch: %s",
