@@ -552,6 +552,11 @@ void driver_power_off(struct sim *s, int i) {
     list_for_each_safe(g, next, &s->servers[i].guests, link) guest_free(g);
 }
 
+void driver_guest_dies(struct sim *s, int i, const char *vm) {
+    guest_free(driver_guest(&s->servers[i], vm));
+    guest_tells(s, i, vm, GUEST_DIED, "killed from outside");
+}
+
 void driver_life(struct sim *s, int i) {
     struct sim_server *v = &s->servers[i];
     char vm[UUID_LEN + 1];
@@ -580,8 +585,7 @@ void driver_life(struct sim *s, int i) {
             return;
         }
         if (sim_fault(s, FAULT_GUEST_DIES)) {
-            guest_free(g);
-            guest_tells(s, i, vm, GUEST_DIED, "killed from outside");
+            driver_guest_dies(s, i, vm);
             return;
         }
         if (g->running && sim_fault(s, FAULT_GUEST_RESETS)) {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SOON_US  (30LL * 1000 * 1000)
+#define SHORT_US (300LL * 1000) /* the manager hears of it, and it has not been restarted */
 #define LOST_MAX 64 /* guests that are looked for */
 
 static const char *const ways[] = {"power", "network", "network, and its agent hangs"};
@@ -61,6 +62,20 @@ static void note_guests(struct sim *s, int i, struct loss *l) {
             memcpy(l->vms[l->n++], vm->id, UUID_LEN);
     }
     free(vms);
+}
+
+/* What ends servers often ends a guest of theirs first, which then waits for its restart there. */
+static void one_dies_before(struct sim *s, int i) {
+    size_t n;
+    int64_t until = s->now + SHORT_US;
+    struct object **vms = server_vms(s->m.c, s->servers[i].id, &n);
+    const struct api_vm *vm = n ? vms[0]->v->data : NULL;
+    const struct sim_guest *g = vm ? driver_guest(&s->servers[i], vm->id) : NULL;
+    if (g && driver_has(g))
+        driver_guest_dies(s, i, vm->id);
+    free(vms);
+    while (g && !s->broken && s->now < until && sim_step(s)) {
+    }
 }
 
 static void lose(struct sim *s, int i) {
@@ -142,6 +157,8 @@ bool loss_at_rest(struct sim *s) {
         if (!str_eq(pool_of(s, i), of))
             continue;
         l.lost[i] = true;
+        if (sim_random(s, 4) == 0)
+            one_dies_before(s, i);
         note_guests(s, i, &l);
         lose(s, i);
         n--;
