@@ -400,7 +400,7 @@ static void recovered(struct core *c) {
             core_drop(c, a->server);
     }
     jobs_start(c);
-    jobs_fence_lost(c, "");
+    failover_start(c);
     alarms_writable(c);
     core_end(c);
 }

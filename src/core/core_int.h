@@ -521,6 +521,7 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
 void failover_fenced(struct core *c, const char *server);                                        /* its power is off */
 /* No job holds it any more: what became of its server meanwhile counts now. */
 void failover_vm_free(struct job_ctx *x, const char *vm);
+bool failover_is_seen(struct core *c, const struct api_server *s); /* by one that holds its lease: it is up */
 bool failover_vm_dies(const struct core *c, const struct api_vm *vm); /* for good, when its server is given up */
 void failover_vm_skipped(struct job_ctx *x, const char *vm);
 void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */

@@ -267,7 +267,7 @@ static void take_back(struct core *c, const char *id) {
 /* ---- who is suspect, and who is asked ---- */
 
 static bool is_suspect(const struct agent *a, const struct api_server *s) {
-    bool lost_pool = a->reported && a->state && !a->state->quorate;
+    bool lost_pool = a->state && !a->state->quorate;
     return !a->connected || a->mute || (s->cluster.armed && lost_pool);
 }
 
@@ -277,6 +277,21 @@ static int64_t gone_ms_in(const struct api_cluster_state *state, const char *ser
                    server)) /* whatever it says: it is added to, and longer than this is the same */
             return state->left[i].gone_ms > HOLD_MS ? HOLD_MS : state->left[i].gone_ms;
     return -1;
+}
+
+/* Its agent does not answer, but a server that holds its lease sees it: it is up, and its guests run, or may. */
+bool failover_is_seen(struct core *c, const struct api_server *s) {
+    const struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; s->has_cluster && i < t->n; i++) {
+        const struct api_server *other = t->sorted[i]->v->data;
+        const struct agent *a = map_get(&c->agents, other->id);
+        if (str_eq(other->id, s->id) || !str_eq(pool_of(other), pool_of(s)) || !agent_quorate(c, a))
+            continue;
+        for (size_t k = 0; k < a->state->n_members; k++)
+            if (str_eq(a->state->members[k], s->id))
+                return true;
+    }
+    return false;
 }
 
 /* A server of the pool that holds its lease and does not see this one. */
@@ -309,7 +324,7 @@ void failover_ask(struct core *c, struct agent *a, struct agent *witness) {
 /* A connection says little: it looks well for a long time after the other end is gone. While others of its pool do not
    see a server it is asked itself, so that the hold is not followed by another wait. */
 void failover_probe(struct core *c, struct agent *a, const struct api_server *s) {
-    if (!a->reported || (!s->cluster.fenced && !witness_find(c, s) && !fencing_missed(c, s)))
+    if (!s->cluster.fenced && !witness_find(c, s) && !fencing_missed(c, s))
         return;
     if (!a->probe && a->probed_at && c->mono_ms < a->probed_at + ASK_AGAIN_MS) {
         a->check_at = a->probed_at + ASK_AGAIN_MS; /* it has just answered, and they contradict each other still */
@@ -350,6 +365,7 @@ static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const
         return;
     a->probe = 0;
     a->probed_at = c->mono_ms;
+    recover_soon(c); /* it was no place for anything until now */
     not_fenced(c, a->server, true);
     failover_state(c, a->server, state);
     if (!a->check_at)
@@ -502,8 +518,13 @@ void failover_fenced(struct core *c, const char *server) {
     struct api_server *put = cluster_copy(s);
     put->cluster.fenced = true;
     core_put(c, API_KIND_SERVER, put);
-    core_agent(c, server)->heard_at = c->mono_ms;
-    core_agent(c, server)->probe = core_agent(c, server)->late = 0; /* what was sent before says nothing of now */
+    struct agent *a = core_agent(c, server);
+    a->heard_at = c->mono_ms;
+    a->probe = a->late = 0; /* what was sent before says nothing of now */
+    if (a->mute && a->connected) {
+        a->late = ++c->next_check; /* else nobody hears that it goes on, should its power not be off */
+        send_check(c, server, a->late, server);
+    }
     if (s->cluster.gone) /* given up by its lease's end: now also what that had not ended has */
         recover_all(c, CORE_GET(c, server, SERVER, server), true);
     review(c, CORE_GET(c, server, SERVER, server));
@@ -666,9 +687,16 @@ void failover_start(struct core *c) {
     jobs_fence_lost(c, "");
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
-        if (s->has_cluster && s->cluster.gone)
-            recover_all(c, s, false);
-        else if (s->has_cluster)
+        if (!s->has_cluster)
+            continue;
+        if (!s->cluster.gone) {
             review(c, s);
+            continue;
+        }
+        /* What it was asked when it was lost, and what was to be done about that when its connection ended. */
+        _cleanup_free_ char *id = xstrdup(s->id), *name = xstrdup(s->name);
+        if (!core_agent_is_connected(c, id))
+            jobs_server_gone(c, id, name);
+        recover_all(c, CORE_GET(c, server, SERVER, id), false);
     }
 }

@@ -480,58 +480,6 @@ static void returns_with_its_guests(void **state) {
     world_down(&w);
 }
 
-static void jobs_under_way_end(void **state) {
-    static const struct {
-        enum api_op_id op;
-        const char *body;
-        enum api_vm_state then;
-    } cases[] = {{API_OP_VM_STOP, "{}", API_VM_STATE_STOPPED},
-                 {API_OP_VM_KILL, NULL, API_VM_STATE_STOPPED},
-                 {API_OP_VM_SUSPEND, NULL, API_VM_STATE_RUNNING}};
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct world w;
-        prepare(&w, 3);
-        make_vm(&w, "a", "s1", HA);
-        dies(&w, 0);
-        assert_int_equal(ask(&w, cases[i].op, "a", cases[i].body), 202);
-        walk(&w, 12000);
-        assert_int_equal(vm_of(&w, "a")->state, cases[i].then);
-        assert_int_equal(map_count(&w.c->locks), 0);
-        world_down(&w);
-    }
-}
-
-/* It is still being sent, and nobody is there any more to take it: called off at once, it goes on where it was. */
-static void destination_of_a_move_is_lost(void **state) {
-    struct world w;
-    for (int away = 0; away < 2; away++) {
-        prepare(&w, 3);
-        make_vm(&w, "a", "s1", HA);
-        w.holds_send = true;
-        assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "a", "{\"to\":\"s2\"}"), 202);
-        dies(&w, 1);
-        walk(&w, DETECT_MS + HOLD_MS - 500);
-        assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_MIGRATING);
-        w.agents[0].away = away;
-        if (away) /* the source is told when it is connected again */
-            world_disconnect(&w, &w.agents[0]);
-        walk(&w, 1000);
-        if (away) {
-            w.agents[0].away = false;
-            world_connect(&w, &w.agents[0]);
-            walk(&w, 1000);
-        }
-        assert_true(core_server(w.c, "s2")->cluster.gone);
-        const struct api_job *j = last_job(&w, "vm.migrate");
-        assert_int_equal(j->state, API_JOB_STATE_FAILED);
-        assert_string_equal(j->error, "server \"s2\" was lost meanwhile");
-        assert_string_equal(where(&w, "a"), "s1");
-        assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_RUNNING);
-        assert_int_equal(w.agents[0].starts, 1);
-        world_down(&w);
-    }
-}
-
 static void fenced_needs_no_hold(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -760,8 +708,6 @@ int main(void) {
         cmocka_unit_test(after_another_and_its_delay),
         cmocka_unit_test(tries_come_to_an_end),
         cmocka_unit_test(returns_with_its_guests),
-        cmocka_unit_test(jobs_under_way_end),
-        cmocka_unit_test(destination_of_a_move_is_lost),
         cmocka_unit_test(fenced_needs_no_hold),
         cmocka_unit_test(fence_that_lies),
         cmocka_unit_test(two_servers_wait_for_the_fence),

@@ -134,11 +134,15 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
             return STEP_DONE; /* the server is gone for good, and with it what was to be undone there */
         return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
     }
+    const char *name = api_agent_ops[op].name;
     bool past = x->undo || step_def(j, (size_t)j->current)->forward;
-    /* Its guests are dead, and what is left of others ends with its next report, or with this job if that comes before.
-     * While it is connected it is told. */
-    if (past && ends_with_server(api_agent_ops[op].name) && server_is_gone(x->c, s->id) &&
-        !core_agent_ready(x->c, s->id) && !may_live_on(x->c, s->id, api_agent_ops[op].name, args)) {
+    bool lost = server_is_gone(x->c, s->id) && !core_agent_ready(x->c, s->id); /* while it is connected it is told */
+    if (lost && !past && strncmp(name, "guest.", 6) == 0) {
+        json_decref(args);
+        return error_set(e, ERR_UNAVAILABLE, "server \"%s\" was lost meanwhile", s->name);
+    }
+    /* Its guests are dead, and what is left of others ends with its next report, or with this job if that is before. */
+    if (lost && past && ends_with_server(name) && !may_live_on(x->c, s->id, name, args)) {
         json_decref(args);
         remember_server(j, "skipped", s->id);
         return STEP_DONE;
@@ -149,7 +153,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
     json_t *call =
         json_pack("{s:o, s:s, s:o}", "id",
                   json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt), "op",
-                  api_agent_ops[op].name, "args", args);
+                  name, "args", args);
     str_set(&step->server, s->id);
     remember_server(j, "asked", s->id);
     json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));

@@ -557,7 +557,7 @@ static void migrate_ended(struct job_ctx *x) {
 }
 
 static bool migrate_needs(const struct api_job *j, const char *server) {
-    return str_eq(json_str(j->args, "to"), server);
+    return str_eq(json_str(j->args, "to"), server) || str_eq(json_str(j->args, "from"), server);
 }
 
 static const struct job_step_def migrate_steps[] = {

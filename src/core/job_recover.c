@@ -390,7 +390,8 @@ static void recover_ended(struct job_ctx *x) {
         core_apply_held_report(x->c, vm->id);
         return;
     }
-    int64_t tries = json_int(j->args, "tries", 0) + 1;
+    /* That the server was lost to which it was given says nothing of the guest. */
+    int64_t tries = json_int(j->args, "tries", 0) + !server_is_gone(x->c, vm->server);
     if (j->state == API_JOB_STATE_FAILED && tries < vm->ha.max_tries && vm->ha.enabled) {
         set_server(x, "");
         core_set_vm_state(x->c, vm->id, API_VM_STATE_CRASHED, j->error);

@@ -153,6 +153,14 @@ static char *no_cluster(const struct placing *p, const struct api_server *s, enu
         return NULL;
     if (!s->has_cluster || !str_eq(s->cluster.pool, p->pool->id))
         return xstrdup("is not in the cluster of the pool yet");
+    if (!core_agent_ready(p->c, s->id)) {
+        *code = ERR_UNAVAILABLE;
+        return xstrdup("has come back just now, and has not told yet what runs on it");
+    }
+    if (a && a->probe) {
+        *code = ERR_UNAVAILABLE;
+        return xstrdup("is being asked whether it is still there: others of its pool do not see it");
+    }
     return s->cluster.armed && !s->cluster.quorate ? xstrdup("does not see enough of the pool's servers") : NULL;
 }
 

@@ -4,22 +4,6 @@
 
 #include <stdio.h>
 
-static int forget(struct world *w, const char *server) {
-    _cleanup_json_ json_t *args = json_pack("{s:b}", "force", 1);
-    w->status = 0;
-    str_set(&w->reply, NULL);
-    struct core_request r = {.id = ++w->request,
-                             .op = API_OP_SERVER_DELETE,
-                             .actor = "admin",
-                             .user_id = "u",
-                             .role = API_ROLE_ADMINISTRATOR,
-                             .params = {server},
-                             .args = args};
-    core_request(w->c, &r);
-    pump(w);
-    return w->status;
-}
-
 #define SAYS(text) assert_non_null(strstr(w.reply, text))
 
 static bool there(struct world *w, enum api_kind kind, const char *name) { return core_data(w->c, kind, name) != NULL; }
@@ -35,16 +19,16 @@ static void test_what_is_lost(void **state) {
     make_template(&w);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"template\":\"t\",\"start\":true}"), 202);
     assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
-    assert_int_equal(forget(&w, "s1"), 409); /* it is online, and what it runs comes first */
+    assert_int_equal(forget_server(&w, "s1"), 409); /* it is online, and what it runs comes first */
     SAYS("\\\"v\\\"; move them away first (tarn server maintenance on s1), or stop them");
     assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
-    assert_int_equal(forget(&w, "s1"), 409);
+    assert_int_equal(forget_server(&w, "s1"), 409);
     SAYS("is online");
     assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
     lose(&w, 0);
     assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
     SAYS("--force");
-    assert_int_equal(forget(&w, "s1"), 200);
+    assert_int_equal(forget_server(&w, "s1"), 200);
     SAYS("\"kind\":\"vm\"");
     SAYS("\"name\":\"d\"");
     SAYS("\"name\":\"local\"");
@@ -73,7 +57,7 @@ static void test_advice_about_one_of_a_pool(void **state) {
     SAYS("give --force");
     assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"), 503);
     SAYS("tarn server delete s1 --force");
-    assert_int_equal(forget(&w, "s1"), 200);
+    assert_int_equal(forget_server(&w, "s1"), 200);
     world_down(&w);
 }
 
@@ -88,7 +72,7 @@ static void test_jobs_end(void **state) {
     assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 202);
     assert_non_null(running_job(&w));
     assert_true(there(&w, API_KIND_DISK, "d"));
-    assert_int_equal(forget(&w, "s1"), 200);
+    assert_int_equal(forget_server(&w, "s1"), 200);
     assert_null(running_job(&w));
     assert_false(there(&w, API_KIND_VM, "v"));
     assert_false(there(&w, API_KIND_DISK, "d"));
@@ -118,7 +102,7 @@ static void test_what_others_have_stays(void **state) {
             "{\"name\":\"r\",\"pool\":\"p\",\"type\":\"on-servers\",\"vms\":[\"v\"],\"servers\":[\"s2\"]}"),
         201);
     lose(&w, 1);
-    assert_int_equal(forget(&w, "s2"), 200);
+    assert_int_equal(forget_server(&w, "s2"), 200);
     SAYS("\"lost\":[]");
     const struct api_vm *vm = core_vm(w.c, "v");
     assert_int_equal(vm->state, API_VM_STATE_CRASHED);

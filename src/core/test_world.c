@@ -171,7 +171,7 @@ static const char *agent_refuses(struct world *w, const struct world_agent *a, c
 static void answer_cancelled(struct world *w, struct world_agent *a, const char *id) {
     _cleanup_json_ json_t *answer = json_pack("{s:s, s:b, s:{s:s, s:s}}", "id", id, "ok", 0, "error", "code",
                                               "cancelled", "message", "cancelled on request");
-    if (w->holds_send && !a->silent)
+    if (w->holds && !a->silent)
         core_agent_message(w->c, a->id, answer);
 }
 
@@ -183,7 +183,7 @@ static void agent_message(struct world *w, struct world_agent *a, const char *te
         answer_cancelled(w, a, json_str(json_object_get(m, "args"), "op"));
     if (str_eq(op, "op.forget") || str_eq(op, "op.cancel"))
         return;
-    if (a->silent || (w->holds_send && str_eq(op, "guest.send")))
+    if (a->silent || (w->holds && str_eq(op, w->holds)))
         return;
     json_t *own = w->op ? w->op(w, a, op, json_object_get(m, "args")) : NULL;
     if (own) {
@@ -360,6 +360,22 @@ int ask(struct world *w, enum api_op_id op, const char *param, const char *body)
                              .body = j};
     w->ms++;
     core_set_time(w->c, w->ms, w->ms);
+    core_request(w->c, &r);
+    pump(w);
+    return w->status;
+}
+
+int forget_server(struct world *w, const char *server) {
+    _cleanup_json_ json_t *args = json_pack("{s:b}", "force", 1);
+    w->status = 0;
+    str_set(&w->reply, NULL);
+    struct core_request r = {.id = ++w->request,
+                             .op = API_OP_SERVER_DELETE,
+                             .actor = "admin",
+                             .user_id = "u",
+                             .role = API_ROLE_ADMINISTRATOR,
+                             .params = {server},
+                             .args = args};
     core_request(w->c, &r);
     pump(w);
     return w->status;

@@ -51,7 +51,7 @@ struct world {
     enum fault fault;
     size_t fault_at; /* commit number since it was set */
     bool fired, store_down;
-    bool holds_send;       /* agents answer guest.send only when it is called off, as cancelled */
+    const char *holds;     /* agents answer this op only when it is called off, as cancelled */
     const char *fail_op;   /* agents answer this op with an error … */
     const char *fail_code; /* … of this code; NULL: io */
     bool lose_answers;     /* the connection breaks before the answer */
@@ -79,6 +79,7 @@ void pump(struct world *w);
 void settle(struct world *w);
 /* A request of an administrator; its status. */
 int ask(struct world *w, enum api_op_id op, const char *param, const char *body);
+int forget_server(struct world *w, const char *server); /* server_delete with force */
 /* The last upload arrives whole. */
 void complete_upload(struct world *w, const char **ret_id);
 /* Template t of the upload. */

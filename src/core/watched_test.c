@@ -232,13 +232,13 @@ static void who_works_on_it_is_waited_for(void **state) {
     struct world w;
     prepare(&w, 3);
     make_vm(&w, "plain", "s1", "{}");
-    w.holds_send = true;
+    w.holds = "guest.send";
     assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "plain", "{\"to\":\"s2\"}"), 202);
     assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_MIGRATING);
     assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
     assert_null(told(&w, "plain"));
     assert_int_equal(ask(&w, API_OP_JOB_ABORT, last_job(&w, "vm.migrate")->id, "{}"), 200);
-    w.holds_send = false;
+    w.holds = NULL;
     walk(&w, 1000);
     assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_RUNNING);
     assert_string_equal(told(&w, "plain"), "ha");
