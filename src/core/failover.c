@@ -95,9 +95,10 @@ bool pool_restarts(const struct core *c, const struct api_vm *vm) {
 
 /* Or is about to again: who was to restart it is lost as well. */
 static bool runs_for_all_we_know(const struct api_vm *vm) {
-    return (vm->state == API_VM_STATE_CRASHED && vm->restarting) || vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+    return vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
            vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||
-           vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING;
+           vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING ||
+           (vm->state == API_VM_STATE_CRASHED && vm->restarting);
 }
 
 static bool dies(const struct core *c, const struct api_vm *vm) {

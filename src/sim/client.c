@@ -228,6 +228,8 @@ void client_changes_ha(struct sim *s) {
         ask_with(s, op, vm, json_pack("{s:{s:b}}", "ha", "enabled", maybe(s, 60)));
 }
 
+void client_moves(struct sim *s, const char *vm) { ask_with(s, &api_ops[API_OP_VM_MIGRATE], vm, json_object()); }
+
 /* The shell makes tokens, not the core's table of operations. */
 static void make_token(struct sim *s) {
     struct api_token t;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SOON_US  (30LL * 1000 * 1000)
+#define MOVE_US  (500LL * 1000)
 #define SHORT_US (300LL * 1000) /* the manager hears of it, and it has not been restarted */
 #define LOST_MAX 64 /* guests that are looked for */
 
@@ -56,7 +57,8 @@ static void note_guests(struct sim *s, int i, struct loss *l) {
     struct object **vms = server_vms(s->m.c, s->servers[i].id, &n);
     for (size_t k = 0; k < n && l->n < LOST_MAX; k++) {
         const struct api_vm *vm = vms[k]->v->data;
-        bool runs = vm->state == API_VM_STATE_RUNNING && driver_guest(&s->servers[i], vm->id);
+        bool runs = (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_MIGRATING) &&
+                    driver_guest(&s->servers[i], vm->id);
         bool restarts = vm->state == API_VM_STATE_CRASHED && vm->restarting; /* by the server that is lost */
         if (vm->guarded && (runs || restarts))
             memcpy(l->vms[l->n++], vm->id, UUID_LEN);
@@ -75,6 +77,19 @@ static void one_dies_before(struct sim *s, int i) {
         driver_guest_dies(s, i, vm->id);
     free(vms);
     while (g && !s->broken && s->now < until && sim_step(s)) {
+    }
+}
+
+/* Or it is lost with what was just being moved away from it. */
+static void one_moves_before(struct sim *s, int i) {
+    size_t n;
+    int64_t until = s->now + sim_between(s, 0, MOVE_US);
+    struct object **vms = server_vms(s->m.c, s->servers[i].id, &n);
+    const struct api_vm *vm = n ? vms[sim_random(s, n)]->v->data : NULL;
+    if (vm)
+        client_moves(s, vm->id);
+    free(vms);
+    while (vm && !s->broken && s->now < until && sim_step(s)) {
     }
 }
 
@@ -157,8 +172,11 @@ bool loss_at_rest(struct sim *s) {
         if (!str_eq(pool_of(s, i), of))
             continue;
         l.lost[i] = true;
-        if (sim_random(s, 4) == 0)
+        uint64_t before = sim_random(s, 4);
+        if (before == 0)
             one_dies_before(s, i);
+        else if (before == 1)
+            one_moves_before(s, i);
         note_guests(s, i, &l);
         lose(s, i);
         n--;

@@ -354,6 +354,7 @@ void storage_done(struct sim *s);
 
 /* ---- client.c ---- */
 void client_start(struct sim *s);
+void client_moves(struct sim *s, const char *vm); /* to wherever there is a place */
 void client_changes_ha(struct sim *s);
 void client_gives_up(struct sim *s, bool late);
 void client_reply(struct sim *s, uint64_t request, int status, const char *text);
