@@ -22,12 +22,11 @@ static int check_state(struct core *c, const struct api_vm *vm, struct error *e)
     if (!vm)
         return error_set(e, ERR_NOT_FOUND, "the virtual machine is gone");
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
-    if (vm->state == API_VM_STATE_UNKNOWN && s && !core_agent_is_connected(c, s->id))
+    if (vm->state == API_VM_STATE_UNKNOWN && s && !answers(c, s->id))
         return error_set(e, ERR_UNAVAILABLE,
-                         "server \"%s\", on which it may still run, is not connected: check that tarn-agent "
-                         "runs there and reaches the manager. If that server is gone for good: "
-                         "tarn server delete %s --force",
-                         s->name, s->name);
+                         "server \"%s\", on which it may still run, %s: check that tarn-agent runs there and reaches "
+                         "the manager. If that server is gone for good: tarn server delete %s --force",
+                         s->name, core_agent_is_connected(c, s->id) ? "does not answer" : "is not connected", s->name);
     if (vm->state == API_VM_STATE_UNKNOWN)
         return core_need_agent(c, vm->server, e);
     if (vm->state == API_VM_STATE_RUNNING)
@@ -85,12 +84,13 @@ static int start_place(struct job_ctx *x, struct error *e) {
     json_object_set_new(x->job->vars, "may_run", json_boolean(!vm_is_off(vm_of(x)) || (restarting && !will_leave(x))));
     vm_job_state(x, API_VM_STATE_STARTING);
     struct api_vm *vm = CORE_COPY(vm, VM, vm_of(x));
-    if (will_leave(x)) {
+    bool same = str_eq(vm->server, to);
+    if (will_leave(x))
         str_set(&vm->target, to);
-        vm->restarting = restarting; /* by the old server's agent, as long as that has not forgotten it */
-    } else {
+    else
         str_set(&vm->server, to);
-    }
+    /* By its agent, until that has forgotten it; and should that be lost before it answers, as if nobody had asked. */
+    vm->restarting = restarting && (same || will_leave(x));
     core_put(x->c, API_KIND_VM, vm);
     return STEP_DONE;
 }

@@ -404,9 +404,9 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
         result = check_online(c, s, e);
     } else if (q.force && failover_is_seen(c, s)) {
         result = error_set(e, ERR_CONFLICT,
-                           "server \"%s\" is up, the others of its pool see it, and its virtual machines may run: start "
-                           "tarn-agent there, or switch it off (tarn server fence %s --action off, or by hand) and "
-                           "delete it then",
+                           "server \"%s\" is up, the others of its pool see it, and its virtual machines may run: "
+                           "start tarn-agent there, or switch it off (tarn server fence %s --action off, or by "
+                           "hand) and delete it then",
                            s->name, s->name);
     } else if (q.force) {
         result = server_forget(c, s->id, r->actor, &lost, e);
