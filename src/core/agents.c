@@ -507,6 +507,7 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
     s = CORE_GET(c, server, SERVER, server);
     show_unknown_guests(c, s, &r);
     a->reported = true;
+    recover_soon(c); /* it was no place for anything until now */
     failover_state(c, server, &r.cluster);
     jobs_resend(c, server);
     for (size_t i = 0; i < r.n_guests; i++)

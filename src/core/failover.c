@@ -98,7 +98,7 @@ static bool runs_for_all_we_know(const struct api_vm *vm) {
     return vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
            vm->state == API_VM_STATE_UNKNOWN || vm->state == API_VM_STATE_STARTING ||
            vm->state == API_VM_STATE_STOPPING || vm->state == API_VM_STATE_MIGRATING ||
-           (vm->state == API_VM_STATE_CRASHED && vm->restarting);
+           (vm_is_off(vm) && vm->restarting);
 }
 
 static bool dies(const struct core *c, const struct api_vm *vm) {

@@ -83,7 +83,7 @@ static size_t guests_lost(const struct core *c, const struct api_server *s) {
     size_t n = 0;
     for (size_t i = 0; i < t->n; i++) {
         const struct api_vm *vm = t->sorted[i]->v->data;
-        n += str_eq(vm->server, s->id) && vm->has_ha && vm->ha.enabled && !vm_is_off(vm) &&
+        n += str_eq(vm->server, s->id) && vm->has_ha && vm->ha.enabled && (!vm_is_off(vm) || vm->restarting) &&
              vm->state != API_VM_STATE_CREATING && vm->state != API_VM_STATE_DELETING;
     }
     return n;

@@ -45,20 +45,28 @@ static void becomes_highly_available_on_a_server_that_returns(void **state) {
     world_down(&w);
 }
 
-/* It has crashed, and its agent was about to restart it: then its server is lost as well. */
+/* It has ended, and its agent was about to restart it, or somebody had just asked for that: then its server is lost. */
 static void lost_before_it_was_restarted(void **state) {
+    static const struct {
+        const char *said;
+        bool asked;
+    } cases[] = {{"crashed", false}, {"stopped", false}, {"crashed", true}};
     struct world w;
-    prepare(&w, 3);
-    make_vm(&w, "a", "s1", HA);
-    make_vm(&w, "plain", "s1", "{}");
-    says(&w, 0, "a", "crashed", true);
-    says(&w, 0, "plain", "crashed", false);
-    assert_true(vm_of(&w, "a")->restarting);
-    dies(&w, 0);
-    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), 0, 19999);
-    assert_int_equal(running(&w, vm_of(&w, "a")->id), 1);
-    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN); /* for all we know it runs there again */
-    world_down(&w);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        prepare(&w, 3);
+        make_vm(&w, "a", "s1", HA);
+        make_vm(&w, "plain", "s1", "{}");
+        says(&w, 0, "a", cases[i].said, true);
+        says(&w, 0, "plain", cases[i].said, false);
+        assert_true(vm_of(&w, "a")->restarting);
+        dies(&w, 0);
+        if (cases[i].asked)
+            assert_int_equal(ask(&w, API_OP_VM_START, "a", NULL), 202);
+        assert_in_range(until_elsewhere(&w, "a", "s1", 20000), 0, 19999);
+        assert_int_equal(running(&w, vm_of(&w, "a")->id), 1);
+        assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN); /* for all we know it runs there again */
+        world_down(&w);
+    }
 }
 
 /* What it had said while a job worked on its guest is of before it was lost. */
