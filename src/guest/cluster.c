@@ -135,10 +135,11 @@ void host_cluster_stamp(const struct host *h, json_t *start) {
     json_set_int(start, "incarnation", h->cluster.incarnation);
 }
 
+/* The deadman says so; one that should be and does not run lets nothing start. */
+static bool is_armed(const struct host *h) { return h->cluster.armed || h->cluster.wanted_armed; }
+
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation) {
-    /* Whether it is armed the deadman says; one that should be and does not run lets nothing start. */
-    bool armed = h->cluster.armed || h->cluster.wanted_armed;
-    return !guarded || !armed || (incarnation && incarnation == h->cluster.incarnation);
+    return !guarded || !is_armed(h) || (incarnation && incarnation == h->cluster.incarnation);
 }
 
 /*
@@ -146,8 +147,11 @@ bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation
  * other one. So what does not run when we start is not started again by our own decision: the manager decides.
  */
 bool host_cluster_doubts(const struct host *h, const struct guest *g) {
-    bool armed = h->cluster.armed || h->cluster.wanted_armed;
-    return g->before && g->r.guarded && is_configured(h) && !armed;
+    return g->before && g->r.guarded && is_configured(h) && !is_armed(h);
+}
+
+int64_t host_cluster_lease(const struct host *h, const struct guest *g) {
+    return is_armed(h) ? g->r.incarnation : h->cluster.incarnation;
 }
 
 void host_each_guarded(const struct host *h, host_guarded_visitor *visit, void *ctx) {

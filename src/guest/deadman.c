@@ -105,3 +105,9 @@ int64_t deadman_deadline(const struct deadman *d) { return d->incarnation ? d->p
 bool deadman_allows(const struct deadman *d, uint64_t incarnation, int64_t now) {
     return incarnation && incarnation == d->incarnation && now - d->proof < DEADMAN_PROOF_MS;
 }
+
+bool deadman_may_start(const struct deadman *d, bool armed, uint64_t incarnation, int64_t now) {
+    if (armed)
+        return deadman_allows(d, incarnation, now);
+    return !incarnation || incarnation == d->incarnation;
+}

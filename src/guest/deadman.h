@@ -82,6 +82,9 @@ bool deadman_expire(struct deadman *d, int64_t now);
 int64_t deadman_deadline(const struct deadman *d);
 /* May a guest whose order came under that incarnation run? */
 bool deadman_allows(const struct deadman *d, uint64_t incarnation, int64_t now);
+/* Whether what was ordered under that lease (0: without one) may still begin. Also where nothing is killed for want of
+   one: it may have been armed when the order came, and the guest may run elsewhere since that lease ended. */
+bool deadman_may_start(const struct deadman *d, bool armed, uint64_t incarnation, int64_t now);
 
 static inline size_t cluster_quorum(size_t nodes) { return nodes / 2 + 1; }
 /* How long a server that is not in the ring has been out of it, as is known for sure: from the ring's beginning to the

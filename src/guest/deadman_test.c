@@ -118,10 +118,16 @@ static void lease_begins_and_ends(void **state) {
     assert_true(deadman_expire(&d, 100 + DEADMAN_PROOF_MS));
     assert_false(deadman_expire(&d, 101 + DEADMAN_PROOF_MS));
     assert_false(deadman_allows(&d, 5000, 101 + DEADMAN_PROOF_MS));
+    assert_false(deadman_may_start(&d, false, 5000, 101 + DEADMAN_PROOF_MS)); /* disarmed since it was ordered */
+    assert_true(deadman_may_start(&d, false, 0, 101 + DEADMAN_PROOF_MS));
+    assert_false(deadman_may_start(&d, true, 0, 101 + DEADMAN_PROOF_MS));
     /* A proof that has come too late begins nothing. */
     assert_false(deadman_prove(&d, 200, 200 + DEADMAN_PROOF_MS, 4000));
     assert_true(deadman_prove(&d, 9000, 9001, 4000));
     assert_int_equal(d.incarnation, 5001); /* though the clock went back */
+    assert_false(deadman_may_start(&d, false, 5000, 9002));
+    assert_true(deadman_may_start(&d, false, 5001, 9002));
+    assert_true(deadman_may_start(&d, true, 5001, 9002));
 }
 
 static void proof_from_the_future_is_none(void **state) {

@@ -314,6 +314,7 @@ json_t *host_cluster_state(const struct host *h, bool times);
 void host_cluster_stamp(const struct host *h, json_t *start);
 /* May a guest that is watched run under the lease that its order came under? */
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
+int64_t host_cluster_lease(const struct host *h, const struct guest *g); /* under which it is started again */
 /* It was started before our start, and another server may have it by now. */
 bool host_cluster_doubts(const struct host *h, const struct guest *g);
 /* There is a ring, and that server is not in it. */

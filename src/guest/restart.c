@@ -88,6 +88,7 @@ void host_guest_restart(struct host *h, struct guest *g) {
     host_guest_set_state(h, g, API_VM_STATE_STARTING, "restarted by its restart policy");
     json_t *args = json_loads(r->start, 0, NULL);
     json_object_set_new(args, "guarded", json_boolean(r->guarded)); /* it may have become so since */
+    r->incarnation = host_cluster_lease(h, g);
     json_set_int(args, "incarnation", r->incarnation);
     struct call *c = host_call(h, CALL_RESTART, API_AGENT_OP_GUEST_START, args, true);
     c->guest = g;

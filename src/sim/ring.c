@@ -135,7 +135,7 @@ bool ring_is_watched(const struct sim *s, int i, uint64_t life) { return is_watc
 /* Whether a guest may be started now under the lease of that time; it is watched from here on. */
 bool ring_watch(struct sim *s, int i, const char *vm, uint64_t life, int64_t incarnation) {
     struct sim_ring *r = &s->servers[i].ring;
-    if (!r->deadman || (r->armed && !deadman_allows(&r->lease, (uint64_t)incarnation, clock_ms(s, i))))
+    if (!r->deadman || !deadman_may_start(&r->lease, r->armed, (uint64_t)incarnation, clock_ms(s, i)))
         return false;
     return is_watched(r, life) || watch_add(r, vm, life);
 }

@@ -198,7 +198,7 @@ static int guest_add(const char *vm, int pidfd) {
 static int take_guest(const struct deadman_request *q, int pidfd, int64_t now) {
     if (pidfd < 0 || !q->vm[0])
         return -EINVAL;
-    if (man.armed && q->type == DEADMAN_START && !deadman_allows(&man.lease, q->incarnation, now))
+    if (q->type == DEADMAN_START && !deadman_may_start(&man.lease, man.armed, q->incarnation, now))
         return -ESTALE;
     if (man.armed && q->type == DEADMAN_WATCH && !man.lease.incarnation) {
         syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
