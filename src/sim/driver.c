@@ -552,9 +552,12 @@ void driver_power_off(struct sim *s, int i) {
     list_for_each_safe(g, next, &s->servers[i].guests, link) guest_free(g);
 }
 
-void driver_guest_dies(struct sim *s, int i, const char *vm) {
-    guest_free(driver_guest(&s->servers[i], vm));
-    guest_tells(s, i, vm, GUEST_DIED, "killed from outside");
+void driver_guest_ends(struct sim *s, int i, const char *vm, bool off) {
+    if (off)
+        driver_guest(&s->servers[i], vm)->over = true;
+    else
+        guest_free(driver_guest(&s->servers[i], vm));
+    guest_tells(s, i, vm, off ? GUEST_POWEROFF : GUEST_DIED, off ? "powered itself off" : "killed from outside");
 }
 
 void driver_life(struct sim *s, int i) {
@@ -580,12 +583,11 @@ void driver_life(struct sim *s, int i) {
             return;
         }
         if (g->running && sim_fault(s, FAULT_GUEST_OFF)) {
-            g->over = true;
-            guest_tells(s, i, vm, GUEST_POWEROFF, "powered itself off");
+            driver_guest_ends(s, i, vm, true);
             return;
         }
         if (sim_fault(s, FAULT_GUEST_DIES)) {
-            driver_guest_dies(s, i, vm);
+            driver_guest_ends(s, i, vm, false);
             return;
         }
         if (g->running && sim_fault(s, FAULT_GUEST_RESETS)) {

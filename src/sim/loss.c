@@ -59,7 +59,7 @@ static void note_guests(struct sim *s, int i, struct loss *l) {
         const struct api_vm *vm = vms[k]->v->data;
         bool runs = (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_MIGRATING) &&
                     driver_guest(&s->servers[i], vm->id);
-        bool restarts = vm->state == API_VM_STATE_CRASHED && vm->restarting; /* by the server that is lost */
+        bool restarts = vm_is_off(vm) && vm->restarting; /* by the server that is lost */
         if (vm->guarded && (runs || restarts))
             memcpy(l->vms[l->n++], vm->id, UUID_LEN);
     }
@@ -74,7 +74,7 @@ static void one_dies_before(struct sim *s, int i) {
     const struct api_vm *vm = n ? vms[0]->v->data : NULL;
     const struct sim_guest *g = vm ? driver_guest(&s->servers[i], vm->id) : NULL;
     if (g && driver_has(g))
-        driver_guest_dies(s, i, vm->id);
+        driver_guest_ends(s, i, vm->id, g->running && sim_random(s, 2));
     free(vms);
     while (g && !s->broken && s->now < until && sim_step(s)) {
     }

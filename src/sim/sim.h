@@ -332,7 +332,7 @@ void driver_power_off(struct sim *s, int i);
 void driver_call(struct sim *s, int i, const struct host_effect *e);
 void driver_crash(struct sim *s, int i); /* before the epoch of its agent ends */
 void driver_cancel(struct sim *s, int i, uint64_t call);
-void driver_guest_dies(struct sim *s, int i, const char *vm);
+void driver_guest_ends(struct sim *s, int i, const char *vm, bool off); /* by itself; off: as it should */
 void driver_life(struct sim *s, int i); /* things that guests do by themselves */
 struct sim_guest *driver_guest(struct sim_server *v, const char *vm);
 /* It runs or is paused here, and nowhere else: neither only on its way here nor gone. */
