@@ -48,6 +48,17 @@ static void lost_server_is_switched_off(void **state) {
     }
 }
 
+/* All that it had was about to be restarted by it. */
+static void switched_off_for_what_waits_for_its_restart(void **state) {
+    struct world w;
+    prepare_two(&w, "auto");
+    says(&w, 0, "a", "crashed", true);
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 30000), 5000, 14000);
+    assert_int_equal(test_fence.orders, 1);
+    world_down(&w);
+}
+
 /* The other one sees it: that the manager does not says something of the manager's network. */
 static void not_when_only_the_manager_has_lost_it(void **state) {
     struct world w;
@@ -332,6 +343,7 @@ static void what_it_does_not_know_to_be_highly_available_stays_its(void **state)
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lost_server_is_switched_off),
+        cmocka_unit_test(switched_off_for_what_waits_for_its_restart),
         cmocka_unit_test(not_when_only_the_manager_has_lost_it),
         cmocka_unit_test(not_when_they_only_do_not_see_each_other),
         cmocka_unit_test(an_answer_that_is_read_late_is_one),

@@ -216,6 +216,13 @@ int64_t until_runs(struct world *w, const char *name, int64_t limit) {
     return w->ms - began;
 }
 
+void says(struct world *w, int agent, const char *vm, const char *state, bool guarded) {
+    _cleanup_json_ json_t *m =
+        json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(w, vm)->id, "state",
+                  state, "guarded", guarded, "should_run", 1, "sequence", (json_int_t)1 << 30);
+    core_agent_message(w->c, w->agents[agent].id, m);
+}
+
 int64_t until_elsewhere(struct world *w, const char *name, const char *server, int64_t limit) {
     int64_t began = w->ms;
     while (w->ms - began < limit && (vm_of(w, name)->state != API_VM_STATE_RUNNING || str_eq(where(w, name), server) ||

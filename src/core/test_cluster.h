@@ -36,6 +36,8 @@ void dies(struct world *w, int agent);
 void comes_back(struct world *w, int agent);
 /* Milliseconds until the guest runs, limit if it does not. */
 int64_t until_runs(struct world *w, const char *name, int64_t limit);
+/* The agent tells of a guest, that is to run. */
+void says(struct world *w, int agent, const char *vm, const char *state, bool guarded);
 int64_t until_elsewhere(struct world *w, const char *name, const char *server, int64_t limit);
 size_t running(const struct world *w, const char *vm);
 const struct api_alarm *alarm_of(const struct world *w, const char *code); /* an active one, or NULL */

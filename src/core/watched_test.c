@@ -2,13 +2,6 @@
 /* What a server watches, and whose word about it counts when it is lost. */
 #include "core/test_cluster.h"
 
-static void says(struct world *w, int agent, const char *vm, const char *state, bool guarded) {
-    _cleanup_json_ json_t *m =
-        json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I}}", "event", "guest.state", "args", "vm", vm_of(w, vm)->id, "state",
-                  state, "guarded", guarded, "should_run", 1, "sequence", (json_int_t)1 << 30);
-    core_agent_message(w->c, w->agents[agent].id, m);
-}
-
 /* Its server was given up and is there again, outside of the pool's ring still: it runs, whoever watches it by now. */
 static void becomes_highly_available_on_a_server_that_returns(void **state) {
     struct world w;
