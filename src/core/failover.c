@@ -628,16 +628,25 @@ bool failover_stale_answered(struct core *c, const char *server, const char *id,
     return str_eq(id + strlen(id) - 2, "/1");
 }
 
-/* A server of which the job did not wait for what it had to do, and which has reported before the job ended. */
+static void tell_if_stale(struct core *c, const char *server, const struct api_vm *vm) {
+    if (core_agent_ready(c, server) && !str_eq(vm->server, server) && !str_eq(vm->target, server))
+        tell_stale(c, server, vm->id);
+}
+
+/* Servers of which the job did not wait for what they had to do, and which have reported before it ended; and what
+   those had had before that a job in vain has asked: it was left to the job (left_to_its_job). */
 void failover_vm_skipped(struct job_ctx *x, const char *id) {
     const struct api_vm *vm = CORE_GET(x->c, vm, VM, id);
     size_t i;
     json_t *server;
-    json_array_foreach(json_object_get(x->job->vars, "skipped"), i, server) {
-        const char *name = json_string_value(server);
-        if (vm && core_agent_ready(x->c, name) && !str_eq(vm->server, name) && !str_eq(vm->target, name))
-            tell_stale(x->c, name, id);
-    }
+    if (!vm)
+        return;
+    json_array_foreach(json_object_get(x->job->vars, "skipped"), i, server)
+        tell_if_stale(x->c, json_string_value(server), vm);
+    if (x->job->state == API_JOB_STATE_DONE || !str_eq(x->job->object.id, id))
+        return;
+    json_array_foreach(json_object_get(x->job->vars, "asked"), i, server)
+        tell_if_stale(x->c, json_string_value(server), vm);
 }
 
 /* ---- time ---- */

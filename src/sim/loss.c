@@ -166,6 +166,7 @@ bool loss_at_rest(struct sim *s) {
     if (most == 0)
         return false;
     _cleanup_free_ char *of = xstrdup(pool);
+    s->partitions++; /* no earlier cut of the network heals now */
     int n = sim_random(s, 3) ? 1 : 1 + (int)sim_random(s, (uint64_t)most);
     for (int k = 0; k < s->config.servers && n > 0; k++) {
         int i = (first + k) % s->config.servers;
@@ -181,7 +182,6 @@ bool loss_at_rest(struct sim *s) {
         lose(s, i);
         n--;
     }
-    s->partitions++; /* no earlier cut of the network heals now */
     s->patient = true;
     all_run_again_soon(s, &l);
     s->patient = false;
