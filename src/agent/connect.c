@@ -186,7 +186,7 @@ static void log_lost(struct agent *a, int code, const char *reason) {
     else if (code == CLOSE_UNKNOWN || (code == HTTP_REFUSED && first))
         log_error(
             "the manager at %s does not know this server (%s): if it was removed, join it again with tarn-agent join "
-            "--force; its guests go on",
+            "--force; its guests go on, and what has ended is not restarted here",
             a->identity.host, name);
     else if (code == CLOSE_REPLACED)
         log_error(
@@ -212,6 +212,8 @@ static void on_close(void *ctx, struct ws_client *c, int code, const char *reaso
     a->redialling = false;
     agent_begin(a);
     host_disconnected(a->host);
+    if (code == CLOSE_UNKNOWN || code == HTTP_REFUSED)
+        host_disowned(a->host);
     agent_end(a);
     if (code == CLOSE_UNKNOWN || code == CLOSE_REPLACED)
         a->connection_state = CONNECTION_OFF;

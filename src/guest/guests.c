@@ -255,12 +255,19 @@ static bool is_free(const struct host *h, const struct guest *g) {
 
 static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* While we were away, and if the manager has removed this server, it may have been started elsewhere. */
+static int64_t restart_time(const struct host *h, const struct guest *g) {
+    if (g->restart_at == NEVER || h->disowned)
+        return NEVER;
+    return g->before && g->restart_at < h->alone_until ? h->alone_until : g->restart_at;
+}
+
 static void set_timer(struct host *h, struct guest *g) {
     g->at = earlier(g->find_at, g->clean_at);
     if (!g->killing)
         g->at = earlier(g->at, earlier(g->stop_at, g->ask_at));
     if (is_free(h, g))
-        g->at = earlier(g->at, g->restart_at);
+        g->at = earlier(g->at, restart_time(h, g));
     if (g->at == NEVER)
         list_remove(&g->timed);
     else if (!list_linked(&g->timed))
@@ -268,7 +275,7 @@ static void set_timer(struct host *h, struct guest *g) {
 }
 
 bool host_guest_restart_is_due(const struct host *h, const struct guest *g) {
-    return is_free(h, g) && h->mono >= g->restart_at;
+    return is_free(h, g) && h->mono >= restart_time(h, g);
 }
 
 void host_guest_settle(struct host *h, struct guest *g) {

@@ -7,6 +7,8 @@
 #define STORE_RETRY_MS     500
 #define STORE_RETRY_MAX_MS 5000
 #define OPENING_MS         30000
+#define ALONE_MS           30000 /* longer than the manager's restart takes */
+#define HEARD_MS           1000  /* it says at once what is not this server's any more */
 
 struct effect_item {
     struct host_effect e;
@@ -416,6 +418,7 @@ int host_load(struct host *h, const char *key, const char *value, size_t len, st
 
 void host_start(struct host *h) {
     h->started = true;
+    h->alone_until = h->mono + ALONE_MS;
     struct repository *r;
     list_for_each(r, &h->repositories, link) {
         r->first_open = true;
@@ -455,6 +458,16 @@ void host_connected(struct host *h, const struct api_agent_welcome *welcome) {
     host_disconnected(h);
     h->connected = true;
     h->report_wanted = true;
+    if (h->alone_until > h->mono + HEARD_MS)
+        h->alone_until = h->mono + HEARD_MS;
+    h->disowned = false;
+    host_guest_touch_all(h);
+    host_settle(h);
+}
+
+void host_disowned(struct host *h) {
+    h->disowned = true;
+    host_guest_touch_all(h);
     host_settle(h);
 }
 

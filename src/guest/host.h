@@ -19,7 +19,8 @@
  * - A guest's record {GuestStart, desired state, state, sequence, restarts} is durable before the guest is started, and
  * a change of state durable before it is told.
  * - Restart policy: on-failure after a crash or panic, always also after the guest's own power-off; back-off 1, 2, 4 …
- * 60 s, at most 5 restarts within 10 minutes, then the guest stays crashed and says so. A guest.stop or .kill asked for
+ * 60 s, at most 5 restarts within 10 minutes, then the guest stays crashed and says so. What had ended before our start
+ * waits for the manager's first word, or half a minute. A guest.stop or .kill asked for
  * by the manager is never followed by a restart.
  * - guest.stop: one ACPI request (again every 10 s), then at the deadline either force (kill) or error timeout with the
  * guest left running.
@@ -64,6 +65,9 @@ int host_load(struct host *h, const char *key, const char *value, size_t len, st
 void host_start(struct host *h);
 
 void host_connected(struct host *h, const struct api_agent_welcome *welcome);
+/* The manager does not know this server: what has ended here may have been started elsewhere, and is not restarted by
+   its policy until the manager knows the server again. */
+void host_disowned(struct host *h);
 void host_disconnected(struct host *h);
 void host_message(struct host *h, const json_t *message);
 void host_set_hello(struct host *h, const struct api_agent_hello *hello);

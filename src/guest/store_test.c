@@ -263,6 +263,36 @@ static void nothing_starts_until_it_is_armed_again(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+static void back_after_a_boot(struct world *w) {
+    world_set_process(w, VM1, ABSENT);
+    world_restart(w);
+    world_run(w);
+}
+
+/* While it was away the guest may have been started elsewhere, and the manager says so, if it is there. */
+static void restarts_wait_for_the_managers_word(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    back_after_a_boot(w);
+    world_time(w, 29000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_time(w, 3000);
+    assert_int_equal(world_process(w, VM1), RUNS); /* it is not there */
+    back_after_a_boot(w);
+    world_connect(w);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+    back_after_a_boot(w);
+    host_disowned(w->h); /* it has removed this server */
+    world_run(w);
+    world_time(w, 3600000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_connect(w); /* joined again */
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
 static json_t *ha(bool on) {
     return json_pack("{s:s, s:s, s:s, s:b}", "vm", VM1, "name", "n", "restart_policy", "on-failure", "ha", on);
 }
@@ -306,6 +336,7 @@ int main(void) {
         T(not_restarted_where_another_may_have_it),
         T(nothing_starts_until_it_is_armed_again),
         T(not_watched_without_a_lease),
+        T(restarts_wait_for_the_managers_word),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

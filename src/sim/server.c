@@ -184,8 +184,13 @@ static void connect(struct sim *s, struct sim_event *e) {
     if (v->connected || !v->p.up || e->a != v->p.epoch || sim_deferred(s, &v->p, e))
         return;
     /* One that has been removed is refused: its certificate is unknown. */
-    if (!s->m.p.up || !v->id || s->now < s->m.p.paused_until || s->now < v->unreachable_until ||
-        !core_server(s->m.c, v->id)) {
+    bool reached = s->m.p.up && v->id && s->now >= s->m.p.paused_until && s->now >= v->unreachable_until;
+    if (!reached || !core_server(s->m.c, v->id)) {
+        if (reached) {
+            server_enter(s, e->server);
+            host_disowned(v->h);
+            server_drain(s, e->server);
+        }
         server_connect_later(s, e->server);
         return;
     }
