@@ -490,6 +490,13 @@ static void forget_answers(struct core *c, const char *server, const char *op_id
     }
 }
 
+/* It was stopped on request while its server was lost and could not be told: it is not to restart it now. */
+static bool ended_without_it(const struct core *c, const char *server, const struct api_guest_report *g) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
+    return vm && str_eq(vm->server, server) && vm->state == API_VM_STATE_STOPPED && !vm->restarting &&
+           vm_will_restart(g) && !jobs_hold(c, vm->id);
+}
+
 static int take_report(struct core *c, const char *server, const json_t *args, struct error *e) {
     struct api_agent_report r;
     int result = api_agent_report_parse(args, API_PEER, &r, e);
@@ -498,8 +505,12 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
     struct agent *a = core_agent(c, server);
     a->armed |= r.cluster.armed;
-    for (size_t i = 0; i < r.n_guests; i++)
-        apply_guest(c, s, &r.guests[i]);
+    for (size_t i = 0; i < r.n_guests; i++) {
+        if (ended_without_it(c, server, &r.guests[i]))
+            failover_kill_stale(c, server, &r.guests[i]);
+        else
+            apply_guest(c, s, &r.guests[i]);
+    }
     for (size_t i = 0; i < r.n_repositories; i++)
         apply_repository(c, server, &r.repositories[i]);
     stop_unreported(c, server, &r);

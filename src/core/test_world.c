@@ -40,8 +40,9 @@ void world_connect(struct world *w, struct world_agent *a) {
     const char *key;
     void *v;
     while (map_next(&a->guests, &pos, &key, &v))
-        json_array_append_new(guests, json_pack("{s:s, s:s, s:s, s:i, s:b}", "vm", key, "name", "g", "state", v,
-                                                "sequence", 1, "guarded", a->clustered));
+        json_array_append_new(guests, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b}", "vm", key, "name", "g", "state", v,
+                                                "sequence", 1, "guarded", a->clustered, "should_run",
+                                                str_eq(v, "crashed")));
     pos = 0;
     while (map_next(&a->opened, &pos, &key, &v))
         json_array_append_new(repositories, json_pack("{s:s, s:b, s:I, s:I}", "repository", key, "usable", 1,

@@ -90,6 +90,35 @@ static void what_it_said_meanwhile_is_over(void **state) {
     }
 }
 
+static size_t kills;
+
+static json_t *counts_kills(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
+    kills += str_eq(op, "guest.kill");
+    return NULL;
+}
+
+/* Its server comes back, where it had crashed and waited for its restart: somebody has stopped it meanwhile. */
+static void stopped_while_its_server_was_lost(void **state) {
+    struct world w;
+    for (int stopped = 0; stopped < 2; stopped++) {
+        prepare(&w, 3);
+        make_vm(&w, "plain", "s1", "{}");
+        if (stopped)
+            assert_int_equal(ask(&w, API_OP_VM_STOP, "plain", "{}"), 202);
+        walk(&w, 1000);
+        world_disconnect(&w, &w.agents[0]);
+        map_put(&w.agents[0].guests, vm_of(&w, "plain")->id, xstrdup("crashed"));
+        kills = 0;
+        w.op = counts_kills;
+        world_connect(&w, &w.agents[0]);
+        pump(&w);
+        assert_int_equal(kills, stopped);
+        assert_int_equal(vm_of(&w, "plain")->state, stopped ? API_VM_STATE_STOPPED : API_VM_STATE_CRASHED);
+        assert_int_equal(vm_of(&w, "plain")->restarting, !stopped);
+        world_down(&w);
+    }
+}
+
 /* After a boot it watches nothing until it is armed again, whatever it says. */
 static void an_unarmed_server_watches_nothing(void **state) {
     struct world w;
@@ -349,6 +378,7 @@ int main(void) {
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
         cmocka_unit_test(lost_before_it_was_restarted),
         cmocka_unit_test(what_it_said_meanwhile_is_over),
+        cmocka_unit_test(stopped_while_its_server_was_lost),
         cmocka_unit_test(an_unarmed_server_watches_nothing),
         cmocka_unit_test(it_may_have_run_unwatched),
         cmocka_unit_test(second_server_is_lost_too),
