@@ -160,10 +160,14 @@ class Command(cluster.unittest.TestCase):
         tarn = os.path.join(self.home, "tarn")
         listed = subprocess.run([tarn, "server", "list"], capture_output=True, text=True)
         self.assertEqual(listed.stdout.count("online"), 2, listed.stderr)
-        self.good("cut", "2", "heartbeat")
+        self.refuses()
+        self.good("cut", "2", "hb")
         self.assertIn("heartbeat: cut", self.good("status"))
         self.good("split", "m,1", "2", "management")
-        self.assertIn("management: mgmt.1", self.good("status"))
+        self.assertIn("management: split off, alone", self.good("status"))
+        self.good("heal")
+        self.good("split", "m", "1,2")
+        self.assertRegex(self.good("status"), r"server1 .*management: split off with server2; heartbeat: split off with server2")
         self.good("heal")
         self.assertNotIn("cut", self.good("status"))
         self.good("kill", "2")
@@ -171,15 +175,42 @@ class Command(cluster.unittest.TestCase):
         self.assertIn("server2 does not run", self.good("start", "--servers", "2"))
         self.good("on", "2")
         self.assertEqual(self.good("run", "2", "hostname"), "server2\n")
-        for wrong in (["cut", "9"], ["cut", "2", "telephone"], ["cut"], ["split", "1"], ["on", "2"], ["run", "2"], ["dance"]):
-            done = self.lab(*wrong)
-            self.assertNotEqual(done.returncode, 0, wrong)
-            self.assertNotIn("Traceback", done.stderr)
         state, processes = self.state()
         self.good("end")
         self.nothing_is_left(processes, state["link"])
         self.assertIn("no lab", self.good("end"))
         self.assertIn("there is no lab in " + self.home, self.lab("status").stderr)
+
+    WRONG = (
+        ("split 1 2 nix", '"nix" is neither a group of machines nor a network; there are m (the manager) and 1 to 2 (the servers)'),
+        ("split m,1 4", '"4" is neither'), ("split m,4 2", 'no machine "4"'), ("split m,1 1,2", "server1 is named twice"),
+        ("split 1, 2", 'no machine ""'), ("split 1 heartbeat", "at least two groups"), ("split 1 2 heartbeat2", "networks management, heartbeat, "),
+        ("split 1", "split takes more words: tools/lab split MACHINE,... MACHINE,... [NETWORK]"), ("split heartbeat 1 2", 'no machine "heartbeat"'),
+        ("cut", "cut takes more words: tools/lab cut MACHINE [NETWORK]"), ("cut 9", 'no machine "9"'), ("cut nix", "m (the manager) and 1 to 2"),
+        ("cut 2 telephone", 'server2 has no network "telephone"; it has management, heartbeat, migration, storage'),
+        ("cut m storage", 'manager has no network "storage"; it has management'), ("cut 2 heartbeat extra", 'does not take "extra"'),
+        ("heal heartbeat", "heal MACHINE heartbeat"), ("heal 2 nix", "it has management"), ("heal 2 storage 1", 'does not take "1"'),
+        ("kill", "a machine is m (the manager) or a server's number"), ("kill 1 2", 'kill does not take "2": tools/lab kill MACHINE'),
+        ("kill 9", "there are m"), ("stop 1 now", 'does not take "now"'), ("on", "on takes more words"), ("hang 1 2", 'not take "2"'),
+        ("on 2", "server2 runs already"), ("run 9 ls", 'no machine "9"'), ("run 2", "run takes more words"), ("status now", 'not take "now"'),
+        ("end now", 'end does not take "now"'), ("start --servers 99", 'a lab has 1 to 32 servers, not "99"'), ("start --servers x", "1 to 32"),
+        ("start 3", "unrecognized arguments: 3"), ("dance", "invalid choice"))
+
+    def refuses(self):
+        """Every word that is wrong or too much, with what is right; and none of it does anything."""
+        for wrong, why in self.WRONG:
+            done = self.lab(*wrong.split(" "))
+            self.assertIn(done.returncode, (1, 2), wrong)
+            self.assertIn(why, done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+        self.assertIn("tools/lab status ", self.good("cut", "--help"))
+        said = self.good("status")
+        self.assertEqual(said.count(" pid "), 3, said)
+        self.assertNotRegex(said, "cut|split")
+        self.good("stop", "2")
+        for verb in ("stop", "hang", "resume"):
+            self.assertRegex(self.lab(verb, "2").stderr, f"server2 does not run; TARN_LAB={self.home} .*tools/lab on 2 starts it")
+        self.good("on", "2")
 
     def test_interrupted(self):
         for how in (signal.SIGINT, signal.SIGTERM):
