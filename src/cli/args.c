@@ -54,6 +54,11 @@ bool command_arg_in_path(const struct api_cli_command *row, int i) {
     return strstr(row->path, braces) != NULL;
 }
 
+void command_arg_name(const struct api_cli_command *row, int i, struct buf *out) {
+    for (const char *p = str_eq(row->args[i], "q") ? "text" : row->args[i]; *p; p++)
+        buf_addc(out, *p == '_' ? '-' : (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p));
+}
+
 static const struct option *option_find(const struct option *o, const char *name, char letter) {
     for (; o && o->name; o++)
         if (name ? str_eq(o->name, name) : letter && o->letter == letter)
@@ -110,13 +115,24 @@ struct cursor {
     char *const *argv;
 };
 
-static int value_take(struct cursor *c, const char *name, const char *arg, const char *inline_value, const char **ret,
-                      struct error *e) {
+/* Of the options that are no fields a search and the text for a console may be empty; the others name something. */
+static bool may_be_empty(const char *arg) { return str_eq(arg, "TEXT") || str_eq(arg, "FILTER"); }
+
+static int option_value_check(const struct option *o, const char *value, struct error *e) {
+    return *value || may_be_empty(o->arg)
+               ? 0
+               : error_set(e, ERR_INVALID, "--%s is empty: write --%s %s, or leave it out", o->name, o->name, o->arg);
+}
+
+/* arg: what it is, more: which there are. */
+static int value_take(struct cursor *c, const char *name, const char *arg, const char *more, const char *inline_value,
+                      const char **ret, struct error *e) {
     if (inline_value) {
         *ret = inline_value;
     } else {
         if (c->at == c->argc)
-            return error_set(e, ERR_INVALID, "--%s needs a value: --%s %s", name, name, arg);
+            return error_set(e, ERR_INVALID, "--%s needs a value: --%s %s%s%s", name, name, arg, *more ? ": " : "",
+                             more);
         *ret = c->argv[c->at++];
     }
     if (!utf8_valid(*ret))
@@ -135,8 +151,14 @@ static int flag_take(struct args *a, const struct api_cli_flag *f, struct cursor
         return 0;
     }
     const char *text = NULL;
-    if ((r = value_take(c, f->name, flag_metavar(f), inline_value, &text, e)) < 0)
+    _cleanup_buf_ struct buf choices = {0};
+    flag_choices(f, &choices);
+    if ((r = value_take(c, f->name, flag_metavar(f), str_or(choices.data, ""), inline_value, &text, e)) < 0)
         return r;
+    if (flag_lacks_name(f, text))
+        return error_set(e, ERR_INVALID, "--%s is empty: write --%s NAME%s%s%s", f->name, f->name,
+                         f->required ? "" : ", or leave it out", f->array ? "; none at all is --no-" : "",
+                         f->array ? f->name : "");
     if (f->array)
         return flag_append(f, text, a->body, e);
     if ((r = flag_value(f, text, &value, e)) < 0)
@@ -167,8 +189,8 @@ static int long_take(struct args *a, const char *text, struct cursor *c, struct 
     if (!o->arg && inline_value)
         return error_set(e, ERR_INVALID, "--%s takes no value", name);
     if (o->arg) {
-        int r = value_take(c, name, o->arg, inline_value, &value, e);
-        if (r < 0)
+        int r = value_take(c, name, o->arg, "", inline_value, &value, e);
+        if (r < 0 || (r = option_value_check(o, value, e)) < 0)
             return r;
     }
     option_store(a, o->name, value ? json_string(value) : json_true());
@@ -186,8 +208,8 @@ static int short_take(struct args *a, const char *letters, struct cursor *c, str
             continue;
         }
         const char *value = NULL;
-        int r = value_take(c, o->name, o->arg, letters[1] ? letters + 1 + (letters[1] == '=') : NULL, &value, e);
-        if (r < 0)
+        int r = value_take(c, o->name, o->arg, "", letters[1] ? letters + 1 + (letters[1] == '=') : NULL, &value, e);
+        if (r < 0 || (r = option_value_check(o, value, e)) < 0)
             return r;
         option_store(a, o->name, json_string(value));
         return 0;
@@ -282,6 +304,13 @@ static bool body_has(const json_t *body, const char *path) {
     return body != NULL;
 }
 
+static int required_missing(const struct api_cli_flag *f, struct error *e) {
+    _cleanup_buf_ struct buf choices = {0};
+    flag_choices(f, &choices);
+    return error_set(e, ERR_INVALID, "--%s %s is missing%s%s", f->name, flag_metavar(f), choices.len ? ": " : "",
+                     choices.len ? choices.data : "");
+}
+
 int args_check(const struct args *a, struct error *e) {
     const struct command *c = a->command;
     if (a->n_values < c->min_args) {
@@ -290,11 +319,56 @@ int args_check(const struct args *a, struct error *e) {
     }
     for (const struct api_cli_flag *f = command_has_flags(c) ? c->row->flags : NULL; f && f->name; f++)
         if (f->required && !c->row->change && !body_has(a->body, f->path))
-            return error_set(e, ERR_INVALID, "--%s %s is missing", f->name, flag_metavar(f));
+            return required_missing(f, e);
     if (c->row && c->row->change && a->body && json_object_size(a->body) == 0)
         return error_set(e, ERR_INVALID, "nothing to change: give the fields as options; see tarn %s %s --help",
                          c->object, c->verb);
     return 0;
+}
+
+/* The field of a list's element or of an embedded object is named by what it lies in: "addresses[0].address",
+ * "ha.after[1]". */
+static const struct api_cli_flag *flag_of_field(const struct command *c, const char *field, const char **ret_rest) {
+    const struct api_cli_flag *best = NULL;
+    size_t len = 0;
+    for (const struct api_cli_flag *f = command_has_flags(c) ? c->row->flags : NULL; f && f->name; f++) {
+        size_t n = strlen(f->path);
+        if (n > len && strncmp(f->path, field, n) == 0 && (!field[n] || field[n] == '.' || field[n] == '[')) {
+            best = f;
+            len = n;
+        }
+    }
+    *ret_rest = field + len + strspn(field + len, ".[]0123456789");
+    return best;
+}
+
+static char *positional_name(const struct command *c, const char *field) {
+    for (int i = 0; c->row && i < API_CLI_ARGS && c->row->args[i]; i++)
+        if (str_eq(c->row->args[i], field)) {
+            struct buf out = {0};
+            command_arg_name(c->row, i, &out);
+            return buf_take(&out);
+        }
+    return NULL;
+}
+
+char *args_field_name(const struct args *a, const struct command *c, const char *field, bool *ret_given) {
+    const char *rest = "";
+    *ret_given = true;
+    if (!c || !*field)
+        return xstrdup(field);
+    const struct api_cli_flag *f = flag_of_field(c, field, &rest);
+    const struct option *o = f ? NULL : command_option(c, field, 0);
+    char *positional = f || o ? NULL : positional_name(c, field);
+    if (f)
+        *ret_given = f->type != API_CLI_BOOLEAN || f->array || body_has(a->body, f->path);
+    else if (o)
+        *ret_given = o->arg || args_has(a, field);
+    if (f)
+        return xasprintf("--%s%s%s", f->name, *rest ? " " : "", rest);
+    if (o)
+        return xasprintf("--%s", field);
+    return positional ? positional : xstrdup(field);
 }
 
 const char *args_option(const struct args *a, const char *name) {

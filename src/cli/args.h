@@ -6,6 +6,7 @@
 #pragma once
 
 #include "api/cli_table.h"
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/json.h"
 
@@ -69,8 +70,14 @@ enum output args_output(const struct args *a);
 bool command_has_flags(const struct command *c);
 /* Whether the i-th positional argument fills a part of the path; else it is a field of the body. */
 bool command_arg_in_path(const struct api_cli_command *row, int i);
+/* The i-th positional argument as the help writes it: "SERVER". */
+void command_arg_name(const struct api_cli_command *row, int i, struct buf *out);
 const struct api_cli_flag *command_flag(const struct command *c, const char *name);
 const struct option *command_option(const struct command *c, const char *name, char letter);
+
+/* The API's name of a field as what was typed for it: "disks[0].size" → "--disk size", "server" → "SERVER"; malloc'd.
+   *ret is false for a switch that was not given: the error tells of it as a way out, not as what is wrong. */
+char *args_field_name(const struct args *a, const struct command *c, const char *field, bool *ret_given);
 
 /* A flag's text as JSON. */
 int flag_value(const struct api_cli_flag *flag, const char *text, json_t **ret, struct error *e);

@@ -114,6 +114,59 @@ static void refusals(void **state) {
     expect_error("vm show web --template x", "no option --template");
     expect_error("repository create r", "--path");
     expect_error("job watch", "missing");
+    expect_error("server fence x", "--action CHOICE is missing: one of status, off, on, reboot, confirm");
+    expect_error("rule create r --pool p", "--type CHOICE is missing: one of together, ");
+    expect_error("vm set web --machine", "--machine CHOICE: one of q35, microvm");
+}
+
+/* Mostly a shell variable that was not set: what would be done is not what was meant. */
+static void empty_names(void **state) {
+    expect_error("vm migrate x --to ", "--to is empty: write --to NAME, or leave it out");
+    expect_error("vm migrate x --to=", "--to is empty");
+    expect_error("vm create x --pool= --start", "--pool is empty");
+    expect_error("vm cdrom x --iso=", "--iso is empty");
+    expect_error("vm set x --ha-after=", "leave it out; none at all is --no-ha-after");
+    expect_error("vm set x --ha-after a,,b", "--ha-after has an empty name in it: \"a,,b\"");
+    expect_error("vm create x --disk disk=,bus=sata", "disk: disk= is empty: write disk=NAME");
+    expect_error("vm create x --disk size=1GiB --profile=", "--profile is empty: write --profile PROFILE");
+    expect_error("vm list -o ", "--output is empty");
+    expect_error("vm set x --if-match= --cpus 2", "--if-match is empty");
+    expect_error("login --user=", "--user is empty");
+    expect_body("vm set x --description=", "{\"description\":\"\"}");
+    expect_body("vm set x --no-ha-after", "{\"ha\":{\"after\":[]}}");
+    expect_body("server set x --fence-agent=", "{\"fence\":{\"agent\":\"\"}}");
+    expect_body("vm set x --pinning=", "{\"limits\":{\"pinning\":\"\"}}");
+    _cleanup_args_ struct args a = {0};
+    assert_int_equal(parse("vm list --filter=", &a, NULL), 0);
+}
+
+/* An error's field as it was typed. */
+static void expect_field(const char *line, const char *field, const char *want, bool given) {
+    _cleanup_args_ struct args a = {0};
+    assert_int_equal(parse(line, &a, NULL), 0);
+    bool is_given;
+    char *name = args_field_name(&a, a.command, field, &is_given);
+    assert_string_equal(name, want);
+    assert_int_equal(is_given, given);
+    free(name);
+}
+
+static void fields(void **state) {
+    expect_field("vm set x --ha-after y", "ha.after[0]", "--ha-after", true);
+    expect_field("vm set x --cpus 2", "ha.after[12]", "--ha-after", true);
+    expect_field("vm create x", "disks[0].size", "--disk size", true);
+    expect_field("vm create x", "disks.1.size", "--disk size", true);
+    expect_field("vm create x", "memory", "--memory", true);
+    expect_field("vm create x", "memoryless", "memoryless", true);
+    expect_field("vm create x", "name", "NAME", true);
+    expect_field("server set x --address address=1.2.3.4", "addresses[0].address", "--address address", true);
+    expect_field("pool add p s", "server", "SERVER", true);
+    expect_field("pool set p --no-clustered", "force", "--force", false);
+    expect_field("pool set p --no-clustered", "clustered", "--clustered", true);
+    expect_field("pool set p --no-clustered --force", "force", "--force", true);
+    expect_field("server delete x", "force", "--force", false);
+    expect_field("vm list", "filter", "--filter", true);
+    expect_field("vm list", "", "", true);
 }
 
 static void options(void **state) {
@@ -293,6 +346,7 @@ int main(void) {
         cmocka_unit_test(bodies),      cmocka_unit_test(refusals),     cmocka_unit_test(options),
         cmocka_unit_test(whole_table), cmocka_unit_test(paths),        cmocka_unit_test(urls),
         cmocka_unit_test(cells),       cmocka_unit_test(fingerprints), cmocka_unit_test(completions),
+        cmocka_unit_test(empty_names), cmocka_unit_test(fields),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,15 @@ const char *flag_metavar(const struct api_cli_flag *flag) {
     }
 }
 
+void flag_choices(const struct api_cli_flag *flag, struct buf *out) {
+    for (size_t i = 0; flag->choices && flag->choices[i]; i++)
+        buf_addf(out, "%s%s", i ? ", " : "one of ", flag->choices[i]);
+}
+
+bool flag_lacks_name(const struct api_cli_flag *flag, const char *text) {
+    return flag->type == API_CLI_STRING && flag->ref && !*text;
+}
+
 void flag_default(const struct api_cli_flag *flag, struct buf *out) {
     _cleanup_json_ json_t *v = flag->text_default ? json_loads(flag->text_default, JSON_DECODE_ANY, NULL) : NULL;
     char size[SIZE_TEXT_MAX], seconds[SECONDS_TEXT_MAX];
@@ -214,6 +223,9 @@ static int member_add(const struct api_cli_flag *flag, char *item, json_t *objec
         json_t *value;
         if (!equal && m->type != API_CLI_BOOLEAN)
             return error_set(e, ERR_INVALID, "%s: write %s=%s", flag->name, item, flag_metavar(m));
+        if (equal && flag_lacks_name(m, equal + 1))
+            return error_set(e, ERR_INVALID, "%s: %s= is empty: write %s=NAME, or leave it out", flag->name, item,
+                             item);
         int r = m->array && equal ? member_values(m, equal + 1, object, e)
                                   : flag_value(m, equal ? equal + 1 : "true", &value, e);
         if (r < 0) {
@@ -302,6 +314,8 @@ int flag_append(const struct api_cli_flag *flag, const char *text, json_t *body,
     _cleanup_free_ char *copy = xstrdup(text);
     char *rest = copy;
     for (char *item; (item = strsep(&rest, ","));) {
+        if (flag_lacks_name(flag, item))
+            return error_set(e, ERR_INVALID, "--%s has an empty name in it: \"%s\"", flag->name, text);
         int r = *item ? flag_value(flag, item, &value, e) : 0;
         if (r < 0)
             return r;

@@ -141,8 +141,7 @@ static void usage_line(const struct command *c, struct buf *out) {
                 buf_adds(out, "on|off");
                 continue;
             }
-            for (const char *p = str_eq(c->row->args[i], "q") ? "text" : c->row->args[i]; *p; p++)
-                buf_addc(out, *p == '_' ? '-' : (char)(*p >= 'a' && *p <= 'z' ? *p - 32 : *p));
+            command_arg_name(c->row, i, out);
         }
     }
     buf_adds(out, " [--options]\n\n");

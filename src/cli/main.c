@@ -29,36 +29,21 @@ static const char *hint_of(const struct cli *cli, const struct error *e) {
     }
 }
 
-/* The API's name of a field as the option that sets it: "disks.0.size" → "--disk size". malloc'd. */
-static char *option_of(const struct command *c, const char *field) {
-    const struct api_cli_flag *best = NULL;
-    size_t len = 0;
-    for (const struct api_cli_flag *f = c && command_has_flags(c) ? c->row->flags : NULL; f && f->name; f++) {
-        size_t n = strlen(f->path);
-        if (n > len && strncmp(f->path, field, n) == 0 && (!field[n] || field[n] == '.')) {
-            best = f;
-            len = n;
-        }
-    }
-    if (!best && c && *field && command_option(c, field, 0))
-        return xasprintf("--%s", field);
-    if (!best)
-        return xstrdup(field);
-    const char *rest = field + len + strspn(field + len, ".0123456789");
-    return xasprintf("--%s%s%s", best->name, *rest ? " " : "", rest);
-}
-
 /* Messages do not repeat the field's name as a rule; one that begins with it has it replaced. */
-static void report_text(const struct command *c, const struct error *e, const char *message) {
+static void report_text(const struct cli *cli, const struct command *c, const struct error *e, const char *message) {
     struct buf name = {0};
     if (c)
         command_name(c, &name);
     _cleanup_free_ char *safe = text_safe_lines(message), *field = text_safe(e->field ? e->field : "");
-    _cleanup_free_ char *option = option_of(c, field);
+    bool given;
+    _cleanup_free_ char *option = args_field_name(&cli->args, c, field, &given);
     size_t n = strlen(field);
-    bool twice = n && strncmp(safe, field, n) == 0 && strchr(" :,", safe[n]);
-    fprintf(stderr, "tarn: %s%s%s%s%s\n", name.data ? name.data : "", name.len ? ": " : "", option,
-            n && !twice ? ": " : "", safe + (twice ? n : 0));
+    bool twice = n && strncmp(safe, field, n) == 0 && strchr(" :,", safe[n]), first = twice || (n && given);
+    fprintf(stderr, "tarn: %s%s%s%s%s", name.data ? name.data : "", name.len ? ": " : "", first ? option : "",
+            first && !twice ? ": " : "", safe + (twice ? n : 0));
+    if (n && !first)
+        fprintf(stderr, " (%s)", option);
+    fputc('\n', stderr);
     buf_done(&name);
 }
 
@@ -80,7 +65,7 @@ static int report(const struct cli *cli, const struct command *c, const struct e
         fprintf(stderr, "%s\n", out.data);
         buf_done(&out);
     } else {
-        report_text(c, e, message);
+        report_text(cli, c, e, message);
         if (hint)
             fprintf(stderr, "tarn: %s\n", hint);
     }

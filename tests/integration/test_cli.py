@@ -137,3 +137,17 @@ class CommandLine(cluster.ClusterCase):
             text = self.tarn(*args, "--help")
             self.assertTrue(text)
         self.assertIn("--memory", self.tarn("vm", "create", "--help"))
+
+    def test_6_what_is_wrong_is_named_as_it_was_typed(self):
+        server = json.loads(self.tarn("server", "list", "-o", "json"))
+        server = (server["items"] if isinstance(server, dict) else server)[0]["name"]
+        self.assertIn("vm create: --ha-after: there is no virtual machine", self.tarn("vm", "create", "late", "--ha-after", "nix", status=3))
+        self.assertIn("server set: --address address: ", self.tarn("server", "set", server, "--address",
+                                                                  "address=192.0.2.77,roles=vm", status=2))
+        self.tarn("pool", "create", "few")
+        self.assertIn('pool add: SERVER: there is no server "nix"', self.tarn("pool", "add", "few", "nix", status=3))
+        self.tarn("pool", "delete", "few")
+        self.assertIn("--action CHOICE is missing: one of status, off,", self.tarn("server", "fence", server, status=2))
+        # An unset shell variable is no wish for a server of Tarn's choice.
+        self.assertIn("--to is empty", self.tarn("vm", "migrate", "whatever", "--to", "", status=2))
+        self.assertIn("--profile is empty", self.tarn("vm", "list", "--profile=", status=2))

@@ -191,6 +191,10 @@ class Offline(unittest.TestCase):
                 (("vm", "create", "x"), "disks.0.size", "is too small", "--disk size: is too small"),
                 (("vm", "migrate", "x", "--to", "s"), "to", "there is no server \"s\"", "--to: there is no server \"s\""),
                 (("pool", "set", "p", "--no-clustered"), "force", "force must be true", "--force must be true"),
+                (("pool", "set", "p", "--no-clustered"), "force", "g would be lost; with force it is", "g would be lost; with force it is (--force)"),
+                (("pool", "set", "p", "--force"), "force", "is of no use", "--force: is of no use"),
+                (("vm", "set", "x", "--ha-after", "y"), "ha.after[0]", "there is no y", "--ha-after: there is no y"),
+                (("pool", "add", "p", "s"), "server", "there is no server \"s\"", "SERVER: there is no server \"s\""),
                 (("vm", "list"), "filter", "state is one of running", "--filter: state is one of running"),
                 (("vm", "migrate", "x", "--to", "s"), "to", "too many of them", "--to: too many of them"),
                 (("vm", "show", "x"), "what", "is no option", "what: is no option")):
