@@ -164,6 +164,7 @@ const struct api_server *core_repository_server(const struct core *c, const char
 /* Bits (1 << enum api_kind) of the kinds whose objects the role may list. */
 unsigned core_role_kinds(enum api_role role);
 bool core_agent_is_connected(const struct core *c, const char *server);
+#define CORE_SILENCE_MS 15000 /* a server from which nothing at all has come for so long is not connected any more */
 /* Whether a job, running or queued, has asked for this object. */
 bool core_locked(const struct core *c, const char *id);
 bool core_read_only(const struct core *c);

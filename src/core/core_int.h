@@ -615,6 +615,7 @@ struct place_options {
     bool recovery;      /* after a failure: the room that is kept for that may be taken */
     bool stopped;       /* it does not start now: room and rules do not count */
     bool takes_storage; /* disks that the other server does not reach move with it */
+    bool fresh;         /* the server that it has was chosen for it a moment ago: no reason to stay */
 };
 struct place_choice {
     const struct api_server *server;

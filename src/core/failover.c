@@ -227,7 +227,7 @@ static void give_up(struct core *c, const char *id, const char *why) {
     core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
                      "Server %s is given up: %s. Its highly available virtual machines are started elsewhere as far as "
                      "its pool does that; the others are unknown until it is back. Bring it back, or if it is gone for "
-                     "good: tarn server delete %s --force",
+                     "good, switch it off first, then: tarn server delete %s --force",
                      s->name, why, s->name);
     s = CORE_GET(c, server, SERVER, id);
     if (core_agent_is_connected(c, id))

@@ -96,10 +96,7 @@ static int check_hypervisor(const struct plan *p, struct error *e) {
 static int pick_repository(struct plan *p, struct error *e) {
     struct table *t = &p->c->tables[API_KIND_REPOSITORY];
     p->repository = CORE_GET(p->c, repository, REPOSITORY, str_or(p->wanted, ""));
-    if (!str_empty(p->wanted)) {
-        if (!p->repository)
-            return error_set_field(e, ERR_NOT_FOUND, "repository", "there is no storage repository \"%.128s\"",
-                                   p->wanted);
+    if (p->repository) {
         if (!reaches(p->c, p->to, p->repository->id))
             return error_set_field(e, ERR_CONFLICT, "repository",
                                    "server \"%s\" does not reach storage repository \"%s\"", p->to->name,
@@ -264,6 +261,9 @@ static int plan_make(struct plan *p, const char *to, struct error *e) {
     p->from = CORE_GET(p->c, server, SERVER, p->vm->server);
     if (!p->from)
         return error_set(e, ERR_CONFLICT, "its server is no longer in the inventory");
+    /* Whether anything goes there or not: it was not meant like this. */
+    if (!str_empty(p->wanted) && !CORE_GET(p->c, repository, REPOSITORY, p->wanted))
+        return error_set_field(e, ERR_NOT_FOUND, "repository", "there is no storage repository \"%.128s\"", p->wanted);
     if (str_empty(to))
         return choose(p, e);
     p->to = CORE_GET(p->c, server, SERVER, to);

@@ -534,7 +534,7 @@ static int create_check(struct job_ctx *x, struct error *e) {
 static int create_place(struct job_ctx *x, struct error *e) {
     const struct api_vm *vm = vm_of(x);
     struct placement p;
-    place(x->c, vm, &(struct place_options){.only = json_str(x->job->args, "server")}, &p);
+    place(x->c, vm, &(struct place_options){.only = json_str(x->job->args, "server"), .fresh = true}, &p);
     const struct api_server *to = placement_keeps(&p, vm->server);
     placement_keep(&p, to, x->job);
     int r = to ? 0 : placement_error(&p, vm, e);

@@ -25,7 +25,8 @@ static int check_state(struct core *c, const struct api_vm *vm, struct error *e)
     if (vm->state == API_VM_STATE_UNKNOWN && s && !answers(c, s->id))
         return error_set(e, ERR_UNAVAILABLE,
                          "server \"%s\", on which it may still run, %s: check that tarn-agent runs there and reaches "
-                         "the manager. If that server is gone for good: tarn server delete %s --force",
+                         "the manager. If that server is gone for good: switch it off first, then tarn server delete "
+                         "%s --force",
                          s->name, core_agent_is_connected(c, s->id) ? "does not answer" : "is not connected", s->name);
     if (vm->state == API_VM_STATE_UNKNOWN)
         return core_need_agent(c, vm->server, e);

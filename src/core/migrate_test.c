@@ -183,6 +183,10 @@ static void test_what_is_refused(void **state) {
             fail_msg("%s: %s", cases[i].body, w.reply);
     }
     w.agents[1].away = true;
+    /* Whether anything of it would go there or not. */
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"repository\":\"none\"}"), 404);
+    assert_non_null(strstr(w.reply, "there is no storage repository \\\"none\\\""));
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"repository\":\"none\"}"), 404);
     world_disconnect(&w, &w.agents[1]);
     assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true}"), 503);
     assert_non_null(strstr(w.reply, "not connected"));

@@ -357,6 +357,24 @@ static int check_online(struct core *c, const struct api_server *s, struct error
     return r;
 }
 
+/* With force. A connection looks well for a while after its other end has gone: until then nobody knows, and no other
+   advice can be followed. */
+static int check_connected(struct core *c, const struct api_server *s, struct error *e) {
+    if ((s->has_cluster && s->cluster.gone) || core_agent(c, s->id)->mute)
+        return error_set(e, ERR_CONFLICT,
+                         "server \"%s\" %s, but counts as connected until it has been silent for %d s: wait until it "
+                         "is offline (tarn server show %s), then do this again",
+                         s->name, core_agent(c, s->id)->mute ? "does not answer" : "is given up by its pool",
+                         CORE_SILENCE_MS / 1000, s->name);
+    _cleanup_error_ struct error why = ERROR_INIT;
+    check_online(c, s, &why);
+    return error_set(e, why.code,
+                     "server \"%s\" is connected. If it has failed just now, it counts as that until it has been "
+                     "silent for %d s: wait until it is offline (tarn server show %s), then do this again. If it has "
+                     "not: %s",
+                     s->name, CORE_SILENCE_MS / 1000, s->name, why.message);
+}
+
 /* Of one that is not connected. */
 static int check_empty(struct core *c, const struct api_server *s, struct error *e) {
     const struct api_pool *pool = CORE_GET(c, pool, POOL, s->pool);
@@ -401,7 +419,7 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
     const struct api_server *s = o->v->data;
     json_t *lost = NULL;
     if (core_agent_is_connected(c, s->id)) {
-        result = check_online(c, s, e);
+        result = q.force ? check_connected(c, s, e) : check_online(c, s, e);
     } else if (q.force && failover_is_seen(c, s)) {
         result = error_set(e, ERR_CONFLICT,
                            "server \"%s\" is up, the others of its pool see it, and its virtual machines may run: "

@@ -73,6 +73,22 @@ void pool_check_room(struct core *c, const struct api_pool *p) {
     }
 }
 
+/* One has to be left, or nothing highly available could be started any more. A pool that has none yet may be set up
+   before its servers come. */
+static int check_admission(const struct core *c, const struct api_pool *was, const struct api_pool *p,
+                           struct error *e) {
+    const struct table *t = &c->tables[API_KIND_SERVER];
+    size_t n = 0;
+    for (size_t i = 0; i < t->n; i++)
+        n += str_eq(((const struct api_server *)t->sorted[i]->v->data)->pool, p->id);
+    if (!n || p->admission_failures == was->admission_failures || p->admission_failures < (int64_t)n)
+        return 0;
+    return error_set_field(e, ERR_CONFLICT, "admission_failures",
+                           "the pool has %zu server%s, of which one has to be left: the failure of at most %zu can be "
+                           "provided for",
+                           n, n == 1 ? "" : "s", n - 1);
+}
+
 /* So little is never meant: "10" for 10 MiB. */
 static int check_bandwidth(const struct api_pool *p, struct error *e) {
     int64_t n = p->migration.bandwidth;
@@ -149,6 +165,8 @@ static int check_change(struct core *c, const struct core_request *r, const stru
     int result = check_baseline(c, p, e);
     if (result == 0)
         result = check_bandwidth(p, e);
+    if (result == 0)
+        result = check_admission(c, was, p, e);
     if (result == 0 && p->clustered && !was->clustered)
         result = pool_check_all_heartbeats(c, o->id, e);
     /* Of the request: an input is no part of the object. */

@@ -493,6 +493,9 @@ static bool comes_after_itself(const struct core *c, const struct api_vm *vm, st
 
 static int check_after(const struct core *c, const struct api_vm *vm, struct error *e) {
     struct map seen = {0};
+    for (size_t i = 0; i < vm->ha.n_after; i++)
+        if (str_eq(vm->ha.after[i], vm->id))
+            return error_set_field(e, ERR_CONFLICT, "ha.after", "\"%s\" cannot come after itself", vm->name);
     bool circle = comes_after_itself(c, vm, &seen, vm->id);
     map_done(&seen);
     return circle ? error_set_field(e, ERR_CONFLICT, "ha.after",

@@ -257,8 +257,13 @@ static char *no_admission(const struct placing *p, const struct api_server *s, e
     if (can_spare(&p->cpus, failures, r.cpus - l.cpus + l.ha_cpus, p->vm->cpus, ha) &&
         can_spare(&p->memory, failures, r.memory - l.memory + l.ha_memory, p->vm->memory, ha))
         return NULL;
-    return xasprintf("has no room to spare: the pool keeps some for the failure of %zu server%s", failures,
-                     failures == 1 ? "" : "s");
+    if (failures >= p->cpus.n)
+        return xasprintf("has no room to spare: the pool is to bear the failure of %zu server%s, and %zu can take "
+                         "guests now (to change that: tarn pool set %s --admission-failures N)",
+                         failures, failures == 1 ? "" : "s", p->cpus.n, p->pool->name);
+    return xasprintf("has no room to spare: the pool keeps some for the failure of %zu server%s (to change that: tarn "
+                     "pool set %s --admission-failures N)",
+                     failures, failures == 1 ? "" : "s", p->pool->name);
 }
 
 static const struct {
@@ -318,9 +323,9 @@ static void weigh(const struct placing *p, struct place_choice *ch) {
     struct buf why = {0};
     buf_addf(&why, "%lld %% of memory, %lld %% of CPUs and %lld %% of the network free with it",
              (long long)(memory / 10), (long long)(cpus / 10), (long long)(network / 10));
-    if (str_eq(p->vm->server, s->id)) {
+    if (str_eq(p->vm->server, s->id) && !p->o->fresh) {
         ch->score += KEEP_BONUS;
-        buf_adds(&why, "; ran there last");
+        buf_adds(&why, str_empty(p->vm->started) ? "; was to run there" : "; ran there last");
     }
     for (size_t i = 0; i < p->rules.n; i++) {
         const struct rule_use *u = &p->rules.uses[i];

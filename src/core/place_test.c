@@ -142,6 +142,7 @@ static void line_vm(struct world *w, const struct line *l) {
     set_ref(w, o, "pool", "pool", value_of(l, "pool"));
     set_ref(w, o, "server", "server", value_of(l, "server"));
     set_ref(w, o, "target", "server", value_of(l, "target"));
+    json_set_str(o, "started", value_of(l, "server") && !value_of(l, "new") ? "2026-01-01T00:00:00Z" : "");
     set_ref(w, o, "repository", "repository", value_of(l, "in"));
     json_set_str(o, "state", str_or(value_of(l, "state"), value_of(l, "server") ? "running" : "stopped"));
     json_set_str(o, "restart_policy", str_or(value_of(l, "restart"), "on-failure"));
@@ -205,6 +206,7 @@ static void line_place(struct world *w, const struct line *l) {
                               .moving = value_of(l, "moving") != NULL,
                               .recovery = value_of(l, "recovery") != NULL,
                               .stopped = value_of(l, "stopped") != NULL,
+                              .fresh = value_of(l, "fresh") != NULL,
                               .takes_storage = value_of(l, "takes-storage") != NULL};
     placement_done(&w->p);
     str_set(&w->vm, l->words[1]);

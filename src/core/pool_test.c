@@ -602,6 +602,22 @@ static void test_settings_that_could_not_work(void **state) {
     world_down(&w);
 }
 
+/* As many as there are, or more: nothing could start. Before there are any it may be anything. */
+static void test_failures_that_leave_no_server(void **state) {
+    struct world w;
+    pool_of(&w, 2);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"admission_failures\":2}"), 409);
+    assert_non_null(strstr(w.reply, "the pool has 2 servers, of which one has to be left: the failure of at most 1"));
+    assert_non_null(strstr(w.reply, "\"field\":\"admission_failures\""));
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"admission_failures\":1}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"q\",\"admission_failures\":9}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "q", "{\"admission_failures\":8}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s2\"}"), 202);
+    settle(&w);
+    assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"description\":\"d\"}"), 200); /* of another matter */
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pools_and_rules),
@@ -621,6 +637,7 @@ int main(void) {
         cmocka_unit_test(test_one_that_is_on_no_server),
         cmocka_unit_test(test_a_disk_says_where_it_belongs),
         cmocka_unit_test(test_settings_that_could_not_work),
+        cmocka_unit_test(test_failures_that_leave_no_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

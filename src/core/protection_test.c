@@ -116,6 +116,19 @@ static void others_in_maintenance(void **state) {
     world_down(&w);
 }
 
+static void after_itself(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "b", "s1", HA);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"ha\":{\"after\":[\"b\",\"a\"]}}"), 409);
+    assert_non_null(strstr(w.reply, "\\\"a\\\" cannot come after itself"));
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "a", "{\"ha\":{\"after\":[\"b\"]}}"), 200);
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "b", "{\"ha\":{\"after\":[\"a\"]}}"), 409);
+    assert_non_null(strstr(w.reply, "one of these comes after it already"));
+    world_down(&w);
+}
+
 static void alone(void **state) {
     struct world w;
     prepare(&w, 1);
@@ -160,7 +173,7 @@ int main(void) {
         cmocka_unit_test(local_disk),     cmocka_unit_test(pools_that_guard_nothing),
         cmocka_unit_test(without_a_pool), cmocka_unit_test(two_servers),
         cmocka_unit_test(stored_before),  cmocka_unit_test(others_in_maintenance),
-        cmocka_unit_test(alone),
+        cmocka_unit_test(alone),          cmocka_unit_test(after_itself),
     };
     return cmocka_run_group_tests_name("protection", tests, NULL, NULL);
 }

@@ -24,6 +24,13 @@ static void test_what_is_lost(void **state) {
     assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
     assert_int_equal(forget_server(&w, "s1"), 409);
     SAYS("is online");
+    SAYS("If it has failed just now, it counts as that until it has been silent for 15 s");
+    assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
+    assert_null(strstr(w.reply, "silent"));
+    core_agent(w.c, core_server(w.c, "s1")->id)->mute = true;
+    assert_int_equal(forget_server(&w, "s1"), 409);
+    SAYS("server \\\"s1\\\" does not answer, but counts as connected until it has been silent for 15 s: wait");
+    core_agent(w.c, core_server(w.c, "s1")->id)->mute = false;
     assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
     lose(&w, 0);
     assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);

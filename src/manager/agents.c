@@ -16,7 +16,6 @@
 #define MESSAGE_MAX (4 * 1024 * 1024)
 #define QUEUE_MAX   (64 * 1024 * 1024)
 #define PING_MS     5000
-#define SILENCE_MS  15000
 #define HELLO_MS    10000
 
 /* One that says more than it has reason to is read more slowly: it costs the others nothing. A message costs one, and
@@ -354,7 +353,7 @@ static bool control_upgrade(struct exchange *x, const struct api_server *server)
                                      .max_text = MESSAGE_MAX,
                                      .max_queue = QUEUE_MAX,
                                      .ping_ms = PING_MS,
-                                     .silence_ms = SILENCE_MS};
+                                     .silence_ms = CORE_SILENCE_MS};
     a->ws = exchange_accept_ws(x, &config);
     return true;
 }
@@ -362,7 +361,7 @@ static bool control_upgrade(struct exchange *x, const struct api_server *server)
 /* A certificate of ours whose server has been removed: the agent is told so in words that it knows. */
 static bool stranger_upgrade(struct exchange *x) {
     static const struct ws_ops ops = {0};
-    const struct ws_config config = {.ops = &ops, .ping_ms = PING_MS, .silence_ms = SILENCE_MS};
+    const struct ws_config config = {.ops = &ops, .ping_ms = PING_MS, .silence_ms = CORE_SILENCE_MS};
     ws_close(exchange_accept_ws(x, &config), 4002, "this server has been removed from the inventory; join again");
     return true;
 }

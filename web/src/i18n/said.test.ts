@@ -51,8 +51,8 @@ test('what has been put together is translated piece by piece', () => {
   )
   expect(say('virtual machine "a" would have no server left: with the rules "x", "y"')).toBe('虚拟机“a”将没有可用的服务器：与以下规则冲突 "x", "y"')
   expect(
-    say('Server s1 is given up: its power is off. Its highly available virtual machines are started elsewhere as far as its pool does that; the others are unknown until it is back. Bring it back, or if it is gone for good: tarn server delete s1 --force'),
-  ).toBe('已放弃服务器 s1：其电源已关闭。其高可用虚拟机将按池的设置在其他服务器上启动；其余虚拟机在它恢复之前状态未知。请恢复该服务器；若已永久损失，请强制移除 s1')
+    say('Server s1 is given up: its power is off. Its highly available virtual machines are started elsewhere as far as its pool does that; the others are unknown until it is back. Bring it back, or if it is gone for good, switch it off first, then: tarn server delete s1 --force'),
+  ).toBe('已放弃服务器 s1：其电源已关闭。其高可用虚拟机将按池的设置在其他服务器上启动；其余虚拟机在它恢复之前状态未知。请恢复该服务器；若已永久损失，请先切断其电源，再强制移除 s1')
   expect(say('server "s1" is not connected: bring it back, or if it is gone for good remove it from everything: tarn server delete s1 --force')).toBe('服务器“s1”未连接：请恢复该服务器；若已永久损失，请强制移除 s1')
   // What agents say of themselves comes with the server's name.
   expect(say('server "north": what nobody knows')).toBe('server "north": what nobody knows')
