@@ -6,6 +6,7 @@
  */
 #include "cli/job.h"
 
+#include "api/said.h"
 #include "base/mem.h"
 #include "base/units.h"
 #include "cli/progress.h"
@@ -291,6 +292,15 @@ static char *duration(const json_t *job) {
                         : xasprintf(" in %lld min %lld s", ms / 60000, ms / 1000 % 60);
 }
 
+/* What is left of one that did not come to its good end. */
+static const char *what_is_left(const json_t *job) {
+    const json_t *steps = json_object_get(job, "steps");
+    bool begun = !json_is_array(steps);
+    for (size_t i = 0; i < json_array_size(steps); i++)
+        begun |= !str_eq(json_str(json_array_get(steps, i), "state"), "pending");
+    return begun ? said_job_stays(json_str(job, "kind")) : "nothing was done";
+}
+
 int job_print_ended(struct cli *cli, const json_t *job, struct error *e) {
     const char *id = json_str(job, "id"), *state = json_str(job, "state");
     if (cli->output == OUTPUT_JSON || cli->output == OUTPUT_YAML)
@@ -298,12 +308,13 @@ int job_print_ended(struct cli *cli, const json_t *job, struct error *e) {
     if (str_eq(state, "done"))
         warn(job);
     if (str_eq(state, "aborted"))
-        return error_set(e, ERR_CANCELLED, "aborted%s%s; everything it did is undone (tarn job show %s)",
-                         *json_str(job, "aborted_by") ? " by " : "", json_str(job, "aborted_by"), id);
+        return error_set(e, ERR_CANCELLED, "aborted%s%s; %s (tarn job show %s)",
+                         *json_str(job, "aborted_by") ? " by " : "", json_str(job, "aborted_by"), what_is_left(job),
+                         id);
     if (str_eq(state, "failed")) {
         enum error_code code = error_code_parse(json_str(job, "error_code"));
-        return error_set(e, code == ERR_OK ? ERR_INTERNAL : code, "%s (everything it did is undone; tarn job show %s)",
-                         str_or(json_str(job, "error"), "the job failed"), id);
+        return error_set(e, code == ERR_OK ? ERR_INTERNAL : code, "%s (%s; tarn job show %s)",
+                         str_or(json_str(job, "error"), "the job failed"), what_is_left(job), id);
     }
     if (cli->output == OUTPUT_NAME) {
         const json_t *object = json_object_get(job, "object");

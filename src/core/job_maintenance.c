@@ -131,27 +131,41 @@ static int64_t parallel_of(const struct core *c, const char *server) {
     return p ? p->migration.parallel : PARALLEL;
 }
 
-/* "moves 2 of 5 guests; cannot move: a: …; b: …" */
-static void tell(struct job_ctx *x, const struct api_vm *const *guests, size_t n, size_t leaving, size_t moving) {
-    struct buf text = {0};
+/* "; cannot move: a: …; b: …"; how many. */
+static size_t add_stuck(struct job_ctx *x, const struct api_vm *const *guests, size_t n, struct buf *text) {
     size_t stuck = 0;
-    buf_addf(&text, "moves %zu of %zu guests that are left", moving, n + leaving);
     for (size_t i = 0; i < n; i++) {
         const json_t *m = json_object_get(moves_of(x->job), guests[i]->id);
         const char *why = json_str(m, "why");
         if (!*why || *json_str(m, "job"))
             continue;
         if (stuck++ < REASON_SHOW)
-            buf_addf(&text, "%s%s: %s", stuck == 1 ? "; cannot move: " : "; ", guests[i]->name, why);
+            buf_addf(text, "%s%s: %s", stuck == 1 ? "; cannot move: " : "; ", guests[i]->name, why);
     }
     if (stuck > REASON_SHOW)
-        buf_addf(&text, "; and %zu more", stuck - REASON_SHOW);
+        buf_addf(text, "; and %zu more", stuck - REASON_SHOW);
+    return stuck;
+}
+
+/* "moves 2 of 5 guests that are left", and what it cannot move. */
+static void tell(struct job_ctx *x, const struct api_vm *const *guests, size_t n, size_t leaving, size_t moving) {
+    struct buf text = {0};
+    buf_addf(&text, "moves %zu of %zu guests that are left", moving, n + leaving);
+    size_t stuck = add_stuck(x, guests, n, &text);
     if (stuck && !moving && !str_eq(x->job->message, text.data)) {
         const struct api_server *s = CORE_GET(x->c, server, SERVER, server_of(x));
         core_event(x->c, API_SEVERITY_WARNING, "tarn", "server.drain-waits", API_KIND_SERVER, s->id, s->name,
                    x->job->id, "Server %s cannot be emptied yet: %s", s->name, text.data);
     }
     str_take(&x->job->message, buf_take(&text));
+}
+
+static int time_is_over(struct job_ctx *x, const struct api_vm *const *guests, size_t n, struct error *e) {
+    _cleanup_buf_ struct buf text = {0};
+    add_stuck(x, guests, n, &text);
+    str_set(&x->job->message, "");
+    return error_set(e, ERR_TIMEOUT, "its time is over, and %zu guest%s left on the server%s", n,
+                     n == 1 ? " is" : "s are", str_or(text.data, ""));
 }
 
 /* Until its time is over, not more than until it looks again. */
@@ -171,10 +185,8 @@ static int drain(struct job_ctx *x, struct error *e) {
         return STEP_DONE;
     for (size_t i = 0; i < n; i++)
         moving += is_moving(x, move_of(x->job, guests[i]->id));
-    if (!left && !moving) {
-        tell(x, guests, n, 0, 0);
-        return error_set(e, ERR_TIMEOUT, "the server is not empty: it %s", x->job->message);
-    }
+    if (!left && !moving)
+        return time_is_over(x, guests, n, e);
     for (size_t i = 0; i < n && (int64_t)moving < parallel_of(x->c, server_of(x)); i++) {
         const struct api_vm *vm = guests[i];
         json_t *m = move_of(x->job, vm->id);

@@ -436,6 +436,12 @@ class Offline(unittest.TestCase):
         self.assertIn("no room", self.tarn("vm", "start", "x", status=6).stderr)
         self.job_ends(state="aborted", aborted_by="admin")
         self.assertIn("aborted by admin", self.tarn("vm", "start", "x", status=7).stderr)
+        # What it says of what is left is true of its kind, and of how far it came.
+        for kind, step, left in (("vm.create", "undone", "everything it did is undone"), ("vm.create", "pending", "nothing was done"),
+                                 ("vm.stop", "failed", "the guest may still shut down"),
+                                 ("server.maintenance", "failed", "guests that it has moved stay where they are")):
+            self.job_ends(kind=kind, state="failed", error="in vain", error_code="timeout", steps=[{"name": "a", "state": step}])
+            self.assertIn(f"in vain ({left}", self.tarn("vm", "start", "x").stderr)
         self.job_ends(state="done")
         self.assertEqual(json.loads(self.tarn("vm", "start", "x", "-o", "json", status=0).stdout)["state"], "done")
         self.assertEqual(self.tarn("vm", "start", "x", "--no-wait", "-o", "name", status=0).stdout, "j1\n")
