@@ -17,8 +17,7 @@
 #define FROM_AGAIN_MS      60000 /* when the management address is tried again */
 #define FROM_AGAIN_MAX_MS  3600000
 
-/* HTTP_REFUSED: the certificate is not the authority's, or nobody's; a manager restored from a copy may know it again.
- */
+/* HTTP_REFUSED: the certificate is not the authority's, has expired, or a clock is wrong. */
 enum { HTTP_REFUSED = 401, CLOSE_VERSION = 4001, CLOSE_UNKNOWN = 4002, CLOSE_REPLACED = 4003 };
 
 static void dial(struct agent *a);
@@ -183,7 +182,11 @@ static void log_lost(struct agent *a, int code, const char *reason) {
     if (code == CLOSE_VERSION)
         log_error("the manager at %s refuses version %s of this agent: %s; trying again each minute", a->identity.host,
                   TARN_VERSION, reason);
-    else if (code == CLOSE_UNKNOWN || (code == HTTP_REFUSED && first))
+    else if (code == HTTP_REFUSED && first)
+        log_error("the manager at %s refuses this server's certificate (%s): has it expired, or is a clock wrong? Else "
+                  "join it again with tarn-agent join --force; trying again each minute, guests go on",
+                  a->identity.host, name);
+    else if (code == CLOSE_UNKNOWN)
         log_error(
             "the manager at %s does not know this server (%s): if it was removed, join it again with tarn-agent join "
             "--force; its guests go on, and what has ended is not restarted here",
@@ -212,7 +215,7 @@ static void on_close(void *ctx, struct ws_client *c, int code, const char *reaso
     a->redialling = false;
     agent_begin(a);
     host_disconnected(a->host);
-    if (code == CLOSE_UNKNOWN || code == HTTP_REFUSED)
+    if (code == CLOSE_UNKNOWN)
         host_disowned(a->host);
     agent_end(a);
     if (code == CLOSE_UNKNOWN || code == CLOSE_REPLACED)

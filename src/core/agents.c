@@ -494,7 +494,17 @@ static void forget_answers(struct core *c, const char *server, const char *op_id
 static bool ended_without_it(const struct core *c, const char *server, const struct api_guest_report *g) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
     return vm && str_eq(vm->server, server) && vm->state == API_VM_STATE_STOPPED && !vm->restarting &&
-           vm_will_restart(g) && !jobs_hold(c, vm->id);
+           vm_will_restart(g) && !jobs_hold(c, vm->id) && (str_empty(g->started) || str_eq(g->started, vm->started));
+}
+
+static void end_there(struct core *c, const char *server, const struct api_guest_report *g) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, g->vm);
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    core_event(c, API_SEVERITY_INFO, "tarn", "vm.stays-stopped", API_KIND_VM, vm->id, vm->name, NULL,
+               "Virtual machine %s had ended on server %s and waited for its restart there: it was stopped while the "
+               "server was away, and is not restarted",
+               vm->name, s->name);
+    failover_kill_stale(c, server, g);
 }
 
 static int take_report(struct core *c, const char *server, const json_t *args, struct error *e) {
@@ -507,7 +517,7 @@ static int take_report(struct core *c, const char *server, const json_t *args, s
     a->armed |= r.cluster.armed;
     for (size_t i = 0; i < r.n_guests; i++) {
         if (ended_without_it(c, server, &r.guests[i]))
-            failover_kill_stale(c, server, &r.guests[i]);
+            end_there(c, server, &r.guests[i]);
         else
             apply_guest(c, s, &r.guests[i]);
     }

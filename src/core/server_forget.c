@@ -174,7 +174,7 @@ static void vm_keep(struct forget *f, const struct api_vm *old) {
             core_event(f->c, API_SEVERITY_WARNING, "tarn", "vm.crashed", API_KIND_VM, vm->id, vm->name, NULL,
                        "Virtual machine %s ended: %s", vm->name, vm->state_reason);
         }
-        vm->watched = false;
+        vm->watched = vm->restarting = false;
         str_set(&vm->server, next_place(f, vm));
     }
     core_put(f->c, API_KIND_VM, vm);

@@ -107,7 +107,7 @@ static void stopped_while_its_server_was_lost(void **state) {
             assert_int_equal(ask(&w, API_OP_VM_STOP, "plain", "{}"), 202);
         walk(&w, 1000);
         world_disconnect(&w, &w.agents[0]);
-        map_put(&w.agents[0].guests, vm_of(&w, "plain")->id, xstrdup("crashed"));
+        free(map_put(&w.agents[0].guests, vm_of(&w, "plain")->id, xstrdup("crashed")));
         kills = 0;
         w.op = counts_kills;
         world_connect(&w, &w.agents[0]);

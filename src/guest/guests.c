@@ -257,7 +257,7 @@ static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* While we were away, and if the manager has removed this server, it may have been started elsewhere. */
 static int64_t restart_time(const struct host *h, const struct guest *g) {
-    if (g->restart_at == NEVER || h->disowned)
+    if (g->restart_at == NEVER || h->disowned || (g->before && h->report_wanted))
         return NEVER;
     return g->before && g->restart_at < h->alone_until ? h->alone_until : g->restart_at;
 }

@@ -294,11 +294,14 @@ void host_settle(struct host *h) {
             continue;
         }
         op_schedule(h);
-        if (list_empty(&h->touched))
+        if (!list_empty(&h->touched))
+            continue;
+        if (!h->report_wanted || !h->started || h->finding || h->opening)
             break;
-    }
-    if (h->report_wanted && h->started && h->finding == 0 && h->opening == 0)
         host_report_all(h);
+        h->alone_until = h->mono + HEARD_MS;
+        host_guest_touch_all(h);
+    }
     flush(h);
     forgotten_free(h);
 }
@@ -458,8 +461,6 @@ void host_connected(struct host *h, const struct api_agent_welcome *welcome) {
     host_disconnected(h);
     h->connected = true;
     h->report_wanted = true;
-    if (h->alone_until > h->mono + HEARD_MS)
-        h->alone_until = h->mono + HEARD_MS;
     h->disowned = false;
     host_guest_touch_all(h);
     host_settle(h);
@@ -484,6 +485,8 @@ void host_disconnected(struct host *h) {
             host_effect_free(e);
         }
     }
+    host_guest_touch_all(h); /* what waited for a report */
+    host_settle(h);
 }
 
 /* ---- calls, guests' events, time ---- */

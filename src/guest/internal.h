@@ -183,7 +183,7 @@ struct host {
     uint64_t next_call, next_order;
     size_t opening;        /* repositories that are opened again after our start: ops wait for them … */
     int64_t opening_until; /* … but not for ever */
-    int64_t alone_until;   /* what had ended before our start is not restarted without the manager's word */
+    int64_t alone_until;   /* what had ended before our start waits that long for the manager's word */
     bool disowned;         /* the manager does not know this server */
     size_t finding;        /* guests whose first find has not ended: the report waits */
     bool report_wanted;

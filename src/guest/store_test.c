@@ -284,6 +284,13 @@ static void restarts_wait_for_the_managers_word(void **state) {
     world_time(w, 5000);
     assert_int_equal(world_process(w, VM1), RUNS);
     back_after_a_boot(w);
+    world_time(w, 100);
+    world_connect(w);
+    host_disconnected(w->h); /* before it could say anything: it is gone again */
+    world_run(w);
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+    back_after_a_boot(w);
     host_disowned(w->h); /* it has removed this server */
     world_run(w);
     world_time(w, 3600000);
