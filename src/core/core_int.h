@@ -559,6 +559,9 @@ void fence_off(struct core *c, const char *server);
 
 char *vm_unguarded(const struct core *c, const struct api_vm *vm); /* what is against it, a clause; NULL: nothing */
 void protection_fill(const struct core *c, struct api_vm *vm);     /* one that is about to be put */
+/* What of its pool loses its protection when that server leaves it now, with its own virtual machines or without, in
+   words; NULL: nothing. */
+char *protection_without(const struct core *c, const char *server, bool takes_its_own);
 void protection_pool(struct core *c, const char *pool);            /* what its failover rests on has changed */
 void protection_observe(struct core *c, enum api_kind kind, const void *was /* NULL */, const void *now);
 
@@ -669,8 +672,8 @@ int rules_check(const struct core *c, const struct api_rule *rule, struct error 
 int rules_check_vm(const struct core *c, const struct api_vm *old, const struct api_vm *vm, struct error *e);
 void rules_forget_vm(struct core *c, const char *vm);
 void rules_forget_server(struct core *c, const char *server);
-/* server_forget.c: removes a server that is gone for good; *ret_lost: ObjectRefs of what was on it alone, owned. */
-int server_forget(struct core *c, const char *server, const char *actor, json_t **ret_lost, struct error *e);
+/* server_forget.c: removes a server that is gone for good; *ret: a ServerRemoved, owned. */
+int server_forget(struct core *c, const char *server, const char *actor, json_t **ret, struct error *e);
 
 /* ---- limits.c ---- */
 

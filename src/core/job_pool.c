@@ -241,6 +241,9 @@ static int remove_leave(struct job_ctx *x, struct error *e) {
     const struct api_server *s = CORE_GET(x->c, server, SERVER, server_of(x));
     if (!s)
         return STEP_DONE;
+    char *unguarded = protection_without(x->c, s->id, true);
+    if (unguarded)
+        job_warn(x->job, unguarded);
     set_pool(x->c, s->id, "");
     struct table *t = &x->c->tables[API_KIND_VM];
     for (size_t i = 0; i < t->n; i++) {

@@ -417,7 +417,7 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
     if (result < 0)
         return result;
     const struct api_server *s = o->v->data;
-    json_t *lost = NULL;
+    json_t *removed = NULL;
     if (core_agent_is_connected(c, s->id)) {
         result = q.force ? check_connected(c, s, e) : check_online(c, s, e);
     } else if (q.force && failover_is_seen(c, s)) {
@@ -427,7 +427,7 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
                            "hand) and delete it then",
                            s->name, s->name);
     } else if (q.force) {
-        result = server_forget(c, s->id, r->actor, &lost, e);
+        result = server_forget(c, s->id, r->actor, &removed, e);
     } else if ((result = check_empty(c, s, e)) == 0) {
         core_event(c, API_SEVERITY_INFO, r->actor, "server.deleted", API_KIND_SERVER, s->id, s->name, NULL,
                    "%s removed server %s", r->actor, s->name);
@@ -438,9 +438,10 @@ int op_server_delete(struct core *c, const struct core_request *r, struct error 
     api_server_removal_done(&q);
     if (result < 0)
         return result;
-    json_t *j = json_pack("{s:o}", "lost", lost ? lost : json_array());
-    core_reply(c, r->id, 200, json_text(j), 0, 0);
-    json_decref(j);
+    if (!removed)
+        removed = json_pack("{s:[], s:[], s:[]}", "lost", "crashed", "warnings");
+    core_reply(c, r->id, 200, json_text(removed), 0, 0);
+    json_decref(removed);
     return 0;
 }
 

@@ -9,29 +9,34 @@
 #include "api/said.h"
 #include "core/core_int.h"
 
+#define NAMES_MAX   5
+#define REASONS_MAX 3
+
 static bool is_ha(const struct api_vm *vm) { return vm->has_ha && vm->ha.enabled; }
 
-/* NULL: another server of the pool has all its storage, and takes guests. */
-static char *no_other_server(const struct core *c, const struct api_vm *vm, const struct api_pool *p) {
+/* NULL: another server of the pool, but not `without`, has all its storage, and takes guests. */
+static char *no_other_server(const struct core *c, const struct api_vm *vm, const struct api_pool *p,
+                             const char *without) {
     const struct table *t = &c->tables[API_KIND_SERVER];
     const struct api_repository *missing = NULL;
     size_t reach = 0, closed = 0;
+    bool on_one = !str_empty(vm->server) && !str_eq(vm->server, without);
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
-        if (!str_eq(s->pool, p->id) || str_eq(s->id, vm->server))
+        if (!str_eq(s->pool, p->id) || str_eq(s->id, vm->server) || str_eq(s->id, without))
             continue;
         const struct api_repository *m = vm_unreached(c, vm, s->id);
         missing = m ? m : missing;
         closed += !m && s->maintenance != API_MAINTENANCE_STATE_OFF;
         reach += !m && s->maintenance == API_MAINTENANCE_STATE_OFF;
-        if (reach && (!str_empty(vm->server) || reach > 1))
+        if (reach && (on_one || reach > 1))
             return NULL;
     }
-    if (closed && (reach || !str_empty(vm->server)))
+    if (closed && (reach || on_one))
         return xasprintf("the other servers of its pool \"%s\" that could run it are in maintenance", p->name);
     if (closed)
         return xasprintf("the servers of its pool \"%s\" that could run it are in maintenance", p->name);
-    if (missing && (reach || !str_empty(vm->server)))
+    if (missing && (reach || on_one))
         return xasprintf("no other server of its pool has the storage repository \"%s\"", missing->name);
     if (missing)
         return xasprintf("not two servers of its pool have the storage repository \"%s\"", missing->name);
@@ -43,7 +48,22 @@ static bool two_without_fence(const struct api_pool *p) {
     return p->has_cluster && p->cluster.n_nodes == 2 && p->cluster.proof == API_FAILOVER_PROOF_NONE;
 }
 
-char *vm_unguarded(const struct core *c, const struct api_vm *vm) {
+/* The same of one that a server is about to leave. */
+static bool two_are_left(const struct core *c, const struct api_pool *p, const char *without) {
+    const struct table *t = &c->tables[API_KIND_SERVER];
+    size_t n = 0, fenced = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *s = t->sorted[i]->v->data;
+        if (!str_eq(s->pool, p->id) || str_eq(s->id, without))
+            continue;
+        n++;
+        fenced += s->has_fence && !str_empty(s->fence.agent);
+    }
+    return n == 2 && (fenced < 2 || p->fencing != API_FENCING_POLICY_AUTO);
+}
+
+/* without: a server that the pool is about to lose for good; "": none. */
+static char *unguarded(const struct core *c, const struct api_vm *vm, const char *without) {
     const struct api_pool *p = CORE_GET(c, pool, POOL, vm->pool);
     if (!is_ha(vm))
         return NULL;
@@ -53,13 +73,55 @@ char *vm_unguarded(const struct core *c, const struct api_vm *vm) {
         return xasprintf("its pool \"%s\" is not clustered", p->name);
     if (p->failover != API_FAILOVER_POLICY_RESTART)
         return xasprintf("its pool \"%s\" restarts nothing elsewhere: its failover is none", p->name);
-    char *why = no_other_server(c, vm, p);
-    if (!why && two_without_fence(p))
+    char *why = no_other_server(c, vm, p, without);
+    if (!why && (*without ? two_are_left(c, p, without) : two_without_fence(p)))
         why =
             xasprintf("its pool \"%s\" has two servers, which cannot tell who of them is lost, and does not switch the "
                       "lost one off by itself",
                       p->name);
     return why;
+}
+
+char *vm_unguarded(const struct core *c, const struct api_vm *vm) { return unguarded(c, vm, ""); }
+
+struct losses {
+    struct buf names, reasons;
+    size_t n, n_reasons;
+};
+
+static void loss_add(struct losses *l, const struct api_vm *vm, const char *why) {
+    if (l->n++ < NAMES_MAX)
+        buf_addf(&l->names, "%s\"%s\"", l->n > 1 ? ", " : "", vm->name);
+    if (l->n_reasons == REASONS_MAX || (l->reasons.data && strstr(l->reasons.data, why)))
+        return;
+    buf_addf(&l->reasons, "%s%s", l->n_reasons++ ? "; " : "", why);
+}
+
+char *protection_without(const struct core *c, const char *server, bool takes_its_own) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    const struct table *t = &c->tables[API_KIND_VM];
+    struct losses l = {0};
+    char *text = NULL;
+    for (size_t i = 0; i < t->n && !str_empty(s->pool); i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (!str_eq(vm->pool, s->pool) || !is_ha(vm))
+            continue;
+        _cleanup_free_ char *before = unguarded(c, vm, "");
+        _cleanup_free_ char *after = before                                        ? NULL
+                                     : takes_its_own && str_eq(vm->server, server) ? xstrdup("it is in no server pool")
+                                                                                   : unguarded(c, vm, server);
+        if (after)
+            loss_add(&l, vm, after);
+    }
+    if (l.n > NAMES_MAX)
+        buf_addf(&l.names, " and %zu more", l.n - NAMES_MAX);
+    if (l.n)
+        text = xasprintf("%zu highly available virtual machine%s not restarted elsewhere any more when a server is "
+                         "lost (%s): %s",
+                         l.n, l.n == 1 ? " is" : "s are", l.names.data, l.reasons.data);
+    buf_done(&l.names);
+    buf_done(&l.reasons);
+    return text;
 }
 
 void protection_fill(const struct core *c, struct api_vm *vm) {

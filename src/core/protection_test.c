@@ -116,6 +116,52 @@ static void others_in_maintenance(void **state) {
     world_down(&w);
 }
 
+/* Who takes a server out of a pool is told what that takes away, and not told of what had nothing before. */
+static void a_server_leaves(void **state) {
+    struct world w;
+    prepare(&w, 4);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "b", "s2", HA);
+    make_vm(&w, "plain", "s1", "{}");
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s4\"}"), 202);
+    settle(&w);
+    assert_int_equal(last_job(&w, "pool.remove")->n_warnings, 0);
+    reason_is(&w, "a", true, "");
+    assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s3\"}"), 202);
+    settle(&w);
+    const struct api_job *j = last_job(&w, "pool.remove");
+    assert_int_equal(j->state, API_JOB_STATE_DONE);
+    assert_int_equal(j->n_warnings, 1);
+    _cleanup_free_ char *why =
+        xasprintf("2 highly available virtual machines are not restarted elsewhere any more when "
+                  "a server is lost (\"a\", \"b\"): %s",
+                  vm_of(&w, "a")->guarded_reason);
+    assert_string_equal(j->warnings[0], why);
+    assert_false(vm_of(&w, "a")->guarded);
+    assert_non_null(strstr(why, "two servers"));
+    world_down(&w);
+}
+
+/* The same of one that is gone for good, and what ended with it. */
+static void a_server_is_gone(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "plain", "s3", "{}");
+    dies(&w, 2);
+    walk(&w, 30000);
+    world_disconnect(&w, &w.agents[2]);
+    walk(&w, 12000);
+    assert_int_equal(forget_server(&w, "s3"), 200);
+    assert_non_null(strstr(w.reply,
+                           "\"name\":\"plain\"}],\"warnings\":[\"1 highly available virtual machine is not restarted "
+                           "elsewhere any more when a server is lost (\\\"a\\\"): its pool \\\"p\\\" has two servers"));
+    settle(&w);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_CRASHED);
+    assert_non_null(strstr(vm_of(&w, "a")->guarded_reason, "two servers"));
+    world_down(&w);
+}
+
 static void after_itself(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -170,10 +216,11 @@ static void stored_before(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(local_disk),     cmocka_unit_test(pools_that_guard_nothing),
-        cmocka_unit_test(without_a_pool), cmocka_unit_test(two_servers),
-        cmocka_unit_test(stored_before),  cmocka_unit_test(others_in_maintenance),
-        cmocka_unit_test(alone),          cmocka_unit_test(after_itself),
+        cmocka_unit_test(local_disk),      cmocka_unit_test(pools_that_guard_nothing),
+        cmocka_unit_test(without_a_pool),  cmocka_unit_test(two_servers),
+        cmocka_unit_test(stored_before),   cmocka_unit_test(others_in_maintenance),
+        cmocka_unit_test(alone),           cmocka_unit_test(after_itself),
+        cmocka_unit_test(a_server_leaves), cmocka_unit_test(a_server_is_gone),
     };
     return cmocka_run_group_tests_name("protection", tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@ struct forget {
     struct core *c;
     const char *server; /* its id */
     char *name;
-    json_t *lost;            /* ObjectRefs */
+    json_t *lost, *crashed;  /* ObjectRefs */
     struct map repositories; /* ids of the lost ones */
 };
 
@@ -22,9 +22,9 @@ static bool is_lost(const struct forget *f, const char *repository) {
     return !str_empty(repository) && map_get(&f->repositories, repository);
 }
 
-static void note(struct forget *f, enum api_kind kind, const char *id, const char *name) {
+static void note(json_t *list, enum api_kind kind, const char *id, const char *name) {
     json_array_append_new(
-        f->lost, json_pack("{s:s, s:s, s:s}", "kind", api_kinds[kind].name, "id", id, "name", str_or(name, "")));
+        list, json_pack("{s:s, s:s, s:s}", "kind", api_kinds[kind].name, "id", id, "name", str_or(name, "")));
 }
 
 /* Only this server has it. One of a pool is on storage that the pool's next servers may have. */
@@ -85,7 +85,7 @@ static int check_jobs(struct forget *f, struct error *e) {
             const struct api_##type *x = t->sorted[i]->v->data;                                                        \
             if (!is_lost(f, x->field))                                                                                 \
                 continue;                                                                                              \
-            note(f, API_KIND_##kind_, x->id, x->name);                                                                 \
+            note(f->lost, API_KIND_##kind_, x->id, x->name);                                                           \
             core_remove(f->c, API_KIND_##kind_, x->id);                                                                \
         }                                                                                                              \
     } while (0)
@@ -102,7 +102,7 @@ static void drop_repositories(struct forget *f) {
     for (size_t i = t->n; i-- > 0;) {
         const struct api_repository *r = t->sorted[i]->v->data;
         if (is_lost(f, r->id)) {
-            note(f, API_KIND_REPOSITORY, r->id, r->name);
+            note(f->lost, API_KIND_REPOSITORY, r->id, r->name);
             core_remove(f->c, API_KIND_REPOSITORY, r->id);
             continue;
         }
@@ -131,7 +131,7 @@ static void vm_drop(struct forget *f, const struct api_vm *vm) {
         put->made_with_vm = false;
         core_put(f->c, API_KIND_DISK, put);
     }
-    note(f, API_KIND_VM, vm->id, vm->name);
+    note(f->lost, API_KIND_VM, vm->id, vm->name);
     vm_remove(f->c, vm->id);
 }
 
@@ -173,6 +173,7 @@ static void vm_keep(struct forget *f, const struct api_vm *old) {
             str_take(&vm->state_reason, xasprintf("its server %s was removed for good", f->name));
             core_event(f->c, API_SEVERITY_WARNING, "tarn", "vm.crashed", API_KIND_VM, vm->id, vm->name, NULL,
                        "Virtual machine %s ended: %s", vm->name, vm->state_reason);
+            note(f->crashed, API_KIND_VM, vm->id, vm->name);
         }
         vm->watched = vm->restarting = false;
         str_set(&vm->server, next_place(f, vm));
@@ -219,12 +220,13 @@ static void tell(struct forget *f, const char *actor) {
     buf_done(&names);
 }
 
-int server_forget(struct core *c, const char *server, const char *actor, json_t **ret_lost, struct error *e) {
+int server_forget(struct core *c, const char *server, const char *actor, json_t **ret, struct error *e) {
     const struct api_server *s = CORE_GET(c, server, SERVER, server);
     _cleanup_free_ char *id = xstrdup(s->id), *pool = xstrdup(s->pool);
-    struct forget f = {.c = c, .server = id, .name = xstrdup(s->name), .lost = json_array()};
+    struct forget f = {.c = c, .server = id, .name = xstrdup(s->name), .lost = json_array(), .crashed = json_array()};
     find_lost(&f);
     int r = check_jobs(&f, e);
+    _cleanup_free_ char *unguarded = r == 0 ? protection_without(c, id, false) : NULL;
     if (r == 0) {
         core_remove(c, API_KIND_SERVER, id);
         jobs_server_forgotten(c, id, f.name);
@@ -235,9 +237,12 @@ int server_forget(struct core *c, const char *server, const char *actor, json_t 
         tell(&f, actor);
         pool_refresh(c, pool);
         cluster_sync(c, pool);
-        *ret_lost = json_incref(f.lost);
+        *ret = json_pack("{s:O, s:O, s:[]}", "lost", f.lost, "crashed", f.crashed, "warnings");
+        if (unguarded)
+            json_array_append_new(json_object_get(*ret, "warnings"), json_string(unguarded));
     }
     json_decref(f.lost);
+    json_decref(f.crashed);
     map_done(&f.repositories);
     free(f.name);
     return r;

@@ -110,7 +110,8 @@ static void test_what_others_have_stays(void **state) {
         201);
     lose(&w, 1);
     assert_int_equal(forget_server(&w, "s2"), 200);
-    SAYS("\"lost\":[]");
+    SAYS("\"lost\":[],\"crashed\":[{\"kind\":\"vm\"");
+    SAYS("\"name\":\"v\"}],\"warnings\":[]");
     const struct api_vm *vm = core_vm(w.c, "v");
     assert_int_equal(vm->state, API_VM_STATE_CRASHED);
     assert_non_null(strstr(vm->state_reason, "removed for good"));

@@ -225,6 +225,16 @@ class Offline(unittest.TestCase):
                 self.assertEqual(done.stderr, "")
             self.assertEqual(len(self.fake.requests), min(len(answers), 31))
 
+    def test_server_that_is_gone(self):
+        vm = {"kind": "vm", "id": "1", "name": "guest"}
+        warning = "2 highly available virtual machines are not restarted"
+        self.answer((200, {"lost": [], "crashed": [vm], "warnings": [warning]}))
+        said = self.tarn("server", "delete", "s3", "--force", status=0).stdout
+        for part in ("server s3: deleted\n", "guest", warning):
+            self.assertIn(part, said)
+        self.answer((200, {"lost": [], "crashed": [], "warnings": []}))
+        self.assertEqual(self.tarn("server", "delete", "s3", status=0).stdout, "server s3: deleted\n")
+
     def test_server_that_is_away(self):
         cluster = {"pool": "p", "armed": True, "quorate": True, "members": ["s1"], "reason": "", "gone": True}
         for state, shown in (("online", True), ("offline", False)):

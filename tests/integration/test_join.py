@@ -169,7 +169,7 @@ class Join(cluster.ClusterCase):
         fresh.stop()
         self.cluster.agents.remove(fresh)
         cluster.wait_until(lambda: not self.cluster.online("empty"), 30, "empty offline")
-        self.assertEqual(self.api.delete("/servers/empty"), {"lost": []})
+        self.assertEqual(self.api.delete("/servers/empty"), {"lost": [], "crashed": [], "warnings": []})
 
     def test_as_the_command_line_makes_it(self):
         for words in (["create"], ["create", "named"], ["named"]):

@@ -347,6 +347,8 @@ export const schemas: Record<string, Schema> = {
   } },
   ServerRemoved: { fields: {
     lost: { type: 'object', array: true, schema: 'ObjectRef', flag: 'lost', create: true, change: true },
+    crashed: { type: 'object', array: true, schema: 'ObjectRef', flag: 'crashed', create: true, change: true },
+    warnings: { type: 'string', array: true, flag: 'warnings', create: true, change: true },
   } },
   ServerStats: { fields: {
     server: { type: 'string', flag: 'server', create: true, change: true },

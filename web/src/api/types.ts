@@ -884,6 +884,10 @@ export interface ServerPage {
 export interface ServerRemoved {
   /** What was on it alone */
   lost: ObjectRef[]
+  /** Virtual machines that ran there, or may have: they can be started on other servers */
+  crashed: ObjectRef[]
+  /** What is not as it was without it */
+  warnings: string[]
 }
 
 export type ServerState = 'online' | 'offline'
