@@ -551,7 +551,8 @@ static int delete_disk(struct job_ctx *x, struct error *e) {
 }
 
 static void migrate_ended(struct job_ctx *x) {
-    set_target(x, "");
+    if (!str_empty(x->job->started)) /* one that was aborted while it waited has no room there: another move has */
+        set_target(x, "");
     vm_ended(x);
     maintenance_look(x->c, arg(x, "from"));
 }

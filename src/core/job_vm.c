@@ -18,6 +18,8 @@ void vm_job_state(struct job_ctx *x, enum api_vm_state state) {
 void vm_ended(struct job_ctx *x) {
     const struct api_vm *vm = vm_of(x);
     enum api_vm_state prior;
+    if (str_empty(x->job->started)) /* aborted while it waited: what is reserved is the job's that has the lock */
+        return;
     bool moving = vm && (vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING ||
                          vm->state == API_VM_STATE_DELETING || vm->state == API_VM_STATE_MIGRATING);
     if (moving && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)

@@ -166,6 +166,49 @@ static void test_a_suspended_one_is_taken_back(void **state) {
     assert_true(taken_back > 1);
 }
 
+/* The answer that was held is asked for anew. */
+static void go_on(struct world *w, int agent) {
+    w->holds = NULL;
+    world_disconnect(w, &w->agents[agent]);
+    settle(w);
+}
+
+/* A second move that waits for the first may be called off: the first keeps its room at the destination. */
+static void test_one_that_waited_takes_no_room_back(void **state) {
+    struct world w;
+    prepare(&w);
+    w.holds = "guest.receive";
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true}"), 202);
+    assert_string_equal(core_vm(w.c, "v")->target, w.agents[1].id);
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true}"), 202);
+    const struct api_job *waits = last_job(&w, "vm.migrate");
+    assert_int_equal(waits->state, API_JOB_STATE_QUEUED);
+    _cleanup_free_ char *job = xstrdup(waits->id);
+    assert_int_equal(ask(&w, API_OP_JOB_ABORT, job, NULL), 200);
+    assert_string_equal(core_vm(w.c, "v")->target, w.agents[1].id);
+    go_on(&w, 1);
+    check_is_on(&w, 1);
+    world_down(&w);
+}
+
+/* Nor that of a virtual machine that is being created and is to start then. */
+static void test_a_start_that_waited_takes_no_room_back(void **state) {
+    struct world w;
+    prepare(&w);
+    w.holds = "guest.start";
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"n\",\"server\":\"s2\",\"start\":true}"), 202);
+    assert_true(core_vm(w.c, "n")->reserved);
+    assert_int_equal(ask(&w, API_OP_VM_START, "n", NULL), 202);
+    _cleanup_free_ char *job = xstrdup(last_job(&w, "vm.start")->id);
+    assert_int_equal(CORE_GET(w.c, job, JOB, job)->state, API_JOB_STATE_QUEUED);
+    assert_int_equal(ask(&w, API_OP_JOB_ABORT, job, NULL), 200);
+    assert_true(core_vm(w.c, "n")->reserved);
+    go_on(&w, 1);
+    assert_int_equal(core_vm(w.c, "n")->state, API_VM_STATE_RUNNING);
+    assert_false(core_vm(w.c, "n")->reserved);
+    world_down(&w);
+}
+
 static void test_what_is_refused(void **state) {
     static const struct {
         const char *body, *words;
@@ -203,6 +246,8 @@ int main(void) {
         cmocka_unit_test(test_a_destination_that_does_not_say_is_asked_again),
         cmocka_unit_test(test_a_suspended_one_stays_suspended),
         cmocka_unit_test(test_a_suspended_one_is_taken_back),
+        cmocka_unit_test(test_one_that_waited_takes_no_room_back),
+        cmocka_unit_test(test_a_start_that_waited_takes_no_room_back),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
