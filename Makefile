@@ -16,9 +16,10 @@ help:
 run: setup-run
 	@tools/run
 
+LAB = $(if $(SERVERS),--servers $(SERVERS)) --heartbeats $(or $(HEARTBEATS),1)
 lab: root-lab setup-lab
 	@$(if $(TARN_BUILD),,tools/build)
-	@tools/lab start $(if $(SERVERS),--servers $(SERVERS)) --heartbeats $(or $(HEARTBEATS),1)
+	@tools/lab start $(LAB)
 
 test: setup-test
 	@tests/run
@@ -47,6 +48,7 @@ clean:
 # Said before anything is installed and built.
 root-lab:
 	@test "$$(id -u)" = 0 || { echo 'lab: network namespaces take root: run it as root, or with sudo' >&2; exit 1; }
+	@! test -x /usr/bin/python3 || tools/lab start --check $(LAB)
 setup-run:
 	@./setup run
 setup-lab:

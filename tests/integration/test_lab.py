@@ -181,6 +181,15 @@ class Command(cluster.unittest.TestCase):
         self.assertIn("no lab", self.good("end"))
         self.assertIn("there is no lab in " + self.home, self.lab("status").stderr)
 
+    def test_make_refuses_before_it_builds(self):
+        for wrong, why in (("SERVERS=99", 'a lab has 1 to 32 servers, not "99"'), ("SERVERS=3 4", "unrecognized arguments: 4"),
+                           ("HEARTBEATS=3", "invalid choice")):
+            done = subprocess.run(["make", "lab", wrong], cwd=cluster.ROOT, env=self.env, capture_output=True, text=True, timeout=60)
+            self.assertIn(why, done.stderr)
+            self.assertIn("root-lab", done.stderr)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertEqual(self.good("start", "--check", "--servers", "2"), "")
+
     WRONG = (
         ("split 1 2 nix", '"nix" is neither a group of machines nor a network; there are m (the manager) and 1 to 2 (the servers)'),
         ("split m,1 4", '"4" is neither'), ("split m,4 2", 'no machine "4"'), ("split m,1 1,2", "server1 is named twice"),
