@@ -5,9 +5,10 @@ import type { Term } from '@/live/match'
 import { eq } from '@/live/match'
 import { JobBadge, jobTitle } from './JobBadge'
 import { eventText } from './events'
+import { haText } from './ha'
 import { ObjectTable } from './ObjectTable'
 import { Section } from './Properties'
-import { RefLink, Size, StateLabel, Time } from './text'
+import { Dash, RefLink, Size, StateLabel, Time } from './text'
 
 export function VmsOf({ filter, withServer = true }: { filter: Term[]; withServer?: boolean }) {
   return (
@@ -20,6 +21,7 @@ export function VmsOf({ filter, withServer = true }: { filter: Term[]; withServe
           { key: 'state', choose: true, render: (vm) => <StateLabel compact schema="VmState" state={vm.state} reason={vm.state_reason} /> },
           { key: 'cpus', sort: 'cpus' },
           { key: 'memory', sort: 'memory', render: (vm) => <Size value={vm.memory} /> },
+          { key: 'ha', wide: true, render: (vm) => (vm.ha?.enabled ? haText(vm) : <Dash />) },
           ...(withServer ? [{ key: 'server', render: (vm: { server?: string }) => <RefLink kind="server" id={vm.server} /> }] : []),
         ]}
       />

@@ -4,7 +4,7 @@ import { useState } from 'react'
 import { Link, useParams } from 'react-router-dom'
 import { can } from '@/api/session'
 import type { Pool } from '@/api/types'
-import { enumLabel, fieldLabel, kindLabel, t } from '@/i18n'
+import { enumLabel, fieldLabel, kindLabel, said, t } from '@/i18n'
 import { percent, rate, size } from '@/i18n/format'
 import { useObject } from '@/live/hooks'
 import { eq } from '@/live/match'
@@ -19,6 +19,28 @@ import { Properties, Section } from '@/ui/Properties'
 import { EventsOf, JobsOf, VmsOf } from '@/ui/related'
 import { Dash, RefLink, Size, StateLabel, Tags, Time, Yes } from '@/ui/text'
 import { RuleFields } from './RuleFields'
+
+/** How its servers see each other; only in a clustered pool. */
+function Cluster({ pool }: { pool: Pool }) {
+  const label = (name: string) => fieldLabel('PoolCluster', name)
+  const cluster = pool.cluster
+  if (!pool.clustered) return null
+  return (
+    <Section title={fieldLabel('Pool', 'cluster')}>
+      <Properties
+        columns={2}
+        rows={[
+          [label('proof'), enumLabel('FailoverProof', cluster?.proof ?? 'none')],
+          [label('quorate'), <Yes key="q" value={cluster?.quorate} />],
+          [label('members'), cluster?.members?.length ? cluster.members.map((id, index) => [index ? ', ' : '', <RefLink key={id} kind="server" id={id} />]) : <Dash key="m" />],
+          [label('rings'), cluster?.rings],
+          [label('nodes'), cluster?.nodes?.length ? cluster.nodes.map((node) => <div key={node.node}><RefLink kind="server" id={node.server} /> <span className="tarn-dim">{node.addresses?.join(', ')}</span></div>) : undefined],
+          [label('reason'), said(cluster?.reason) || undefined],
+        ]}
+      />
+    </Section>
+  )
+}
 
 function Overview({ pool }: { pool: Pool }) {
   const label = (name: string) => fieldLabel('Pool', name)
@@ -56,11 +78,11 @@ function Overview({ pool }: { pool: Pool }) {
             [label('clustered'), <Yes key="c" value={pool.clustered} />],
             [label('failover'), enumLabel('FailoverPolicy', pool.failover)],
             [label('fencing'), enumLabel('FencingPolicy', pool.fencing)],
-            [fieldLabel('PoolCluster', 'proof'), pool.clustered && enumLabel('FailoverProof', pool.cluster?.proof ?? 'none')],
             [label('admission_failures'), pool.admission_failures],
           ]}
         />
       </Section>
+      <Cluster pool={pool} />
       <Section title={t('pools.migration')}>
         <Properties
           columns={2}

@@ -32,7 +32,7 @@ function Cluster({ server }: { server: Server }) {
           [label('quorate'), away ? undefined : <Yes key="q" value={cluster.quorate} />],
           [label('armed'), <Yes key="a" value={cluster.armed} />],
           [label('members'), away ? undefined : cluster.members?.length ? cluster.members.map((id, index) => [index ? ', ' : '', <RefLink key={id} kind="server" id={id} />]) : <Dash key="m" />],
-          [label('reason'), said(cluster.reason) || undefined],
+          [label('reason'), said(cluster.reason) || (away ? t('servers.away') : undefined)],
           [label('gone'), cluster.gone ? <Yes key="g" value /> : undefined],
           [label('fenced'), cluster.fenced ? <Yes key="f" value /> : undefined],
         ]}
@@ -55,6 +55,8 @@ function Overview({ server }: { server: Server }) {
             [label('maintenance'), enumLabel('MaintenanceState', server.maintenance)],
             [label('power'), server.fence?.agent ? (server.power ? t(`servers.power_${server.power}`) : t('servers.power_unknown')) : undefined],
             [label('version'), server.version],
+            [label('connected_from'), server.connected_from || undefined],
+            [label('fence'), server.fence?.agent ? (server.fence.address ? t('servers.fence_at', { agent: server.fence.agent, address: server.fence.address }) : server.fence.agent) : undefined],
             [fieldLabel('Hardware', 'cpu_model'), hardware?.cpu_model],
             [fieldLabel('Hardware', 'cpus'), hardware?.cpus],
             [fieldLabel('Hardware', 'memory'), <Size key="m" value={hardware?.memory || undefined} />],

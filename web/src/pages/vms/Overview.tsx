@@ -12,8 +12,9 @@ import { Reason } from '@/ui/Reason'
 import { StateIcon } from '@/ui/StateIcon'
 import { SimpleTable } from '@/ui/SimpleTable'
 import { Dash, RefLink, Size, Tags, Time } from '@/ui/text'
-import { haText } from './ha'
+import { haText } from '@/ui/ha'
 import { isCd } from './model'
+import { Unguarded } from './Unguarded'
 
 const ALIVE = new Set(['running', 'suspended', 'stopping', 'migrating'])
 const TROUBLE: Record<string, 'danger' | 'warning'> = { crashed: 'danger', unknown: 'warning' }
@@ -46,11 +47,7 @@ export function Overview({ vm }: { vm: Vm }) {
   const trouble = TROUBLE[vm.state]
   return (
     <>
-      {vm.ha?.enabled && vm.guarded_reason ? (
-        <Alert isInline variant="warning" title={t('vms.unguarded')}>
-          {t('vms.unguarded_text')} <Reason text={vm.guarded_reason} />
-        </Alert>
-      ) : null}
+      <Unguarded vm={vm} />
       {trouble ? <Alert isInline variant={trouble} title={enumLabel('VmState', vm.state)}><Reason text={vm.state_reason} /></Alert> : null}
       <Section title={t('ui.properties')}>
         <Properties

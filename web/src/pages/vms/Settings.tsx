@@ -16,6 +16,7 @@ import { ShowAsCommand } from '@/ui/ShowAsCommand'
 import { useSubmit } from '@/ui/submit'
 import { CloudInitSettings } from './CloudInit'
 import { mayChange, settingGroups } from './model'
+import { Unguarded } from './Unguarded'
 import { fieldValue } from './value'
 
 function labelOf(path: string) {
@@ -85,7 +86,10 @@ function Group({ vm, id, fields }: { vm: Vm; id: string; fields: string[] }) {
           <Editor vm={vm} fields={fields} onClose={() => setEditing(false)} />
         </>
       ) : (
-        <Properties rows={fields.map((path) => [labelOf(path), shownValue(vm, path)])} />
+        <>
+          {id === 'ha' ? <Unguarded vm={vm} /> : null}
+          <Properties rows={fields.map((path) => [labelOf(path), shownValue(vm, path)])} />
+        </>
       )}
     </Section>
   )

@@ -13,7 +13,7 @@ import { ObjectTable, useSettled } from '@/ui/ObjectTable'
 import { Page } from '@/ui/Page'
 import { RefPicker } from '@/ui/RefPicker'
 import { Dash, RefLink, Size, StateLabel, Tags, Time } from '@/ui/text'
-import { haText } from './ha'
+import { haText } from '@/ui/ha'
 import './vms.css'
 
 const BY: Kind[] = ['server', 'pool']

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { t } from '@/i18n'
 import { cloudConfig, cloudProblem, noUser } from './cloudconfig'
-import { haText } from './ha'
+import { haText } from '../../ui/ha'
 
 describe('cloud-config', () => {
   test('of nothing is nothing', () => expect(cloudConfig(noUser)).toBe(''))
