@@ -19,6 +19,7 @@ sys.path[:0] = [os.path.join(ROOT, "tests/lib"), os.path.join(ROOT, "bench")]
 sys.dont_write_bytecode = True
 import cluster  # noqa: E402
 import rest  # noqa: E402
+import simulated  # noqa: E402
 
 PASSWORD = "correct horse battery"
 
@@ -40,6 +41,27 @@ class World:
         if template:
             c.tiny_template()
         return self.about()
+
+    def simulated(self, servers=3):
+        """Servers that agents pretend, in a pool with a repository that all have: what a clustered one would start on this machine
+        (corosync) is no matter for the console."""
+        c = simulated.SimulatedCluster(servers, prefix="tarn-w-")
+        self.with_console(c.manager)
+        self.cluster = c
+        c.start()
+        c.api.post("/pools", {"name": "pool"})
+        c.api.do("/repositories", {"name": "shared", "server": c.names[0], "path": "/sim/shared"})
+        for number, name in enumerate(c.names):
+            c.api.do("/pools/pool/add", {"server": name})
+            if number:
+                c.api.do("/repositories/shared/present", {"server": name})
+        return {**self.about(), "servers": c.names}
+
+    def lose_servers(self):
+        """All simulated ones, which are one process; returns when the manager has noticed."""
+        c = self.cluster
+        c.simulated.kill()
+        cluster.wait_until(lambda: not any(c.online(name) for name in c.names), 60, "the servers offline")
 
     def big(self):
         """30,000 virtual machines, copied in the store."""

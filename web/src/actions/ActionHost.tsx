@@ -47,7 +47,9 @@ export function ActionHost({ children }: { children: ReactNode }) {
         return
       }
       try {
-        await requestAction(action, objects[0])
+        const { answer } = await requestAction(action, objects[0])
+        const toast = action.told?.(answer, objects[0] as never)
+        if (toast) toasts.add(toast)
         if (action.after && window.location.pathname.includes(objects[0].id!)) navigate(action.after)
       } catch (error) {
         toasts.add({ variant: 'danger', title: t('ui.action_failed', { action: actionName(action), name: nameOf(action.kind, objects[0]) }), text: errorText(error) })

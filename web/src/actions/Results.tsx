@@ -49,7 +49,7 @@ function useResults(action: Action, objects: Kinds[Kind][]) {
       for (let object = queue.shift(); object; object = queue.shift()) {
         const id = object.id!
         try {
-          const job = await requestAction(action, object)
+          const { job } = await requestAction(action, object)
           if (job) jobs.current.set(job.id!, id)
           put(id, job ? { job } : { done: true })
         } catch (error) {
@@ -72,6 +72,7 @@ function Outcome({ result }: { result: Result | undefined }) {
         <JobBadge job={result.job} />
       </Link>
       {result.job.error ? <div className="tarn-bad">{said(result.job.error)}</div> : null}
+      {result.job.state === 'done' ? result.job.warnings.map((text) => <div key={text}>{said(text)}</div>) : null}
     </>
   )
 }

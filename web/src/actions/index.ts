@@ -7,6 +7,7 @@ import { can } from '@/api/session'
 import type { Job, Kind, Kinds } from '@/api/types'
 import { t } from '@/i18n'
 import { jobTitle } from '@/ui/jobs'
+import type { Toast } from '@/ui/Toasts'
 
 export interface DialogProps<K extends Kind = Kind> {
   objects: Kinds[K][]
@@ -35,6 +36,8 @@ export interface Action<K extends Kind = Kind> {
   confirm?: 'yes' | 'name'
   /** Where to go when it is done and the object is no more. */
   after?: string
+  /** What people are to know of the answer, if anything; of one that is done to several it is not shown. */
+  told?: (answer: unknown, object: Kinds[K]) => Toast | undefined
   /** A dialog of its own instead. */
   dialog?: () => Promise<{ default: ComponentType<DialogProps<K>> }>
   /** A page instead. */

@@ -34,6 +34,13 @@ test('what an agent says of its server can be said of a named one', () => {
   for (const [template, text] of Object.entries(table.said)) if (template.includes('this server')) expect(text, template).toContain('此服务器')
 })
 
+test('what a server that is removed costs is said', () => {
+  const say = translator(table)
+  expect(say('2 highly available virtual machines are not restarted elsewhere any more when a server is lost ("a", "b"): its pool "p" has no other server; it is in no server pool')).toBe(
+    '2 台高可用虚拟机在服务器丢失时不再于其他服务器上启动（"a", "b"）：其服务器池“p”没有其他服务器；它不属于任何服务器池',
+  )
+})
+
 test('what has been put together is translated piece by piece', () => {
   const say = translator(table, (word) => (word === 'running' ? '运行中' : undefined))
   expect(say('no server can take virtual machine "big": server "s1" has 23.5 GiB of memory, it needs 64 GiB; server "s2" is in maintenance; server "s3" cannot run virtual machines: no hypervisor driver')).toBe(

@@ -25,6 +25,8 @@ import { useToasts } from '@/ui/Toasts'
 const ACTIVE_MAX = 50
 const RECENT = 15
 const REMEMBERED = 'tarn.jobs'
+/** More than are shown by far: one that is shown again is not told again. */
+const REMEMBERED_JOBS = 1000
 
 /** Abort while it runs, undo when it has ended and can be taken back. */
 function JobButtons({ job }: { job: Job }) {
@@ -77,21 +79,28 @@ function Row({ job, open, toggle }: { job: Job; open: boolean; toggle: () => voi
 }
 
 /** Tells those who asked for a job that it has failed, or what else they should know: they may have gone on to something else. */
-function useFailures(jobs: Job[]) {
+function useFailures(jobs: Job[], loaded: boolean) {
   const toasts = useToasts()
-  const before = useRef<Map<string, boolean>>(new Map())
+  // Whether each had ended; nothing until what ended before this page was opened is known. A short job is first seen when it has ended.
+  const seen = useRef<Map<string, boolean>>(undefined)
   useEffect(() => {
-    const now = new Map(jobs.map((job) => [job.id, isEnded(job)]))
+    if (!loaded && !seen.current) return
+    const first = !seen.current
+    const known = (seen.current ??= new Map())
     for (const job of jobs) {
-      if (before.current.get(job.id) === false && job.state === 'done' && job.warnings.length && job.actor === session().user) {
+      if (known.get(job.id)) continue
+      known.set(job.id, isEnded(job))
+      if (first || !isEnded(job) || job.actor !== session().user) continue
+      if (job.state === 'done' && job.warnings.length) {
         toasts.add({
           variant: 'warning',
+          stays: true,
           title: jobTitle(job),
           text: job.warnings.map((text) => <Reason key={text} text={text} />),
           action: <Link to={`/jobs/${job.id}`}>{t('shell.job_details')}</Link>,
         })
       }
-      if (before.current.get(job.id) === false && isEnded(job) && job.state !== 'done' && job.actor === session().user && job.aborted_by !== session().user) {
+      if (job.state !== 'done' && job.aborted_by !== session().user) {
         toasts.add({
           variant: job.state === 'failed' ? 'danger' : 'warning',
           title: `${jobTitle(job)}: ${enumLabel('JobState', job.state)}`,
@@ -100,8 +109,11 @@ function useFailures(jobs: Job[]) {
         })
       }
     }
-    before.current = now
-  }, [jobs, toasts])
+    for (const id of known.keys()) {
+      if (known.size <= REMEMBERED_JOBS) break
+      known.delete(id)
+    }
+  }, [jobs, loaded, toasts])
 }
 
 export function JobBar() {
@@ -112,7 +124,7 @@ export function JobBar() {
   const running = active.items.filter(isActive)
   const ended = recent.items.filter((job) => !running.some((one) => one.id === job.id))
   const jobs = [...running, ...ended]
-  useFailures(jobs)
+  useFailures([...active.items, ...recent.items], !active.loading && !recent.loading && !active.error && !recent.error)
   const toggle = (id: string) =>
     setOpened((old) => {
       const next = new Set(old)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { defineActions } from '@/actions'
+import { removedToast } from './removed'
 
 export const actions = defineActions('server', [
   { id: 'server.maintenance', operation: 'server_maintenance', hide: true, enabled: (server) => server.maintenance === 'off', dialog: () => import('./Maintenance') },
@@ -18,5 +19,6 @@ export const actions = defineActions('server', [
     after: '/servers',
     enabled: (server) => server.state === 'offline',
     request: () => ({ query: { force: 'true' } }),
+    told: removedToast,
   },
 ])
