@@ -59,6 +59,7 @@ export function Component() {
           { key: 'storage', wide: true, label: t('pools.storage'), render: show(({ capacity: c }) => used(size((c?.storage ?? 0) - (c?.storage_free ?? 0)), size(c?.storage ?? 0), c?.storage ?? 0)) },
           { key: 'clustered', render: (one) => <Yes value={one.clustered} /> },
           { key: 'placement', choose: true, wide: true, render: (one) => enumLabel('PlacementPolicy', one.placement) },
+          { key: 'cpu_model', wide: true, render: (one) => one.cpu_model || <Dash /> },
         ]}
       />
       {creating ? (

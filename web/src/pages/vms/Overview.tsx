@@ -67,6 +67,7 @@ export function Overview({ vm }: { vm: Vm }) {
             [label('restart_policy'), enumLabel('RestartPolicy', vm.restart_policy) + (vm.restarts ? ` (${t('vms.restarts_count', { count: vm.restarts })})` : '')],
             [label('ha'), haText(vm)],
             [label('cpu_model'), vm.cpu_model || undefined],
+            [label('hypervisor'), vm.hypervisor || undefined],
             [label('started'), vm.started ? <Time key="st" value={vm.started} /> : undefined],
             [label('created'), <Time key="c" value={vm.created} />],
             [label('tags'), <Tags key="g" tags={vm.tags} />],
