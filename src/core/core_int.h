@@ -360,6 +360,10 @@ struct api_job *job_draft(struct core *c, const struct job_request *q);
 void job_add_step(struct api_job *j, const struct job_kind *kind, const char *step, int64_t param);
 void job_lock(struct api_job *j, enum api_kind kind, const char *id, const char *name, bool shared);
 void job_warn(struct api_job *j, char *text /* stolen */); /* its field warnings */
+/* In vars: "asked", every server that was asked for something, as an undo or another try may have gone to another one;
+   "skipped", those that should have been and were not, because they were given up. */
+void job_note_server(struct api_job *j, const char *list, const char *server);
+char *job_wait_text(const struct api_server *s, bool aborting);
 /* Refuses (freeing the draft) or takes it: runs its first steps now or queues it. Replies unless it fails. */
 int job_submit(struct core *c, const struct job_request *q, struct api_job *j, struct error *e);
 

@@ -92,22 +92,6 @@ static void set_progress(struct api_job *j, int percent_of_step) {
     j->progress = total ? done * 100 / total : 0;
 }
 
-/* In vars: "asked", every server that was asked for something, as an undo or another try may have gone to another one;
-   "skipped", those that should have been and were not, because they were given up. */
-static void remember_server(struct api_job *j, const char *list, const char *server) {
-    json_t *servers = json_object_get(j->vars, list), *known;
-    size_t i;
-    if (!servers)
-        json_object_set_new(j->vars, list, servers = json_array());
-    json_array_foreach(servers, i, known) if (str_eq(json_string_value(known), server)) return;
-    json_array_append_new(servers, json_string(server));
-}
-
-static char *wait_text(const struct api_server *s, bool aborting) {
-    return xasprintf("%swaits for server %s to connect. If that is gone for good: tarn server delete %s --force",
-                     aborting ? "aborting: " : "", s->name, s->name);
-}
-
 /*
  * What need not be waited for when its server was given up: its guests are dead, and the cluster of its pool goes on
  * without it, and with it when it is back (cluster.c). What it was asked to do to its storage waits, as it may be at
@@ -144,7 +128,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
     /* Its guests are dead, and what is left of others ends with its next report, or with this job if that is before. */
     if (lost && past && ends_with_server(name) && !may_live_on(x->c, s->id, name, args)) {
         json_decref(args);
-        remember_server(j, "skipped", s->id);
+        job_note_server(j, "skipped", s->id);
         return STEP_DONE;
     }
     char attempt[24] = "";
@@ -155,7 +139,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
                   json_sprintf("%s/%lld/%s%s", j->id, (long long)j->current, x->undo ? "undo" : "do", attempt), "op",
                   name, "args", args);
     str_set(&step->server, s->id);
-    remember_server(j, "asked", s->id);
+    job_note_server(j, "asked", s->id);
     json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));
     x->run->percent = 0;
     if (core_agent_ready(x->c, s->id)) {
@@ -542,7 +526,7 @@ static void call_off(struct core *c, struct job_run *run, struct api_job *j, con
     const struct api_server *s = call ? CORE_GET(c, server, SERVER, json_str(call, "server")) : NULL;
     j->abort_requested = true;
     str_set(&j->aborted_by, actor);
-    str_take(&j->message, s && !core_agent_ready(c, s->id) ? wait_text(s, true) : xstrdup("aborting"));
+    str_take(&j->message, s && !core_agent_ready(c, s->id) ? job_wait_text(s, true) : xstrdup("aborting"));
     run->retry_at = call ? run->retry_at : c->mono_ms; /* without one it waits for something else */
     cancel_call(c, j);
 }
@@ -563,7 +547,7 @@ static bool job_server_gone(struct core *c, const struct api_job *old, const cha
     if (step_gone(&x, name, &e) < 0) {
         step_failed(&x, &e);
     } else {
-        remember_server(x.job, "skipped", server);
+        job_note_server(x.job, "skipped", server);
         step_ended(&x, x.undo ? API_STEP_STATE_UNDONE : API_STEP_STATE_DONE);
         x.job->current += x.undo ? -1 : 1;
     }
@@ -693,7 +677,7 @@ static void job_tell_wait(struct core *c, const struct api_job *j, const char *s
     if (!s || !str_eq(json_str(json_object_get(j->vars, "call"), "server"), server))
         return;
     struct api_job *put = CORE_COPY(job, JOB, j);
-    str_take(&put->message, wait_text(s, j->abort_requested));
+    str_take(&put->message, job_wait_text(s, j->abort_requested));
     core_put_volatile(c, API_KIND_JOB, put);
 }
 

@@ -109,3 +109,19 @@ void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const ch
     str_set(&ch->action, action);
     str_set(&ch->detail, str_or(detail, ""));
 }
+
+/* ---- servers that it needs ---- */
+
+void job_note_server(struct api_job *j, const char *list, const char *server) {
+    json_t *servers = json_object_get(j->vars, list), *known;
+    size_t i;
+    if (!servers)
+        json_object_set_new(j->vars, list, servers = json_array());
+    json_array_foreach(servers, i, known) if (str_eq(json_string_value(known), server)) return;
+    json_array_append_new(servers, json_string(server));
+}
+
+char *job_wait_text(const struct api_server *s, bool aborting) {
+    return xasprintf("%swaits for server %s to connect. If that is gone for good: tarn server delete %s --force",
+                     aborting ? "aborting: " : "", s->name, s->name);
+}
