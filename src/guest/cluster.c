@@ -135,6 +135,14 @@ void host_cluster_stamp(const struct host *h, json_t *start) {
     json_set_int(start, "incarnation", h->cluster.incarnation);
 }
 
+void host_cluster_stamp_late(const struct host *h, const struct guest *g, const struct op *op, json_t *start) {
+    if (json_bool(start, "guarded", false) || !is_configured(h) || !start_wants(start))
+        return;
+    json_object_set_new(start, "guarded", json_true());
+    if (op->resumed && g->r.kept && g->r.guarded) /* adopted while it was under way */
+        json_set_int(start, "incarnation", g->r.incarnation);
+}
+
 /* The deadman says so; one that should be and does not run lets nothing start. */
 static bool is_armed(const struct host *h) { return h->cluster.armed || h->cluster.wanted_armed; }
 

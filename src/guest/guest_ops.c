@@ -136,6 +136,7 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
         host_guest_fail(h, op, ERR_CONFLICT, being_moved);
         return;
     }
+    host_cluster_stamp_late(h, g, op, op->args);
     bool old = op->resumed && host_cluster_doubts(h, g);
     if (old || !host_cluster_allows(h, json_bool(op->args, "guarded", false), json_int(op->args, "incarnation", 0))) {
         const char *why =

@@ -314,6 +314,9 @@ void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *
 json_t *host_cluster_state(const struct host *h, bool times);
 /* Notes in a GuestStart whether it is to be watched, and under which lease the order came. */
 void host_cluster_stamp(const struct host *h, json_t *start);
+/* What was ordered before the server came into its pool and is begun, or begun again, after it: watched too. Its order
+   came under no lease, so it does not start where one is needed by now, unless it was under way and came under it. */
+void host_cluster_stamp_late(const struct host *h, const struct guest *g, const struct op *op, json_t *start);
 /* May a guest that is watched run under the lease that its order came under? */
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);
 int64_t host_cluster_lease(const struct host *h, const struct guest *g); /* under which it is started again */

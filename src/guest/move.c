@@ -146,7 +146,8 @@ static const char lost_its_pool[] =
     "servers see each other";
 
 static void run_receive(struct host *h, struct guest *g, struct op *op) {
-    const json_t *start = json_object_get(op->args, "start"), *vm = json_object_get(start, "vm");
+    json_t *start = json_object_get(op->args, "start");
+    const json_t *vm = json_object_get(start, "vm");
     bool again = g->r.move == MOVE_IN && is_this(g, op) && g->r.state == API_VM_STATE_MIGRATING;
     if (!str_eq(json_str(vm, "id"), g->vm)) {
         host_guest_fail(h, op, ERR_INVALID, "the virtual machine's id is not that of the move");
@@ -159,6 +160,7 @@ static void run_receive(struct host *h, struct guest *g, struct op *op) {
                                              : "the virtual machine is on this server already");
         return;
     }
+    host_cluster_stamp_late(h, g, op, start);
     if (!host_cluster_allows(h, json_bool(start, "guarded", false), json_int(start, "incarnation", 0))) {
         host_guest_fail(h, op, ERR_UNAVAILABLE, lost_its_pool);
         return;

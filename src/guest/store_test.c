@@ -233,6 +233,30 @@ static void arm(struct world *w) {
     see_armed(w, true, 7);
 }
 
+/* The order came before the server was in its pool, and is carried out once more after a boot. */
+static void what_was_ordered_before_its_pool_is_watched(void **state) {
+    struct world *w = *state;
+    json_t *receive = receive_args(VM1);
+    json_object_set_new(json_object_get(json_object_get(receive, "start"), "vm"), "ha",
+                        json_pack("{s:b}", "enabled", 1));
+    w->hold_calls = true;
+    world_op(w, "j/1/do", "guest.receive", receive);
+    assert_false(json_bool(world_last_event(w, "guest.state"), "guarded", true));
+    world_op(w, "c/1/do", "cluster.configure",
+             json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2, "version", 1, "nodes",
+                       "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node", 2, "addresses",
+                       "10.0.0.2", "secret", "aa"));
+    world_answer(w, API_AGENT_OP_CLUSTER_CONFIGURE, 0);
+    assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
+    w->hold_calls = false;
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    const json_t *told = json_array_get(json_object_get(world_last_event(w, "report"), "guests"), 0);
+    assert_string_equal(json_str(told, "state"), "migrating");
+    assert_true(json_bool(told, "guarded", false));
+}
+
 /* After a boot its tarn-deadman knows nothing: until it is armed again nobody would kill what is started. */
 static void nothing_starts_until_it_is_armed_again(void **state) {
     struct world *w = *state;
@@ -341,6 +365,7 @@ int main(void) {
         T(deaths_during_a_failure_are_told_later),
         T(orders_to_fence_are_for_now),
         T(not_restarted_where_another_may_have_it),
+        T(what_was_ordered_before_its_pool_is_watched),
         T(nothing_starts_until_it_is_armed_again),
         T(not_watched_without_a_lease),
         T(restarts_wait_for_the_managers_word),
