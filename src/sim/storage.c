@@ -125,6 +125,17 @@ static json_t *do_template_make(struct sim *s, const json_t *args, const char **
     return json_pack("{s:i, s:i}", "size", 1 << 20, "allocated", 4096);
 }
 
+static json_t *do_seal(struct sim *s, const json_t *args, const char **why) {
+    const char *in = json_str(args, "repository"), *id = json_str(args, "template");
+    struct sim_file *t = sim_file_find(s, in, "template", id);
+    if (!t) {
+        *why = "there is no template to seal";
+        return NULL;
+    }
+    t->sealed = true;
+    return json_object();
+}
+
 static json_t *do_iso_make(struct sim *s, const json_t *args, const char **why) {
     const char *in = json_str(args, "repository");
     const char *upload = json_str(args, "upload");
@@ -181,8 +192,7 @@ json_t *storage_do(struct sim *s, struct sim_server *v, int op, const json_t *ar
     case API_AGENT_OP_TEMPLATE_MAKE:
         return do_template_make(s, args, why);
     case API_AGENT_OP_TEMPLATE_SEAL:
-        file_make(s, in, "template", json_str(args, "template"))->sealed = true;
-        return json_object();
+        return do_seal(s, args, why);
     case API_AGENT_OP_TEMPLATE_DELETE:
         if (!template_in_use(s, json_str(args, "template")))
             file_remove(s, in, "template", json_str(args, "template"));
