@@ -278,6 +278,8 @@ int core_need_agent(struct core *c, const char *server, struct error *e);
 int server_check_stopped(struct core *c, const struct api_server *s, struct error *e); /* no guest of it may run */
 /* Reports that came while a job held the virtual machine: applied when it lets go, unless its answer was newer. */
 void core_apply_held_report(struct core *c, const char *vm);
+/* A job lets it go: with its server out of reach since then, its state is not known any more. */
+void agent_vm_free(struct core *c, const char *vm);
 void core_drop_held_report(struct core *c, const char *vm, int64_t answered_sequence);
 /* Whether it is guarded, by the answer or by a report that came with the same sequence: that is the later word, as an
    answer may be given again long after, and being guarded is no state of its own. */
@@ -322,8 +324,9 @@ struct job_step_def {
     /* Where its call is about a repository and may be made twice: another server that has it does it when the one that
        was asked goes away. Not what makes something: the first server may be at it still. */
     unsigned anywhere;
-    /* The server to which the call went was given up, and its guests are dead: is the step done (STEP_DONE), or an
-       error? NULL: a step that goes forward, or is undone, is done, any other has failed. */
+    /* The server to which the call went was given up, and its guests are dead, or it was removed: is the step done
+       (STEP_DONE), or an error? STEP_WAIT: nobody else can say, so its return is waited for. NULL: a step that goes
+       forward, or is undone, is done, any other has failed. */
     int (*gone)(struct job_ctx *x, struct error *e);
 };
 #define ANYWHERE_DO   1u

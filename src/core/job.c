@@ -108,6 +108,13 @@ static bool may_live_on(const struct core *c, const char *server, const char *op
     return vm && str_eq(vm->server, server) && !failover_vm_dies(c, vm);
 }
 
+/* What has become of it only that server can say: it is asked when it is back. */
+static bool waits_for_server(struct job_ctx *x) {
+    _cleanup_error_ struct error ignored = ERROR_INIT;
+    const struct job_step_def *d = step_def(x->job, (size_t)x->job->current);
+    return !x->undo && d->forward && d->gone && d->gone(x, &ignored) == STEP_WAIT;
+}
+
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
     struct api_job *j = x->job;
     const struct api_server *s = CORE_GET(x->c, server, SERVER, server);
@@ -126,7 +133,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
         return error_set(e, ERR_UNAVAILABLE, "server \"%s\" was lost meanwhile", s->name);
     }
     /* Its guests are dead, and what is left of others ends with its next report, or with this job if that is before. */
-    if (lost && past && ends_with_server(name) && !may_live_on(x->c, s->id, name, args)) {
+    if (lost && past && ends_with_server(name) && !may_live_on(x->c, s->id, name, args) && !waits_for_server(x)) {
         json_decref(args);
         job_note_server(j, "skipped", s->id);
         return STEP_DONE;
@@ -544,7 +551,13 @@ static bool job_server_gone(struct core *c, const struct api_job *old, const cha
     _cleanup_error_ struct error e = ERROR_INIT;
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
     x.param = step_param(x.job, (size_t)x.job->current);
-    if (step_gone(&x, name, &e) < 0) {
+    int r = step_gone(&x, name, &e);
+    if (r == STEP_WAIT) {
+        api_job_done(x.job);
+        free(x.job);
+        return false;
+    }
+    if (r < 0) {
         step_failed(&x, &e);
     } else {
         job_note_server(x.job, "skipped", server);
@@ -651,8 +664,8 @@ void jobs_resend(struct core *c, const char *server) {
     }
 }
 
-/* True if another server does it now. */
-static bool job_reroute(struct core *c, const struct api_job *old, const char *server) {
+/* True if another server does it now, or nobody needs it done any more, with which the job may have ended. */
+static bool job_reroute(struct core *c, const struct api_job *old, const char *server, bool *ended) {
     const json_t *call = json_object_get(old->vars, "call");
     const struct job_step_def *d = step_def(old, (size_t)old->current);
     unsigned wanted = old->state == API_JOB_STATE_UNDOING ? ANYWHERE_UNDO : ANYWHERE_DO;
@@ -666,7 +679,7 @@ static bool job_reroute(struct core *c, const struct api_job *old, const char *s
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
     json_object_del(x.job->vars, "call");
     x.job->steps[x.job->current].attempts++;
-    job_go(&x);
+    *ended |= job_go(&x);
     job_put(&x);
     return true;
 }
@@ -683,11 +696,14 @@ static void job_tell_wait(struct core *c, const struct api_job *j, const char *s
 
 void jobs_reroute(struct core *c, const char *server) {
     struct job_run *run, *tmp;
+    bool ended = false;
     list_for_each_safe(run, tmp, &c->jobs, link) {
         const struct api_job *j = CORE_GET(c, job, JOB, run->id);
-        if (j && j->state != API_JOB_STATE_QUEUED && j->current >= 0 && !job_reroute(c, j, server))
+        if (j && j->state != API_JOB_STATE_QUEUED && j->current >= 0 && !job_reroute(c, j, server, &ended))
             job_tell_wait(c, j, server);
     }
+    if (ended)
+        wake_queue(c);
 }
 
 /* ---- abort ---- */

@@ -509,8 +509,42 @@ static void belong(struct job_ctx *x, bool there) {
     core_drop_held_report(x->c, v->id, INT64_MAX);
 }
 
+/*
+ * The destination does not come back, and with it go the disks it had been given. Those of the source are whole, as of
+ * the moment at which it was sent: the source has the guest again, which has crashed with the memory it had.
+ */
+static void give_back(struct job_ctx *x) {
+    belong(x, false);
+    struct api_vm *v = CORE_COPY(vm, VM, vm_of(x));
+    v->state = API_VM_STATE_CRASHED;
+    v->watched = v->restarting = false;
+    str_set(&v->state_reason, "the server to which it was being moved was removed; its disks are as they were then");
+    core_event(x->c, API_SEVERITY_WARNING, "tarn", "vm.crashed", API_KIND_VM, v->id, v->name, x->job->id,
+               "Virtual machine %s ended: %s", v->name, v->state_reason);
+    core_put(x->c, API_KIND_VM, v);
+    json_object_set_new(x->job->vars, "given_back", json_true());
+    json_object_set_new(x->job->vars, "lost", json_true()); /* a highly available one is started anew */
+}
+
+static bool given_back(const struct job_ctx *x) { return json_bool(x->job->vars, "given_back", false); }
+
+/*
+ * Whether it ran there, and so which of two copies of its disks is the right one, only that server knows: it is waited
+ * for, as the source is about to delete its own, until it is removed for good.
+ */
+static int switch_gone(struct job_ctx *x, struct error *e) {
+    if (!json_array_size(local_of(x)) && !json_bool(x->job->args, "own", false))
+        return STEP_DONE;
+    if (CORE_GET(x->c, server, SERVER, arg(x, "to")))
+        return STEP_WAIT;
+    give_back(x);
+    return STEP_DONE;
+}
+
 static int switch_over(struct job_ctx *x, struct error *e) {
     bool told = str_eq(vm_of(x)->server, arg(x, "to"));
+    if (told && !CORE_GET(x->c, server, SERVER, arg(x, "to")))
+        return switch_gone(x, e);
     /* Not told yet, it cannot run it: the source goes on. */
     if (!told && (!CORE_GET(x->c, server, SERVER, arg(x, "to")) || server_is_gone(x->c, arg(x, "to"))))
         return error_set(e, ERR_CONFLICT, "the server to which it was being moved has been lost");
@@ -537,13 +571,16 @@ static int switch_back(struct job_ctx *x, struct error *e) {
 }
 
 static int release(struct job_ctx *x, struct error *e) {
-    return job_call(x, arg(x, "from"), API_AGENT_OP_GUEST_RELEASE, leave_args(x, arg(x, "old_repository")), e);
+    const char *left = given_back(x) ? "" : arg(x, "old_repository");
+    return job_call(x, arg(x, "from"), API_AGENT_OP_GUEST_RELEASE, leave_args(x, left), e);
 }
 
 static int delete_disk(struct job_ctx *x, struct error *e) {
     const char *disk = local_disk(x);
     const json_t *was = json_object_get(json_object_get(x->job->args, "old"), disk);
     const struct api_disk *d = CORE_GET(x->c, disk, DISK, disk);
+    if (given_back(x))
+        return STEP_DONE;
     if (d)
         job_changed(x, API_KIND_DISK, disk, d->name, "changed", "moved to another storage repository");
     return job_call(x, arg(x, "from"), API_AGENT_OP_DISK_DELETE,
@@ -566,7 +603,7 @@ static const struct job_step_def migrate_steps[] = {
     {"make disk", 1, false, make_disk, NULL, unmake_disk, NULL, false},
     {"receive", 2, false, receive, received, drop, NULL, true},
     {"send", 40, false, send, sent, send_undo, send_undone, false},
-    {"switch", 1, true, switch_over, switched, switch_back, NULL, true},
+    {"switch", 1, true, switch_over, switched, switch_back, NULL, true, 0, switch_gone},
     {"release", 1, true, release, NULL, NULL, NULL, false},
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
 };

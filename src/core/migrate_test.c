@@ -173,6 +173,65 @@ static void go_on(struct world *w, int agent) {
     settle(w);
 }
 
+static size_t deleted;
+
+static json_t *count_deletions(struct world *w, struct world_agent *a, const char *op, const json_t *args) {
+    deleted += str_eq(op, "disk.delete");
+    return NULL;
+}
+
+static void move_with_a_disk(struct world *w) {
+    static const char *const repositories[] = {"{\"name\":\"r1\",\"path\":\"/r1\",\"server\":\"s1\"}",
+                                               "{\"name\":\"r2\",\"path\":\"/r2\",\"server\":\"s2\"}"};
+    world_of(w, 2);
+    for (size_t i = 0; i < ARRAY_LEN(repositories); i++)
+        assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, repositories[i]), 202);
+    settle(w);
+    assert_int_equal(ask(w, API_OP_VM_CREATE, NULL,
+                         "{\"name\":\"v\",\"server\":\"s1\",\"start\":true,\"disks\":[{\"size\":1048576}]}"),
+                     202);
+    settle(w);
+    deleted = 0;
+    w->op = count_deletions;
+    w->holds = "guest.activate";
+    assert_int_equal(ask(w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true}"), 202);
+    assert_string_equal(core_vm(w->c, "v")->server, w->agents[1].id);
+}
+
+/* The order to run there may not have come, and the source has the only whole copy of the disks that is left. */
+static void test_a_destination_that_is_removed_takes_no_disk_along(void **state) {
+    struct world w;
+    move_with_a_disk(&w);
+    w.agents[1].away = true;
+    world_disconnect(&w, &w.agents[1]);
+    pump(&w);
+    w.holds = NULL;
+    assert_int_equal(forget_server(&w, "s2"), 200);
+    assert_non_null(strstr(w.reply, "\"crashed\":[{"));
+    settle(&w);
+    const struct api_vm *vm = core_vm(w.c, "v");
+    assert_int_equal(deleted, 0);
+    assert_int_equal(vm->state, API_VM_STATE_CRASHED);
+    assert_string_equal(vm->server, w.agents[0].id);
+    assert_string_equal(vm->target, "");
+    assert_string_equal(CORE_GET(w.c, repository, REPOSITORY, vm->repository)->name, "r1");
+    assert_string_equal(CORE_GET(w.c, disk, DISK, vm->disks[0].disk)->repository, vm->repository);
+    assert_string_equal(at(&w, 0), "");
+    assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
+    settle(&w);
+    assert_string_equal(at(&w, 0), "running");
+    world_down(&w);
+}
+
+static void test_a_destination_that_is_back_has_the_disks(void **state) {
+    struct world w;
+    move_with_a_disk(&w);
+    go_on(&w, 1);
+    assert_int_equal(deleted, 1);
+    check_is_on(&w, 1);
+    world_down(&w);
+}
+
 /* A second move that waits for the first may be called off: the first keeps its room at the destination. */
 static void test_one_that_waited_takes_no_room_back(void **state) {
     struct world w;
@@ -248,6 +307,8 @@ int main(void) {
         cmocka_unit_test(test_a_suspended_one_is_taken_back),
         cmocka_unit_test(test_one_that_waited_takes_no_room_back),
         cmocka_unit_test(test_a_start_that_waited_takes_no_room_back),
+        cmocka_unit_test(test_a_destination_that_is_removed_takes_no_disk_along),
+        cmocka_unit_test(test_a_destination_that_is_back_has_the_disks),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,8 +165,11 @@ static void vm_keep(struct forget *f, const struct api_vm *old) {
     drop_lost_disks(f, vm);
     if (t && is_lost(f, t->repository))
         str_set(&vm->template, "");
-    if (str_eq(vm->target, f->server))
+    if (str_eq(vm->target, f->server)) {
+        if (vm->state == API_VM_STATE_CRASHED && jobs_hold(f->c, vm->id)) /* its move there has just given it back */
+            note(f->crashed, API_KIND_VM, vm->id, vm->name);
         str_set(&vm->target, "");
+    }
     if (str_eq(vm->server, f->server)) {
         if (!vm_is_off(vm)) {
             vm->state = API_VM_STATE_CRASHED;
