@@ -94,18 +94,27 @@ void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, 
     core_put(c, API_KIND_VM, v);
 }
 
+static void vm_unknown(struct core *c, const struct api_vm *vm, const struct api_server *s) {
+    _cleanup_free_ char *reason = xasprintf("server %s does not answer", s->name);
+    if (jobs_hold(c, vm->id))
+        return;
+    if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+        vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING)
+        core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, reason);
+}
+
 static void vms_unknown(struct core *c, const struct api_server *s) {
     size_t n;
     _cleanup_free_ struct object **vms = server_vms(c, s->id, &n);
-    _cleanup_free_ char *reason = xasprintf("server %s does not answer", s->name);
-    for (size_t i = 0; i < n; i++) {
-        const struct api_vm *vm = vms[i]->v->data;
-        if (jobs_hold(c, vm->id))
-            continue;
-        if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
-            vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING)
-            core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, reason);
-    }
+    for (size_t i = 0; i < n; i++)
+        vm_unknown(c, vms[i]->v->data, s);
+}
+
+void agent_vm_free(struct core *c, const char *id) {
+    const struct api_vm *vm = CORE_GET(c, vm, VM, id);
+    const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
+    if (s && s->state == API_SERVER_STATE_OFFLINE && !core_agent(c, s->id)->offline_at)
+        vm_unknown(c, vm, s);
 }
 
 static void set_offline(struct core *c, const char *server, const char *why) {

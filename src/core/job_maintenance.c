@@ -28,9 +28,11 @@ static void set_maintenance(struct core *c, const char *server, enum api_mainten
 
 /* ---- who is left ---- */
 
+/* Also who is on its way there, and who is about to be restarted there. One that is being created is placed anew. */
 static bool is_there(const struct api_vm *vm, const char *server) {
-    return str_eq(vm->server, server) && !vm_is_off(vm) && vm->state != API_VM_STATE_CREATING &&
-           vm->state != API_VM_STATE_DELETING;
+    if (vm->state == API_VM_STATE_CREATING || vm->state == API_VM_STATE_DELETING)
+        return false;
+    return str_eq(vm->target, server) || (str_eq(vm->server, server) && (!vm_is_off(vm) || vm->restarting));
 }
 
 static int by_size(const void *a, const void *b) {
@@ -194,6 +196,8 @@ static int drain(struct job_ctx *x, struct error *e) {
             continue;
         if (vm->state == API_VM_STATE_UNKNOWN)
             refused(x, m, "its server does not answer");
+        else if (vm_is_off(vm))
+            refused(x, m, "it has ended and is about to be restarted; if it is not to be, kill it (tarn vm kill)");
         if (!can_be_asked(vm))
             continue;
         begin_move(x, vm, m);

@@ -233,6 +233,7 @@ static int remove_freed(struct job_ctx *x, const json_t *result, struct error *e
         return 0;
     struct api_vm *put = CORE_COPY(vm, VM, vm);
     str_set(&put->server, "");
+    put->restarting = false; /* by whom? */
     core_put(x->c, API_KIND_VM, put);
     return 0;
 }

@@ -318,6 +318,7 @@ static void set_server(struct job_ctx *x, const char *server) {
 static int recover_start(struct job_ctx *x, struct error *e) {
     const char *to = json_str(x->job->vars, "to");
     core_alarm_clear(x->c, x->job->object.id, "vm.recovery-waits");
+    core_drop_held_report(x->c, x->job->object.id, INT64_MAX); /* of the server that was lost */
     vm_begin_anew(x->c, x->job->object.id, false);
     set_server(x, to);
     failover_vm_ordered(x->c, x->job->object.id, true);

@@ -219,6 +219,9 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
     if (vm && vm->state != API_VM_STATE_STOPPED)
         return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s; stop it first", vm->name,
                          api_vm_state_text(vm->state));
+    if (vm && vm->restarting)
+        return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is about to be restarted by its policy; kill it first",
+                         vm->name);
     const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, object_id_of(x));
     for (size_t k = 0; t && vm && k < vm->n_disks; k++) {
         const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[k].disk);
@@ -231,7 +234,10 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
     return r ? core_need_repository(x->c, r, e) : 0;
 }
 
-static void template_create_ended(struct job_ctx *x) { drop_if_undone(x, API_KIND_TEMPLATE); }
+static void template_create_ended(struct job_ctx *x) {
+    drop_if_undone(x, API_KIND_TEMPLATE);
+    core_apply_held_report(x->c, json_str(x->job->args, "from_vm"));
+}
 
 static const struct job_step_def template_create_steps[] = {
     {"copy", 20, false, template_make, template_made, template_undo, NULL, false, ANYWHERE_UNDO},

@@ -193,7 +193,8 @@ static int kill_check(struct job_ctx *x, struct error *e) {
     if (r < 0)
         return r;
     const struct api_vm *vm = vm_of(x);
-    if (vm->state == API_VM_STATE_STOPPED || vm->state == API_VM_STATE_CREATING || vm->state == API_VM_STATE_DELETING)
+    bool off = vm->state == API_VM_STATE_STOPPED && !vm->restarting; /* a restart is called off by a kill */
+    if (off || vm->state == API_VM_STATE_CREATING || vm->state == API_VM_STATE_DELETING)
         return vm_wrong_state(vm, ", not running", e);
     return 0;
 }
@@ -448,6 +449,7 @@ void vms_let_go(struct job_ctx *x) {
         if (!str_eq(lock->kind, "vm"))
             continue;
         failover_vm_free(x, lock->id);
+        agent_vm_free(x->c, lock->id);
         failover_vm_skipped(x, lock->id);
         if (x->job->state == API_JOB_STATE_DONE || !str_eq(x->job->kind, job_vm_policy.name))
             tell_again(x->c, lock->id, x->job->id);

@@ -118,6 +118,7 @@ static int start_left(struct job_ctx *x, const json_t *result, struct error *e) 
     str_take(&vm->server, vm->target);
     vm->target = xstrdup("");
     vm->restarting = false;
+    core_drop_held_report(x->c, vm->id, INT64_MAX); /* of the server that has forgotten it */
     core_put(x->c, API_KIND_VM, vm);
     return 0;
 }
