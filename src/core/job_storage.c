@@ -220,8 +220,8 @@ static int template_create_check(struct job_ctx *x, struct error *e) {
         return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s; stop it first", vm->name,
                          api_vm_state_text(vm->state));
     if (vm && vm->restarting)
-        return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is about to be restarted by its policy; kill it first",
-                         vm->name);
+        return error_set(e, ERR_CONFLICT,
+                         "virtual machine \"%s\" is about to be restarted by its policy; kill it first", vm->name);
     const struct api_template *t = CORE_GET(x->c, template, TEMPLATE, object_id_of(x));
     for (size_t k = 0; t && vm && k < vm->n_disks; k++) {
         const struct api_disk *d = CORE_GET(x->c, disk, DISK, vm->disks[k].disk);
