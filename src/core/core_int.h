@@ -169,6 +169,7 @@ struct core {
     struct map runs;      /* struct job_run * by job id */
     struct map locks;     /* struct lock * by object id */
     struct map held;      /* struct api_guest_report * by VM id */
+    struct map arriving;  /* by id of an upload: when its last bytes came, in seconds of the wall clock */
     uint64_t next_check;  /* failover.c: of the questions */
     struct map loads;     /* struct server_load * by server id */
     int64_t next_sweep;
@@ -290,6 +291,7 @@ void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, 
 /* ---- lock.c ---- */
 
 void locks_add(struct core *c, const struct api_job *j); /* at the end of the queues */
+void locks_add_first(struct core *c, const struct api_job *j); /* before those that wait: nobody else may hold one */
 void locks_remove(struct core *c, const struct api_job *j);
 bool locks_held(const struct core *c, const struct api_job *j, char ***ret_waiting, size_t *ret_n); /* may it run? */
 const char *locks_holder(const struct core *c, const char *object);
@@ -325,9 +327,10 @@ struct job_step_def {
        was asked goes away. Not what makes something: the first server may be at it still. */
     unsigned anywhere;
     /* The server to which the call went was given up, and its guests are dead, or it was removed: is the step done
-       (STEP_DONE), or an error? STEP_WAIT: nobody else can say, so its return is waited for. NULL: a step that goes
-       forward, or is undone, is done, any other has failed. */
+       (STEP_DONE), or an error? NULL: a step that goes forward, or is undone, is done, any other has failed. */
     int (*gone)(struct job_ctx *x, struct error *e);
+    /* Only that server can say what has become of it: while it is given up, and not removed, it is waited for. */
+    bool (*waits)(const struct core *c, const struct api_job *j);
 };
 #define ANYWHERE_DO   1u
 #define ANYWHERE_UNDO 2u
@@ -367,6 +370,11 @@ void job_warn(struct api_job *j, char *text /* stolen */); /* its field warnings
    "skipped", those that should have been and were not, because they were given up. */
 void job_note_server(struct api_job *j, const char *list, const char *server);
 char *job_wait_text(const struct api_server *s, bool aborting);
+/* Its virtual machine may have to go back to that server, which it has left. */
+bool migrate_may_go_back(const struct api_job *j, const char *server);
+/* {server, message}: the call that is under way, or after whose failure it tries again; NULL: none. */
+const json_t *job_call_of(const struct api_job *j);
+void job_reply_at_end(struct job_ctx *x);
 /* Refuses (freeing the draft) or takes it: runs its first steps now or queues it. Replies unless it fails. */
 int job_submit(struct core *c, const struct job_request *q, struct api_job *j, struct error *e);
 
@@ -470,6 +478,8 @@ void core_upload_expire(struct core *c, const struct api_upload *u);
 
 /* How that server finds it; NULL: it is not presented there. */
 const struct api_repository_server *repository_on(const struct api_repository *r, const char *server);
+/* One of a pool is on storage that the pool's next servers may have. */
+bool repository_is_only_on(const struct api_repository *r, const char *server);
 /* The server that does an op on it: prefer (or NULL) if that can, else the first that can, else one that will. "" if it
    is presented nowhere. */
 const char *repository_route(const struct core *c, const struct api_repository *r, const char *prefer);

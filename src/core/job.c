@@ -108,11 +108,9 @@ static bool may_live_on(const struct core *c, const char *server, const char *op
     return vm && str_eq(vm->server, server) && !failover_vm_dies(c, vm);
 }
 
-/* What has become of it only that server can say: it is asked when it is back. */
-static bool waits_for_server(struct job_ctx *x) {
-    _cleanup_error_ struct error ignored = ERROR_INIT;
-    const struct job_step_def *d = step_def(x->job, (size_t)x->job->current);
-    return !x->undo && d->forward && d->gone && d->gone(x, &ignored) == STEP_WAIT;
+static bool waits_for_server(const struct core *c, const struct api_job *j) {
+    const struct job_step_def *d = step_def(j, (size_t)j->current);
+    return j->state == API_JOB_STATE_RUNNING && d->waits && d->waits(c, j);
 }
 
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e) {
@@ -133,10 +131,11 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
         return error_set(e, ERR_UNAVAILABLE, "server \"%s\" was lost meanwhile", s->name);
     }
     /* Its guests are dead, and what is left of others ends with its next report, or with this job if that is before. */
-    if (lost && past && ends_with_server(name) && !may_live_on(x->c, s->id, name, args) && !waits_for_server(x)) {
+    if (lost && past && ends_with_server(name) && !may_live_on(x->c, s->id, name, args) && !waits_for_server(x->c, j)) {
         json_decref(args);
+        const struct job_step_def *d = step_def(j, (size_t)j->current);
         job_note_server(j, "skipped", s->id);
-        return STEP_DONE;
+        return !x->undo && d->gone ? d->gone(x, e) : STEP_DONE;
     }
     char attempt[24] = "";
     if (step->attempts)
@@ -147,6 +146,7 @@ int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t
                   name, "args", args);
     str_set(&step->server, s->id);
     job_note_server(j, "asked", s->id);
+    json_object_del(j->vars, "tried");
     json_object_set_new(j->vars, "call", json_pack("{s:s, s:O}", "server", s->id, "message", call));
     x->run->percent = 0;
     if (core_agent_ready(x->c, s->id)) {
@@ -166,6 +166,8 @@ static int64_t backoff_ms(int64_t attempts) {
 
 static void step_retry(struct job_ctx *x, const struct error *e) {
     struct api_job_step *s = &x->job->steps[x->job->current];
+    if (json_object_get(x->job->vars, "call"))
+        json_object_set(x->job->vars, "tried", json_object_get(x->job->vars, "call"));
     json_object_del(x->job->vars, "call");
     s->attempts++;
     str_set(&s->error, e->message);
@@ -179,6 +181,7 @@ static void step_ended(struct job_ctx *x, enum api_step_state state) {
     s->state = state;
     str_set(&s->ended, core_now(x->c, now));
     json_object_del(x->job->vars, "call");
+    json_object_del(x->job->vars, "tried");
 }
 
 static void begin_undo(struct job_ctx *x) {
@@ -212,26 +215,6 @@ static void step_failed(struct job_ctx *x, const struct error *e) {
 }
 
 static void wake_queue(struct core *c);
-
-static void reply_at_end(struct job_ctx *x) {
-    struct api_job *j = x->job;
-    uint64_t request = x->run->request;
-    if (!request)
-        return;
-    x->run->request = 0;
-    if (j->state == API_JOB_STATE_DONE) {
-        int kind = api_kind_from_text(j->object.kind);
-        struct object *o = kind >= 0 ? core_find(x->c, (enum api_kind)kind, j->object.id) : NULL;
-        if (o) {
-            core_reply_object(x->c, request, 201, o, NULL);
-            return;
-        }
-    }
-    _cleanup_error_ struct error e = ERROR_INIT;
-    error_set(&e, str_empty(j->error_code) ? ERR_CANCELLED : error_code_parse(j->error_code), "%s",
-              str_or(j->error, "the job was aborted"));
-    core_reply_error(x->c, request, &e);
-}
 
 void job_put_end(struct job_ctx *x) { core_put(x->c, API_KIND_JOB, CORE_COPY(job, JOB, x->job)); }
 
@@ -286,7 +269,7 @@ static void job_end(struct job_ctx *x) {
     json_decref(j->vars);
     j->args = j->vars = NULL;
     j->current = 0;
-    reply_at_end(x);
+    job_reply_at_end(x);
     run_free(c, TAKE_PTR(x->run));
 }
 
@@ -459,7 +442,7 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
 void job_admit(struct core *c, const char *id, const char *key, const char *value) {
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, CORE_GET(c, job, JOB, id)));
     run_aside(c, x.run, false);
-    locks_add(c, x.job);
+    locks_add_first(c, x.job);
     json_set_str(x.job->vars, key, value);
     bool ended = job_begin(&x, true);
     job_put(&x);
@@ -551,13 +534,8 @@ static bool job_server_gone(struct core *c, const struct api_job *old, const cha
     _cleanup_error_ struct error e = ERROR_INIT;
     struct job_ctx x = ctx_of(c, CORE_COPY(job, JOB, old));
     x.param = step_param(x.job, (size_t)x.job->current);
-    int r = step_gone(&x, name, &e);
-    if (r == STEP_WAIT) {
-        api_job_done(x.job);
-        free(x.job);
-        return false;
-    }
-    if (r < 0) {
+    x.run->retry_at = 0;
+    if (step_gone(&x, name, &e) < 0) {
         step_failed(&x, &e);
     } else {
         job_note_server(x.job, "skipped", server);
@@ -578,10 +556,11 @@ static bool is_lost(const struct core *c, const json_t *call, const char *server
     return str_eq(asked, server) && (how == LOST_FORGOTTEN || ends_with_server(op));
 }
 
-static bool waits_for_guest(const struct core *c, const struct api_job *j, const json_t *call) {
+static bool still_waits(const struct core *c, const struct api_job *j, const json_t *call) {
     const json_t *m = json_object_get(call, "message");
-    return (j->state == API_JOB_STATE_UNDOING || step_def(j, (size_t)j->current)->forward) &&
-           may_live_on(c, json_str(call, "server"), json_str(m, "op"), json_object_get(m, "args"));
+    bool past = j->state == API_JOB_STATE_UNDOING || step_def(j, (size_t)j->current)->forward;
+    return waits_for_server(c, j) ||
+           (past && may_live_on(c, json_str(call, "server"), json_str(m, "op"), json_object_get(m, "args")));
 }
 
 static void settle(struct core *c, const char *server, const char *name, enum lost how) {
@@ -591,8 +570,8 @@ static void settle(struct core *c, const char *server, const char *name, enum lo
         ended = false;
         list_for_each(run, &c->jobs, link) {
             const struct api_job *j = CORE_GET(c, job, JOB, run->id);
-            const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
-            if (!call || !is_lost(c, call, server, how) || (how == LOST_GONE && waits_for_guest(c, j, call)))
+            const json_t *call = j ? job_call_of(j) : NULL;
+            if (!call || !is_lost(c, call, server, how) || (how == LOST_GONE && still_waits(c, j, call)))
                 continue;
             ended = job_server_gone(c, j, json_str(call, "server"), name);
             any |= ended;
@@ -772,8 +751,10 @@ void jobs_start(struct core *c) {
         const struct job_kind *k = job_kind_by_name(j->kind);
         struct job_run *run = run_new(c, j->id);
         run_aside(c, run, k && k->aside && j->state == API_JOB_STATE_QUEUED);
-        if (!run->aside)
+        if (!run->aside && j->state == API_JOB_STATE_QUEUED)
             locks_add(c, j);
+        else if (!run->aside) /* one that stood aside has overtaken others */
+            locks_add_first(c, j);
     }
     struct job_run *run;
     bool ended = true;

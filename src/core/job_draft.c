@@ -121,7 +121,34 @@ void job_note_server(struct api_job *j, const char *list, const char *server) {
     json_array_append_new(servers, json_string(server));
 }
 
+const json_t *job_call_of(const struct api_job *j) {
+    const json_t *call = json_object_get(j->vars, "call");
+    return call ? call : json_object_get(j->vars, "tried");
+}
+
 char *job_wait_text(const struct api_server *s, bool aborting) {
     return xasprintf("%swaits for server %s to connect. If that is gone for good: tarn server delete %s --force",
                      aborting ? "aborting: " : "", s->name, s->name);
+}
+
+/* ---- who waits for its end ---- */
+
+void job_reply_at_end(struct job_ctx *x) {
+    struct api_job *j = x->job;
+    uint64_t request = x->run->request;
+    if (!request)
+        return;
+    x->run->request = 0;
+    if (j->state == API_JOB_STATE_DONE) {
+        int kind = api_kind_from_text(j->object.kind);
+        struct object *o = kind >= 0 ? core_find(x->c, (enum api_kind)kind, j->object.id) : NULL;
+        if (o) {
+            core_reply_object(x->c, request, 201, o, NULL);
+            return;
+        }
+    }
+    _cleanup_error_ struct error e = ERROR_INIT;
+    error_set(&e, str_empty(j->error_code) ? ERR_CANCELLED : error_code_parse(j->error_code), "%s",
+              str_or(j->error, "the job was aborted"));
+    core_reply_error(x->c, request, &e);
 }

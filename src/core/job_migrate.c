@@ -522,26 +522,38 @@ static void give_back(struct job_ctx *x) {
     core_event(x->c, API_SEVERITY_WARNING, "tarn", "vm.crashed", API_KIND_VM, v->id, v->name, x->job->id,
                "Virtual machine %s ended: %s", v->name, v->state_reason);
     core_put(x->c, API_KIND_VM, v);
+    for (size_t i = 0; i < x->job->n_changes; i++)
+        api_change_done(&x->job->changes[i]);
+    x->job->n_changes = 0;
+    job_warn(x->job, xasprintf("It did not arrive: %s", v->state_reason));
     json_object_set_new(x->job->vars, "given_back", json_true());
     json_object_set_new(x->job->vars, "lost", json_true()); /* a highly available one is started anew */
 }
 
 static bool given_back(const struct job_ctx *x) { return json_bool(x->job->vars, "given_back", false); }
 
+/* What it was given there nobody else has. On storage of others it is whole, and never older than at the source. */
+static bool is_alone_there(const struct core *c, const struct api_job *j) {
+    const struct api_repository *r = CORE_GET(c, repository, REPOSITORY, json_str(j->args, "repository"));
+    bool carries = json_array_size(json_object_get(j->args, "local")) || json_bool(j->args, "own", false);
+    return carries && (!r || repository_is_only_on(r, json_str(j->args, "to")));
+}
+
 /*
  * Whether it ran there, and so which of two copies of its disks is the right one, only that server knows: it is waited
  * for, as the source is about to delete its own, until it is removed for good.
  */
+static bool switch_waits(const struct core *c, const struct api_job *j) { return is_alone_there(c, j); }
+
 static int switch_gone(struct job_ctx *x, struct error *e) {
-    if (!json_array_size(local_of(x)) && !json_bool(x->job->args, "own", false))
-        return STEP_DONE;
-    if (CORE_GET(x->c, server, SERVER, arg(x, "to")))
-        return STEP_WAIT;
-    give_back(x);
+    if (is_alone_there(x->c, x->job) && CORE_GET(x->c, server, SERVER, arg(x, "from")))
+        give_back(x);
     return STEP_DONE;
 }
 
 static int switch_over(struct job_ctx *x, struct error *e) {
+    if (!vm_of(x))
+        return STEP_DONE;
     bool told = str_eq(vm_of(x)->server, arg(x, "to"));
     if (told && !CORE_GET(x->c, server, SERVER, arg(x, "to")))
         return switch_gone(x, e);
@@ -598,12 +610,17 @@ static bool migrate_needs(const struct api_job *j, const char *server) {
     return str_eq(json_str(j->args, "to"), server) || str_eq(json_str(j->args, "from"), server);
 }
 
+bool migrate_may_go_back(const struct api_job *j, const char *server) {
+    return str_eq(j->kind, job_vm_migrate.name) && j->state == API_JOB_STATE_RUNNING &&
+           str_eq(j->steps[j->current].name, "switch") && str_eq(json_str(j->args, "from"), server);
+}
+
 static const struct job_step_def migrate_steps[] = {
     {"offer", 1, false, offer, offered, unsend, unsent, true},
     {"make disk", 1, false, make_disk, NULL, unmake_disk, NULL, false},
     {"receive", 2, false, receive, received, drop, NULL, true},
     {"send", 40, false, send, sent, send_undo, send_undone, false},
-    {"switch", 1, true, switch_over, switched, switch_back, NULL, true, 0, switch_gone},
+    {"switch", 1, true, switch_over, switched, switch_back, NULL, true, 0, switch_gone, switch_waits},
     {"release", 1, true, release, NULL, NULL, NULL, false},
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
 };
@@ -652,7 +669,13 @@ static void add_locks(struct api_job *j, const struct plan *p) {
             job_lock(j, API_KIND_DISK, d->id, d->name, false);
         if (r)
             job_lock(j, API_KIND_REPOSITORY, r->id, r->name, true);
+        const struct api_template *t = d ? CORE_GET(p->c, template, TEMPLATE, d->template) : NULL;
+        if (t) /* until the source's clone is gone it is needed */
+            job_lock(j, API_KIND_TEMPLATE, t->id, t->name, true);
     }
+    const struct api_repository *own = CORE_GET(p->c, repository, REPOSITORY, vm->repository);
+    if (own)
+        job_lock(j, API_KIND_REPOSITORY, own->id, own->name, true);
     if (p->repository)
         job_lock(j, API_KIND_REPOSITORY, p->repository->id, p->repository->name, true);
 }

@@ -167,7 +167,7 @@ static void note(struct look *l) {
 static int64_t look(struct core *c, const char *id) {
     const struct api_job *j = CORE_GET(c, job, JOB, id);
     struct look l = {.c = c, .job = j, .vm = CORE_GET(c, vm, VM, j->object.id), .next = INT64_MAX};
-    bool free = !l.vm || !map_get(&c->locks, l.vm->id);
+    bool free = !l.vm || !jobs_hold(c, l.vm->id); /* one that waits for its own turn may wait for long */
     const char *off = free ? not_wanted(c, j, l.vm) : NULL;
     if (off) {
         job_call_off(c, id, off);
@@ -392,7 +392,8 @@ static void recover_ended(struct job_ctx *x) {
         return;
     }
     /* That the server was lost to which it was given says nothing of the guest. */
-    int64_t tries = json_int(j->args, "tries", 0) + !server_is_gone(x->c, vm->server);
+    bool lost = !CORE_GET(x->c, server, SERVER, vm->server) || server_is_gone(x->c, vm->server);
+    int64_t tries = json_int(j->args, "tries", 0) + !lost;
     if (j->state == API_JOB_STATE_FAILED && tries < vm->ha.max_tries && vm->ha.enabled) {
         set_server(x, "");
         core_set_vm_state(x->c, vm->id, API_VM_STATE_CRASHED, j->error);

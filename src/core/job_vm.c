@@ -9,6 +9,8 @@ static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->
 
 void vm_job_state(struct job_ctx *x, enum api_vm_state state) {
     const struct api_vm *vm = vm_of(x);
+    if (!vm)
+        return;
     if (json_object_get(x->job->vars, "prior") == NULL)
         json_set_str(x->job->vars, "prior", api_vm_state_text(vm->state));
     core_set_vm_state(x->c, vm->id, state, "");
@@ -243,7 +245,7 @@ int vm_step_kill(struct job_ctx *x, struct error *e) {
     if (!x->undo && vm && vm->state == API_VM_STATE_CRASHED && (str_empty(vm->server) || is_lost(x, vm)))
         return stop_lost(x);
     int r = guest_call(x, API_AGENT_OP_GUEST_KILL, e);
-    if (r >= 0 && !x->undo)
+    if (r == STEP_WAIT && !x->undo)
         vm_job_state(x, API_VM_STATE_STOPPING);
     return r;
 }
@@ -256,7 +258,7 @@ static int guest_stop(struct job_ctx *x, struct error *e) {
                      json_pack("{s:s, s:I, s:b}", "vm", vm->id, "timeout", (json_int_t)timeout, "force",
                                json_bool(x->job->args, "force", false)),
                      e);
-    if (r >= 0)
+    if (r == STEP_WAIT)
         vm_job_state(x, API_VM_STATE_STOPPING);
     return r;
 }

@@ -16,7 +16,7 @@ struct lock {
     size_t n, cap;
 };
 
-static void entry_add(struct core *c, const char *object, const char *job, bool shared) {
+static void entry_add(struct core *c, const char *object, const char *job, bool shared, bool first) {
     struct lock *l = map_get(&c->locks, object);
     if (!l) {
         l = xcalloc(1, sizeof *l);
@@ -26,7 +26,10 @@ static void entry_add(struct core *c, const char *object, const char *job, bool 
         l->cap = l->cap ? l->cap * 2 : 2;
         l->entries = xreallocarray(l->entries, l->cap, sizeof *l->entries);
     }
-    l->entries[l->n++] = (struct lock_entry){xstrdup(job), shared};
+    size_t at = first ? 0 : l->n;
+    memmove(l->entries + at + 1, l->entries + at, (l->n - at) * sizeof *l->entries);
+    l->entries[at] = (struct lock_entry){xstrdup(job), shared};
+    l->n++;
 }
 
 static void wake(struct core *c, const struct lock_entry *e) {
@@ -67,12 +70,15 @@ static void entry_remove(struct core *c, const char *object, const char *job) {
     }
 }
 
-void locks_add(struct core *c, const struct api_job *j) {
+static void add(struct core *c, const struct api_job *j, bool first) {
     for (size_t i = 0; i < j->n_locks; i++)
-        entry_add(c, j->locks[i].id, j->id, false);
+        entry_add(c, j->locks[i].id, j->id, false, first);
     for (size_t i = 0; i < j->n_shared_locks; i++)
-        entry_add(c, j->shared_locks[i].id, j->id, true);
+        entry_add(c, j->shared_locks[i].id, j->id, true, first);
 }
+
+void locks_add(struct core *c, const struct api_job *j) { add(c, j, false); }
+void locks_add_first(struct core *c, const struct api_job *j) { add(c, j, true); }
 
 void locks_remove(struct core *c, const struct api_job *j) {
     for (size_t i = 0; i < j->n_locks; i++)

@@ -124,13 +124,11 @@ static void test_no_template_of_one_that_is_about_to_be_restarted(void **state) 
 static void test_storage_stays_for_one_that_is_about_to_be_restarted(void **state) {
     struct world w;
     world_of(&w, 2);
-    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL,
-                         "{\"name\":\"r\",\"path\":\"/r\",\"servers\":[\"s1\",\"s2\"]}"),
-                     202);
+    assert_int_equal(
+        ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"r\",\"path\":\"/r\",\"servers\":[\"s1\",\"s2\"]}"), 202);
     seconds(&w, 2);
-    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL,
-                         "{\"name\":\"v\",\"server\":\"s1\",\"start\":true,\"repository\":\"r\"}"),
-                     202);
+    assert_int_equal(
+        ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"server\":\"s1\",\"start\":true,\"repository\":\"r\"}"), 202);
     says(&w, 0, "crashed", true, 1000);
     assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "r", "{\"server\":\"s1\"}"), 409);
     world_down(&w);
@@ -173,9 +171,8 @@ static void test_a_word_of_the_server_it_has_left(void **state) {
 static void test_an_end_by_the_clock_wakes_who_waits(void **state) {
     struct world w;
     world_of(&w, 3);
-    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL,
-                         "{\"name\":\"r\",\"path\":\"/r\",\"servers\":[\"s1\",\"s2\"]}"),
-                     202);
+    assert_int_equal(
+        ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"r\",\"path\":\"/r\",\"servers\":[\"s1\",\"s2\"]}"), 202);
     seconds(&w, 2);
     w.holds = "repository.prove";
     assert_int_equal(ask(&w, API_OP_REPOSITORY_PRESENT, "r", "{\"server\":\"s3\"}"), 202);

@@ -211,3 +211,16 @@ int vm_check_reach(const struct core *c, const struct api_vm *vm, struct error *
                      "\"%s\"",
                      r->name, missing ? missing->name : r->name);
 }
+
+bool repository_is_only_on(const struct api_repository *r, const char *server) {
+    bool named = repository_on(r, server) != NULL;
+    for (size_t i = 0; i < r->n_servers; i++) {
+        if (!str_eq(r->servers[i], server))
+            return false;
+        named = true;
+    }
+    for (size_t i = 0; i < r->n_presented; i++)
+        if (!str_eq(r->presented[i].server, server))
+            return false;
+    return named && str_empty(r->pool);
+}

@@ -27,25 +27,11 @@ static void note(json_t *list, enum api_kind kind, const char *id, const char *n
         list, json_pack("{s:s, s:s, s:s}", "kind", api_kinds[kind].name, "id", id, "name", str_or(name, "")));
 }
 
-/* Only this server has it. One of a pool is on storage that the pool's next servers may have. */
-static bool is_its_own(const struct api_repository *r, const char *server) {
-    bool named = repository_on(r, server) != NULL;
-    for (size_t i = 0; i < r->n_servers; i++) {
-        if (!str_eq(r->servers[i], server))
-            return false;
-        named = true;
-    }
-    for (size_t i = 0; i < r->n_presented; i++)
-        if (!str_eq(r->presented[i].server, server))
-            return false;
-    return named && str_empty(r->pool);
-}
-
 static void find_lost(struct forget *f) {
     struct table *t = &f->c->tables[API_KIND_REPOSITORY];
     for (size_t i = 0; i < t->n; i++) {
         const struct api_repository *r = t->sorted[i]->v->data;
-        if (is_its_own(r, f->server))
+        if (repository_is_only_on(r, f->server))
             map_put(&f->repositories, t->sorted[i]->id, (void *)1);
     }
 }
@@ -64,11 +50,12 @@ static int check_jobs(struct forget *f, struct error *e) {
     struct job_run *run;
     list_for_each(run, &f->c->jobs, link) {
         const struct api_job *j = CORE_GET(f->c, job, JOB, run->id);
-        const json_t *call = j ? json_object_get(j->vars, "call") : NULL;
+        const json_t *call = j ? job_call_of(j) : NULL;
         if (!call || str_eq(json_str(call, "server"), f->server))
             continue;
+        bool back = migrate_may_go_back(j, f->server);
         for (size_t i = 0; i < j->n_locks; i++)
-            if (concerns(f, &j->locks[i]))
+            if (back || concerns(f, &j->locks[i]))
                 return error_set(e, ERR_CONFLICT, "the job \"%s\" is under way: wait for its end, or abort it (%s)",
                                  j->title, j->id);
     }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A server of a clustered pool is lost while jobs wait: what is to run runs elsewhere, what was killed does not. */
+#include "core/test_cluster.h"
+
+static void local_ha(struct world *w, size_t servers) {
+    prepare(w, servers);
+    assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"l1\",\"path\":\"/l1\",\"server\":\"s1\"}"),
+                     202);
+    settle(w);
+    walk(w, 1000);
+    assert_int_equal(ask(w, API_OP_VM_CREATE, NULL,
+                         "{\"name\":\"v\",\"pool\":\"p\",\"server\":\"s1\",\"repository\":\"l1\",\"memory\":268435456,"
+                         "\"start\":true,\"ha\":" HA ",\"disks\":[{\"size\":1048576}]}"),
+                     202);
+    walk(w, 1000);
+    assert_int_equal(vm_of(w, "v")->state, API_VM_STATE_RUNNING);
+}
+
+/* To shared storage: the destination dies before it has answered, and others have the disks. */
+static void test_shared_destination_given_up(void **state) {
+    struct world w;
+    local_ha(&w, 3);
+    w.holds = "guest.activate";
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true,\"repository\":\"r\"}"), 202);
+    assert_string_equal(where(&w, "v"), "s2");
+    dies(&w, 1);
+    w.holds = NULL;
+    until_elsewhere(&w, "v", "s2", 60000);
+    assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+/* The order had failed a few times, and was to be tried again. */
+static void test_a_kill_that_is_tried_again_holds(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "v", "s1", HA);
+    w.fail_op = "guest.kill";
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
+    for (int i = 0; i < 600 && last_job(&w, "vm.kill")->steps[0].attempts < 5; i++)
+        walk(&w, 100);
+    dies(&w, 0);
+    walk(&w, 60000);
+    w.fail_op = NULL;
+    const struct api_vm *vm = vm_of(&w, "v");
+    print_message("kill %s; v %s on \"%s\"\n", api_job_state_text(last_job(&w, "vm.kill")->state),
+                  api_vm_state_text(vm->state), where(&w, "v"));
+    assert_int_equal(vm->state, API_VM_STATE_STOPPED);
+    world_down(&w);
+}
+
+static void test_a_job_that_waits_keeps_nothing_from_its_restart(void **state) {
+    struct world w;
+    prepare(&w, 5);
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL,
+                         "{\"name\":\"x\",\"path\":\"/x\",\"servers\":[\"s1\",\"s2\",\"s3\",\"s4\",\"s5\"]}"),
+                     202);
+    settle(&w);
+    walk(&w, 1000);
+    assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL,
+                         "{\"name\":\"v\",\"pool\":\"p\",\"server\":\"s2\",\"repository\":\"x\",\"memory\":268435456,"
+                         "\"start\":true,\"ha\":" HA ",\"disks\":[{\"size\":1048576}]}"),
+                     202);
+    walk(&w, 1000);
+    w.holds = "repository.close";
+    assert_int_equal(ask(&w, API_OP_REPOSITORY_WITHDRAW, "x", "{\"server\":\"s1\"}"), 202);
+    dies(&w, 0);
+    walk(&w, 30000);
+    w.holds = NULL;
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s2", "{\"on\":true}"), 202);
+    walk(&w, 1000);
+    dies(&w, 1);
+    until_elsewhere(&w, "v", "s2", 120000);
+    print_message("v %s (%s) on \"%s\", recovery: %s; gone %d\n", api_vm_state_text(vm_of(&w, "v")->state),
+                  vm_of(&w, "v")->state_reason, where(&w, "v"),
+                  last_job(&w, "vm.recover") ? last_job(&w, "vm.recover")->message : "none",
+                  server_is_gone(w.c, w.agents[1].id));
+    assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    world_down(&w);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared_destination_given_up),
+        cmocka_unit_test(test_a_kill_that_is_tried_again_holds),
+        cmocka_unit_test(test_a_job_that_waits_keeps_nothing_from_its_restart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
