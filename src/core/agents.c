@@ -46,6 +46,7 @@ void core_agents_done(struct core *c) {
     while (map_next(&c->held, &pos, NULL, &value))
         held_free(value);
     map_done(&c->held);
+    map_done(&c->arriving);
 }
 
 #define TELL_AGAIN_MS 30000
@@ -134,6 +135,9 @@ void core_agents_start(struct core *c) {
     struct table *t = &c->tables[API_KIND_SERVER];
     for (size_t i = 0; i < t->n; i++)
         core_agent(c, t->sorted[i]->id)->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
+    t = &c->tables[API_KIND_UPLOAD];
+    for (size_t i = 0; i < t->n; i++) /* when its last bytes came is not known any more */
+        map_put(&c->arriving, t->sorted[i]->id, (void *)(intptr_t)(c->wall_ms / 1000 + 1));
 }
 
 /* Placement adds and multiplies what a server says it has. */
@@ -605,6 +609,8 @@ static int take_event(struct core *c, const char *server, const char *event, con
             return 0;
         struct api_upload *u = CORE_COPY(upload, UPLOAD, old);
         u->received = received;
+        if (received)
+            map_put(&c->arriving, u->id, (void *)(intptr_t)(c->wall_ms / 1000 + 1));
         u->state = received == u->size ? API_UPLOAD_STATE_COMPLETE : API_UPLOAD_STATE_OPEN;
         core_put(c, API_KIND_UPLOAD, u);
         return 0;

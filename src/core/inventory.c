@@ -201,6 +201,8 @@ struct version *object_swap(struct core *c, struct object *o, struct version *v,
     }
     orders_add(t, o, orders);
     tags_index(c, o, old);
+    if (o->kind == API_KIND_UPLOAD && !o->v)
+        map_remove(&c->arriving, o->id);
     search_update(c->search, o);
     recover_observe(c, o, old);
     return old;

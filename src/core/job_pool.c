@@ -35,7 +35,8 @@ static int add_plan(struct job_ctx *x, const struct api_server *s, struct error 
         if (!str_eq(r->pool, pool_of(x)) || repository_on(r, s->id))
             continue;
         int result = repository_check_path(x->c, r, s->id, e);
-        if (result == 0)
+        bool left = !r->n_presented && r->state != API_OBJECT_STATE_CREATING; /* its last server was removed for good */
+        if (result == 0 && !left)
             result = core_need_repository(x->c, r, e);
         if (result < 0)
             return result;

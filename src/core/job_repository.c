@@ -56,7 +56,7 @@ int present_open(struct job_ctx *x, struct error *e) {
     if (!r)
         return error_set(e, ERR_NOT_FOUND, "the storage repository is gone");
     json_t *args = repository_args(r);
-    json_set_str(args, "proof", json_str(entry_of(x), "proof"));
+    json_set_str(args, "proof", r->n_presented ? json_str(entry_of(x), "proof") : "");
     json_set_str(args, "proved_by", by ? by->name : "");
     return job_call(x, json_str(entry_of(x), "server"), API_AGENT_OP_REPOSITORY_OPEN, args, e);
 }

@@ -124,8 +124,11 @@ int op_upload_delete(struct core *c, const struct core_request *r, struct error 
 #define UPLOAD_IDLE_MS (24 * 3600 * 1000LL)
 
 void core_upload_expire(struct core *c, const struct api_upload *u) {
-    int64_t created;
-    if (time_parse(u->created, &created) < 0 || created + UPLOAD_IDLE_MS > c->wall_ms || map_get(&c->locks, u->id))
+    int64_t since, heard = (int64_t)(intptr_t)map_get(&c->arriving, u->id) * 1000;
+    if (time_parse(u->created, &since) < 0)
+        return;
+    since = heard > since ? heard : since;
+    if (since + UPLOAD_IDLE_MS > c->wall_ms || map_get(&c->locks, u->id))
         return;
     _cleanup_error_ struct error e = ERROR_INIT;
     struct job_request q = {.kind = &job_upload_delete,
