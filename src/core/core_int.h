@@ -370,6 +370,8 @@ void job_warn(struct api_job *j, char *text /* stolen */); /* its field warnings
    "skipped", those that should have been and were not, because they were given up. */
 void job_note_server(struct api_job *j, const char *list, const char *server);
 char *job_wait_text(const struct api_server *s, bool aborting);
+/* Its virtual machine runs elsewhere for good, and disks that it has left are to be deleted: nobody waits for that. */
+bool migrate_has_moved(const struct api_job *j);
 /* Its virtual machine may have to go back to that server, which it has left. */
 bool migrate_may_go_back(const struct api_job *j, const char *server);
 /* {server, message}: the call that is under way, or after whose failure it tries again; NULL: none. */

@@ -65,7 +65,7 @@ bool jobs_active(const struct core *c, const char *job) { return run_of(c, job) 
 bool jobs_hold(const struct core *c, const char *object) {
     const char *job = locks_holder(c, object);
     const struct api_job *j = job ? CORE_GET(c, job, JOB, job) : NULL;
-    return j && (j->state == API_JOB_STATE_RUNNING || j->state == API_JOB_STATE_UNDOING);
+    return j && (j->state == API_JOB_STATE_RUNNING || j->state == API_JOB_STATE_UNDOING) && !migrate_has_moved(j);
 }
 
 /* ---- running ---- */

@@ -610,9 +610,15 @@ static bool migrate_needs(const struct api_job *j, const char *server) {
     return str_eq(json_str(j->args, "to"), server) || str_eq(json_str(j->args, "from"), server);
 }
 
+static bool is_at(const struct api_job *j, const char *step) {
+    return str_eq(j->kind, job_vm_migrate.name) && j->state == API_JOB_STATE_RUNNING && j->current >= 0 &&
+           j->current < (int64_t)j->n_steps && str_eq(j->steps[j->current].name, step);
+}
+
+bool migrate_has_moved(const struct api_job *j) { return is_at(j, "delete disk"); }
+
 bool migrate_may_go_back(const struct api_job *j, const char *server) {
-    return str_eq(j->kind, job_vm_migrate.name) && j->state == API_JOB_STATE_RUNNING &&
-           str_eq(j->steps[j->current].name, "switch") && str_eq(json_str(j->args, "from"), server);
+    return is_at(j, "switch") && str_eq(json_str(j->args, "from"), server);
 }
 
 static const struct job_step_def migrate_steps[] = {

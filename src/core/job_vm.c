@@ -24,7 +24,7 @@ void vm_ended(struct job_ctx *x) {
         return;
     bool moving = vm && (vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING ||
                          vm->state == API_VM_STATE_DELETING || vm->state == API_VM_STATE_MIGRATING);
-    if (moving && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)
+    if (moving && !jobs_hold(x->c, vm->id) && api_vm_state_from_text(json_str(x->job->vars, "prior"), &prior) == 0)
         core_set_vm_state(x->c, vm->id, prior, x->job->error);
     vm_unreserve(x->c, x->job->object.id);
     vm = vm_of(x);

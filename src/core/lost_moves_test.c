@@ -30,6 +30,29 @@ static void test_shared_destination_given_up(void **state) {
     world_down(&w);
 }
 
+/* It has moved, its old disk is to be deleted on a server that is lost, and then its new one is. */
+static void test_a_deletion_that_waits_keeps_nothing_from_its_restart(void **state) {
+    struct world w;
+    local_ha(&w, 5);
+    w.holds = "disk.delete";
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true,\"repository\":\"r\"}"), 202);
+    walk(&w, 2000);
+    dies(&w, 0);
+    walk(&w, 30000);
+    w.holds = NULL;
+    dies(&w, 1);
+    until_elsewhere(&w, "v", "s2", 120000);
+    assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    assert_string_not_equal(where(&w, "v"), "s2");
+    assert_int_equal(last_job(&w, "vm.migrate")->state, API_JOB_STATE_RUNNING);
+    comes_back(&w, 0);
+    walk(&w, 30000);
+    assert_int_equal(last_job(&w, "vm.migrate")->state, API_JOB_STATE_DONE);
+    assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    assert_string_equal(vm_of(&w, "v")->target, "");
+    world_down(&w);
+}
+
 /* The order had failed a few times, and was to be tried again. */
 static void test_a_kill_that_is_tried_again_holds(void **state) {
     struct world w;
@@ -82,6 +105,7 @@ static void test_a_job_that_waits_keeps_nothing_from_its_restart(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_destination_given_up),
+        cmocka_unit_test(test_a_deletion_that_waits_keeps_nothing_from_its_restart),
         cmocka_unit_test(test_a_kill_that_is_tried_again_holds),
         cmocka_unit_test(test_a_job_that_waits_keeps_nothing_from_its_restart),
     };
