@@ -50,6 +50,14 @@ void host_guest_apply_early(struct host *h, struct guest *g) {
     host_guest_happens(h, g, event, str_or(reason, ""));
 }
 
+/* The calls that kept it back may have been dropped. */
+void host_guest_apply_all_early(struct host *h) {
+    size_t pos = 0;
+    void *value;
+    while (map_next(&h->guests, &pos, NULL, &value))
+        host_guest_apply_early(h, value);
+}
+
 /* ---- guest.kill, which ends everything ---- */
 
 static void kill_now(struct host *h, struct guest *g, enum api_vm_state end_state, const char *end_reason, bool held) {
@@ -134,6 +142,10 @@ static void run_start(struct host *h, struct guest *g, struct op *op) {
     }
     if (g->r.move != MOVE_NONE) {
         host_guest_fail(h, op, ERR_CONFLICT, being_moved);
+        return;
+    }
+    if (g->r.state == API_VM_STATE_STOPPING) {
+        host_guest_fail(h, op, ERR_CONFLICT, "the virtual machine is being stopped: start it when it has ended");
         return;
     }
     host_cluster_stamp_late(h, g, op, op->args);

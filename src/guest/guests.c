@@ -203,11 +203,18 @@ static void settings_back(struct record *now, struct record *before) {
     now->incarnation = before->incarnation;
 }
 
+/* Nothing has happened to it since the op has begun, but ops that are rolled back by now. */
+static bool is_as_it_was(const struct guest *g, const struct op *op) {
+    return g->r.sequence == op->sequence || (g->r.sequence == g->back_from && op->sequence == g->back_to);
+}
+
 /* The op's beginning could not be recorded. What happened to the guest since stays; the rest is as before. */
 void host_guest_roll_back(struct host *h, struct guest *g, struct op *op) {
     struct record *before = TAKE_PTR(op->before);
-    if (g->r.sequence == op->sequence) {
-        before->sequence = g->r.sequence;
+    if (is_as_it_was(g, op)) {
+        g->back_from = g->r.sequence;
+        g->back_to = before->sequence;
+        before->sequence = g->r.sequence; /* it goes on growing */
         struct record now = g->r;
         g->r = *before;
         *before = now;

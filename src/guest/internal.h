@@ -125,6 +125,7 @@ struct guest {
     int64_t at; /* the first of those below that counts now */
     int64_t find_at, clean_at, restart_at, stop_at, ask_at;
     int64_t reset_at; /* when a reset was last told */
+    int64_t back_from, back_to; /* sequences: an op was rolled back at the one, and had begun at the other */
 };
 
 static inline bool guest_is_off(const struct guest *g) {
@@ -270,6 +271,7 @@ void host_guest_fail(struct host *h, struct op *op, enum error_code code, const 
 void host_guest_clean(struct host *h, struct guest *g);
 void host_guest_keep_start(struct guest *g, const json_t *start);
 void host_guest_apply_early(struct host *h, struct guest *g);
+void host_guest_apply_all_early(struct host *h);
 
 /* move.c: live migration */
 const char *host_move_text(enum move m);

@@ -375,12 +375,16 @@ void op_done_call(struct host *h, struct op *op, const struct error *error, cons
     op_finish(h, op, error, json_is_object(result) ? json_deep_copy(result) : NULL);
 }
 
-/* The commit that should have recorded their beginning has failed: nobody has seen a call of theirs, or an answer. */
+/*
+ * The commit that should have recorded their beginning has failed: nobody has seen a call of theirs, or an answer. The
+ * last one first, as each brings back what the guest was before it.
+ */
 void op_refuse_fresh(struct host *h) {
-    struct op *op;
-    if (!list_empty(&h->fresh))
-        host_renew_report(h);
-    while ((op = list_first(&h->fresh, struct op, fresh))) {
+    if (list_empty(&h->fresh))
+        return;
+    host_renew_report(h);
+    while (!list_empty(&h->fresh)) {
+        struct op *op = list_entry(h->fresh.prev, struct op, fresh);
         if (op->call)
             host_call_drop(h, op->call);
         host_unsend_answer(h, op);
@@ -391,9 +395,8 @@ void op_refuse_fresh(struct host *h) {
         op_leave(h, op);
         map_remove(&h->ops, op->id);
         op_free(op);
-        if (g) /* no call keeps back any more what has happened to it meanwhile */
-            host_guest_apply_early(h, g);
     }
+    host_guest_apply_all_early(h);
 }
 
 /* ---- messages ---- */
