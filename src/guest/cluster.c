@@ -174,44 +174,46 @@ void host_each_guarded(const struct host *h, host_guarded_visitor *visit, void *
 }
 
 /* Those that ran before the server came into the pool. */
-static void guard_all(struct host *h) {
-    size_t pos = 0;
-    void *value;
-    while (map_next(&h->guests, &pos, NULL, &value)) {
-        struct guest *g = value;
-        _cleanup_json_ json_t *start = g->r.kept && g->r.start ? json_loads(g->r.start, 0, NULL) : NULL;
-        if (!start || g->r.guarded || !start_wants(start))
-            continue;
-        g->r.guarded = true;
-        g->r.incarnation = h->cluster.incarnation;
-        host_dirty(h, "guest", g->vm);
-        host_report_guest(h, g);
-    }
+static bool guard(const struct host *h, struct record *r) {
+    _cleanup_json_ json_t *start = r->kept && r->start && !r->guarded ? json_loads(r->start, 0, NULL) : NULL;
+    if (!start || !start_wants(start))
+        return false;
+    r->guarded = true;
+    r->incarnation = h->cluster.incarnation;
+    return true;
 }
 
 /* They run under the lease that is held when the deadman is armed. */
-static void adopt_all(struct host *h) {
-    size_t pos = 0;
-    void *value;
-    while (map_next(&h->guests, &pos, NULL, &value)) {
-        struct guest *g = value;
-        if (!g->r.kept || !g->r.guarded)
-            continue;
-        g->r.incarnation = h->cluster.incarnation;
-        host_dirty(h, "guest", g->vm);
-    }
+static bool adopt(const struct host *h, struct record *r) {
+    if (!r->kept || !r->guarded)
+        return false;
+    r->incarnation = h->cluster.incarnation;
+    return true;
 }
 
-static void unguard_all(struct host *h) {
+static bool unguard(const struct host *h, struct record *r) {
+    bool was = r->kept && r->guarded;
+    if (was)
+        r->guarded = false;
+    return was;
+}
+
+/* Also in what an op goes back to that is refused yet. */
+static void change_all(struct host *h, bool (*change)(const struct host *h, struct record *r), bool told) {
     size_t pos = 0;
     void *value;
     while (map_next(&h->guests, &pos, NULL, &value)) {
         struct guest *g = value;
-        if (!g->r.kept || !g->r.guarded)
+        if (!change(h, &g->r))
             continue;
-        g->r.guarded = false;
         host_dirty(h, "guest", g->vm);
-        host_report_guest(h, g);
+        if (told)
+            host_report_guest(h, g);
+    }
+    struct op *op;
+    list_for_each(op, &h->fresh, fresh) {
+        if (op->before)
+            change(h, op->before);
     }
 }
 
@@ -264,16 +266,16 @@ void host_cluster_done(struct host *h) {
 void host_cluster_op_done(struct host *h, enum api_agent_op kind, const json_t *args, const json_t *result) {
     if (kind == API_AGENT_OP_CLUSTER_CONFIGURE) {
         config_keep(h, args, json_str(result, "secret"), h->cluster.wanted_armed);
-        guard_all(h);
+        change_all(h, guard, true);
     } else if (kind == API_AGENT_OP_CLUSTER_ARM && is_configured(h)) {
         _cleanup_json_ json_t *config = json_loads(h->cluster.config, 0, NULL);
         bool was = h->cluster.wanted_armed;
         config_keep(h, config, "", json_bool(args, "armed", false));
         h->cluster.incarnation = counts(&h->cluster, h->cluster.armed) ? h->cluster.held : 0;
         if (!was) /* what has ended with a lease, unheard as yet, must not come under another */
-            adopt_all(h);
+            change_all(h, adopt, false);
     } else if (kind == API_AGENT_OP_CLUSTER_LEAVE) {
-        unguard_all(h);
+        change_all(h, unguard, true);
         forget(h);
         host_dirty(h, "cluster", "config");
     }

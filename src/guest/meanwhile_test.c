@@ -82,6 +82,38 @@ static void stop_and_start_refused_together(void **state) {
     assert_int_equal(world_process(w, VM1), ABSENT);
 }
 
+/* ---- the cluster ---- */
+
+static json_t *pool_args(size_t n) {
+    static const char *const servers[] = {VM1, VM2, REPO};
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(nodes, json_pack("{s:s, s:i, s:[s]}", "server", servers[i], "node", (int)i + 1,
+                                               "addresses", servers[i]));
+    return json_pack("{s:s, s:i, s:o, s:s}", "pool", VM2, "version", 1, "nodes", nodes, "secret", "aa");
+}
+
+static json_t *with_ha(json_t *start) {
+    json_object_set_new(json_object_get(start, "vm"), "ha", json_pack("{s:b}", "enabled", 1));
+    return start;
+}
+
+/* The op goes back to what was before it, and not to what was before the server came into its pool. */
+static void a_guard_outlives_a_refused_op(void **state) {
+    struct world *w = *state;
+    world_op(w, "j/1/do", "guest.start", with_ha(start_args(VM1, "always")));
+    w->hold_calls = true;
+    world_op(w, "c/1/do", "cluster.configure", pool_args(3));
+    w->hold_commits = true;
+    world_op(w, "j/2/do", "guest.limits", json_pack("{s:s, s:{}}", "vm", VM1, "limits"));
+    world_answer(w, API_AGENT_OP_CLUSTER_CONFIGURE, 0);
+    w->hold_calls = false;
+    disk_is_full(w);
+    assert_string_equal(world_code(w, "j/2/do"), "no-space");
+    assert_true(world_ok(w, "c/1/do"));
+    assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -89,6 +121,7 @@ int main(void) {
         T(stop_and_kill_refused_of_one_that_dies),
         T(settings_refused_together),
         T(stop_and_start_refused_together),
+        T(a_guard_outlives_a_refused_op),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -331,18 +331,29 @@ void host_move_call_done(struct host *h, struct guest *g, struct op *op, const s
     }
 }
 
+static bool is_forgotten(const struct record *r, const char *job) {
+    return r->move == MOVE_SENT && r->state == API_VM_STATE_CRASHED && str_eq(r->move_id, job);
+}
+
 /*
  * What was sent and has ended here: guest.unsend or guest.release was to say whose it is, but the manager had given
  * this server up, as its power was off, and settled the move without it. So it may run elsewhere now: our policy does
  * not restart it. If it is ours, whoever wants it starts it.
  */
 void host_move_forgotten(struct host *h, struct guest *g, const char *job) {
-    if (g->r.move != MOVE_SENT || g->r.state != API_VM_STATE_CRASHED || !str_eq(g->r.move_id, job))
+    if (!is_forgotten(&g->r, job))
         return;
     set_move(h, g, MOVE_NONE, NULL);
     g->r.should_run = false;
     g->restart_at = NEVER;
     host_report_guest(h, g);
+    struct op *op;
+    list_for_each(op, &h->fresh, fresh) { /* what it goes back to if it is refused yet */
+        if (op->before && str_eq(op->subject, g->vm) && is_forgotten(op->before, job)) {
+            op->before->move = MOVE_NONE;
+            op->before->should_run = false;
+        }
+    }
 }
 
 /* ---- what happens meanwhile, and what was found ---- */
