@@ -358,8 +358,9 @@ struct host *host_new(const struct host_config *config) {
     h->config = *config;
     h->version = xstrdup(config->version);
     h->config.version = h->version;
-    struct list *lists[] = {&h->repositories, &h->touched, &h->timed, &h->calls, &h->queue,   &h->running,
-                            &h->fresh,        &h->commits, &h->ready, &h->held,  &h->pending, &h->forgotten};
+    struct list *lists[] = {&h->repositories, &h->touched, &h->timed, &h->calls, &h->queue,   &h->server_queue,
+                            &h->running,      &h->fresh,   &h->commits, &h->ready, &h->held,  &h->pending,
+                            &h->forgotten};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
     h->opening_until = h->cluster.retry_at = NEVER;
@@ -475,6 +476,7 @@ void host_disowned(struct host *h) {
 void host_disconnected(struct host *h) {
     h->connected = h->dropping = false;
     h->report_wanted = false;
+    op_drop_orders(h);
     struct list *lists[] = {&h->ready, &h->held, &h->pending};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         struct host_effect *e, *next;

@@ -82,7 +82,7 @@ struct record {
 enum op_state { OP_WAITING, OP_BEGUN, OP_DONE };
 
 struct op {
-    struct list link;  /* guest.queue or host.queue while it waits to be run, host.running for a storage op that runs */
+    struct list link;  /* guest.queue, host.queue or .server_queue while it waits, host.running if it runs for no guest */
     struct list fresh; /* host.fresh until its first commit is durable */
     char *id;
     enum api_agent_op kind;
@@ -176,11 +176,12 @@ struct host {
 
     struct map guests, ops;
     struct list repositories, touched, timed, calls;
-    struct list queue;   /* storage ops that wait */
-    struct list running; /* storage ops that run */
+    struct list queue;        /* storage ops that wait */
+    struct list server_queue; /* ops on the server itself that wait: never for storage */
+    struct list running;      /* of both */
     struct list fresh;
     struct list forgotten; /* to be freed at the end of the event */
-    size_t n_running;
+    size_t n_running; /* storage ops */
     uint64_t next_call, next_order;
     size_t opening;        /* repositories that are opened again after our start: ops wait for them … */
     int64_t opening_until; /* … but not for ever */
@@ -233,6 +234,7 @@ void op_finish(struct host *h, struct op *op, const struct error *error, json_t 
 void op_refuse_fresh(struct host *h);
 bool op_is_running(const struct host *h, const char *subject);
 void op_schedule(struct host *h);
+void op_drop_orders(struct host *h);
 void op_resume_all(struct host *h);
 int op_load(struct host *h, const char *id, const json_t *value, struct error *e);
 char *op_record_text(const struct op *op);

@@ -114,6 +114,86 @@ static void a_guard_outlives_a_refused_op(void **state) {
     assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
 }
 
+/* ---- orders to switch a power ---- */
+
+static json_t *fence_args(void) {
+    return json_pack("{s:s, s:{s:s}, s:s}", "server", VM2, "fence", "agent", "fence_dummy", "action", "off");
+}
+
+/* As many as may be at once, and none of them ends. */
+static void storage_hangs(struct world *w) {
+    w->hold_calls = true;
+    for (int i = 0; i < 9; i++) {
+        char disk[40], id[40];
+        snprintf(disk, sizeof disk, "01900000-0000-7000-8000-00000000%04d", 1000 + i);
+        snprintf(id, sizeof id, "d%d/1/do", i);
+        world_op(w, id, "disk.create", disk_args(disk));
+    }
+    assert_int_equal(w->n_calls[API_AGENT_OP_DISK_CREATE], 8);
+}
+
+static void only_storage_waits_behind_storage(void **state) {
+    struct world *w = *state;
+    storage_hangs(w);
+    world_op(w, "f/1/do", "fence.run", fence_args());
+    world_op(w, "c/1/do", "cluster.configure", pool_args(3));
+    world_op(w, "j/1/do", "guest.start", start_args(VM1, "never"));
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1);
+    assert_int_equal(w->n_calls[API_AGENT_OP_CLUSTER_CONFIGURE], 1);
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 1);
+    world_answer(w, API_AGENT_OP_FENCE_RUN, 0); /* and leaves no place to a ninth */
+    world_answer(w, API_AGENT_OP_CLUSTER_CONFIGURE, 0);
+    assert_int_equal(w->n_calls[API_AGENT_OP_DISK_CREATE], 8);
+    world_answer(w, API_AGENT_OP_DISK_CREATE, 0);
+    assert_int_equal(w->n_calls[API_AGENT_OP_DISK_CREATE], 9);
+}
+
+/* The manager's job has failed when it lost the one that was to switch the power. */
+static void an_order_ends_with_the_connection(void **state) {
+    struct world *w = *state;
+    w->hold_calls = true;
+    world_op(w, "f/1/do", "fence.run", fence_args());
+    world_op(w, "f/2/do", "fence.run", fence_args()); /* waits for it */
+    host_disconnected(w->h);
+    world_run(w);
+    world_time(w, 600000);
+    world_connect(w);
+    world_answer(w, API_AGENT_OP_FENCE_RUN, 0);
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1);
+    world_op(w, "f/2/do", "fence.run", fence_args());
+    assert_string_equal(world_code(w, "f/2/do"), "unavailable");
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1);
+}
+
+static void an_order_ends_with_its_job(void **state) {
+    struct world *w = *state;
+    w->hold_calls = true;
+    world_op(w, "f/1/do", "fence.run", fence_args());
+    world_op(w, "g/1/do", "fence.run", fence_args());
+    world_op(w, "forget/g", "op.forget", json_pack("{s:s}", "job", "g"));
+    assert_string_equal(world_code(w, "g/1/do"), "unavailable");
+    world_answer(w, API_AGENT_OP_FENCE_RUN, 0);
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1);
+    assert_null(map_get(&w->store, "op/g/1/do"));
+}
+
+/* Its store takes nothing: nobody is answered, and nothing is done. */
+static void an_order_ends_on_a_full_disk(void **state) {
+    struct world *w = *state;
+    w->hold_calls = true;
+    world_op(w, "f/1/do", "fence.run", fence_args());
+    world_op(w, "f/2/do", "fence.run", fence_args());
+    w->store_error = -ENOSPC;
+    world_op(w, "d/1/do", "disk.create", disk_args(DISK1));
+    host_disconnected(w->h);
+    world_run(w);
+    w->store_error = 0;
+    world_time(w, 10000);
+    world_connect(w);
+    world_answer(w, API_AGENT_OP_FENCE_RUN, 0);
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -122,6 +202,10 @@ int main(void) {
         T(settings_refused_together),
         T(stop_and_start_refused_together),
         T(a_guard_outlives_a_refused_op),
+        T(only_storage_waits_behind_storage),
+        T(an_order_ends_with_the_connection),
+        T(an_order_ends_with_its_job),
+        T(an_order_ends_on_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -184,7 +184,7 @@ int op_load(struct host *h, const char *id, const json_t *value, struct error *e
 
 static void op_leave(struct host *h, struct op *op) {
     struct guest *g = op->guest;
-    if (!g && op->state == OP_BEGUN && list_linked(&op->link))
+    if (!g && op->state == OP_BEGUN && list_linked(&op->link) && !op_is_server(op->kind))
         h->n_running--;
     list_remove(&op->link);
     if (!g)
@@ -219,7 +219,8 @@ void op_run(struct host *h, struct op *op) {
         return;
     }
     list_append(&h->running, &op->link);
-    h->n_running++;
+    if (!op_is_server(op->kind))
+        h->n_running++;
     op->call = host_call(h, CALL_OP, op->kind, json_incref(op->args), true);
     op->call->op = op;
 }
@@ -274,13 +275,10 @@ static bool subject_is_busy(const struct host *h, const char *subject) {
     return op_is_running(h, subject) || (h->cluster.configuring && str_eq(subject, OP_SUBJECT_CLUSTER));
 }
 
-/* Storage ops: in order on one object, at most STORAGE_OPS_MAX at once over all. */
-void op_schedule(struct host *h) {
-    if (h->opening || !h->started)
-        return;
+static void schedule(struct host *h, struct list *queue, size_t max) {
     struct op *op, *next;
-    list_for_each_safe(op, next, &h->queue, link) {
-        if (h->n_running >= STORAGE_OPS_MAX)
+    list_for_each_safe(op, next, queue, link) {
+        if (h->n_running >= max)
             return;
         if (subject_is_busy(h, op->subject))
             continue;
@@ -289,10 +287,18 @@ void op_schedule(struct host *h) {
     }
 }
 
+/* In order on one object. Storage ops: at most STORAGE_OPS_MAX at once over all. */
+void op_schedule(struct host *h) {
+    if (h->opening || !h->started)
+        return;
+    schedule(h, &h->server_queue, SIZE_MAX);
+    schedule(h, &h->queue, STORAGE_OPS_MAX);
+}
+
 static void op_enqueue(struct host *h, struct op *op) {
     struct guest *g = op->guest;
     if (!g) {
-        list_append(&h->queue, &op->link);
+        list_append(op_is_server(op->kind) ? &h->server_queue : &h->queue, &op->link);
         return;
     }
     host_guest_touch(h, g);
@@ -427,6 +433,33 @@ static void op_cancel(struct host *h, const char *id) {
     }
 }
 
+/* A server's power is switched for the job that has ordered it, and not when that has failed meanwhile. */
+static bool is_waiting_order(const struct op *op) {
+    return op->kind == API_AGENT_OP_FENCE_RUN && op->state == OP_WAITING;
+}
+
+static void drop_order(struct host *h, struct op *op, const char *why) {
+    if (h->broken) {
+        op_leave(h, op);
+        map_remove(&h->ops, op->id);
+        op_free(op);
+        return;
+    }
+    struct error e = {.code = ERR_UNAVAILABLE, .message = (char *)why};
+    list_append(&h->fresh, &op->fresh);
+    op->order = ++h->next_order;
+    op_finish(h, op, &e, NULL);
+}
+
+/* The manager gives up what it has ordered when it loses the one that was to do it. */
+void op_drop_orders(struct host *h) {
+    struct op *op, *next;
+    list_for_each_safe(op, next, &h->server_queue, link) {
+        if (is_waiting_order(op))
+            drop_order(h, op, "the connection to the manager was lost before the power could be switched");
+    }
+}
+
 static void op_forget(struct host *h, const char *job) {
     size_t pos = 0, n = strlen(job);
     const char *id;
@@ -440,6 +473,8 @@ static void op_forget(struct host *h, const char *job) {
             continue;
         if (op->state != OP_DONE) {
             op->forget = true;
+            if (is_waiting_order(op))
+                drop_order(h, op, "its job has ended before the power could be switched");
             continue;
         }
         host_dirty(h, "op", op->id);
