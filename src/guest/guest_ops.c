@@ -178,6 +178,7 @@ static void start_done(struct host *h, struct guest *g, struct op *op, const str
                        const json_t *result) {
     g->starting = false;
     if (!error) {
+        g->before = false;
         str_set(&g->r.hypervisor, json_str(result, "hypervisor"));
         host_guest_set_state(h, g, API_VM_STATE_RUNNING, op ? "" : "restarted by its restart policy");
         if (op)

@@ -82,7 +82,7 @@ struct record {
 enum op_state { OP_WAITING, OP_BEGUN, OP_DONE };
 
 struct op {
-    struct list link;  /* guest.queue, host.queue or .server_queue while it waits, host.running if it runs for no guest */
+    struct list link;  /* in the queue of the guest, of storage or of the server while it waits; host.running */
     struct list fresh; /* host.fresh until its first commit is durable */
     char *id;
     enum api_agent_op kind;

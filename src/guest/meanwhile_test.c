@@ -93,6 +93,19 @@ static json_t *pool_args(size_t n) {
     return json_pack("{s:s, s:i, s:o, s:s}", "pool", VM2, "version", 1, "nodes", nodes, "secret", "aa");
 }
 
+static void see(struct world *w, bool armed, uint64_t incarnation) {
+    static const uint32_t members[] = {1, 2, 3};
+    struct host_cluster_facts f = {.armed = armed,
+                                   .incarnation = incarnation,
+                                   .proof = 5,
+                                   .now = 125,
+                                   .ring_at = 1,
+                                   .members = members,
+                                   .n_members = 3};
+    host_cluster_facts(w->h, &f);
+    world_run(w);
+}
+
 static json_t *with_ha(json_t *start) {
     json_object_set_new(json_object_get(start, "vm"), "ha", json_pack("{s:b}", "enabled", 1));
     return start;
@@ -112,6 +125,49 @@ static void a_guard_outlives_a_refused_op(void **state) {
     assert_string_equal(world_code(w, "j/2/do"), "no-space");
     assert_true(world_ok(w, "c/1/do"));
     assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
+}
+
+/* ---- what was there before our start, and runs since ---- */
+
+/* Two servers that are not armed: only of what does not run after our start the manager decides. */
+static void restarted_since_our_start(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    world_set_process(w, VM1, ABSENT);
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS); /* by its policy */
+    world_op(w, "c/1/do", "cluster.configure", pool_args(2));
+    see(w, false, 7);
+    world_op(w, "j/1/do", "guest.policy",
+             json_pack("{s:s, s:s, s:s, s:b}", "vm", VM1, "name", "n", "restart_policy", "always", "ha", 1));
+    assert_true(world_ok(w, "j/1/do"));
+    world_event(w, VM1, GUEST_DIED);
+    assert_false(json_bool(world_last_event(w, "guest.state"), "lost", true));
+    world_time(w, 10000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
+static void taken_over_since_our_start(void **state) {
+    struct world *w = *state;
+    world_op(w, "c/1/do", "cluster.configure", pool_args(2));
+    see(w, false, 7);
+    json_t *receive = receive_args(VM1);
+    with_ha(json_object_get(receive, "start"));
+    world_op(w, "j/1/do", "guest.receive", receive);
+    assert_true(world_ok(w, "j/1/do"));
+    world_restart(w);
+    world_run(w);
+    see(w, false, 7);
+    world_connect(w);
+    world_op(w, "j/2/do", "guest.activate", move_args(VM1));
+    assert_true(world_ok(w, "j/2/do"));
+    world_event(w, VM1, GUEST_DIED);
+    assert_false(json_bool(world_last_event(w, "guest.state"), "lost", true));
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS);
 }
 
 /* ---- orders to switch a power ---- */
@@ -202,6 +258,8 @@ int main(void) {
         T(settings_refused_together),
         T(stop_and_start_refused_together),
         T(a_guard_outlives_a_refused_op),
+        T(restarted_since_our_start),
+        T(taken_over_since_our_start),
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),

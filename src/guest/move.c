@@ -388,6 +388,8 @@ static bool found_in(struct host *h, struct guest *g, bool alive, const char *re
 bool host_move_found(struct host *h, struct guest *g, bool alive, const char *reason) {
     if (g->r.move == MOVE_NONE || g->r.state == API_VM_STATE_STOPPING)
         return false;
+    if (alive)
+        g->before = false;
     if (g->r.move == MOVE_IN)
         return found_in(h, g, alive, reason);
     if (g->r.move == MOVE_OUT) {
