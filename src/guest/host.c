@@ -252,6 +252,12 @@ static void commit_free(struct commit *c) {
     free(c);
 }
 
+/* What it says has ended waits for the manager's word from now on. */
+static void report_leaves(struct host *h) {
+    h->alone_until = h->mono + HEARD_MS;
+    host_guest_touch_all(h);
+}
+
 static void held_release(struct host *h) {
     struct host_effect *e, *next;
     list_for_each_safe(e, next, &h->held, link) {
@@ -260,6 +266,8 @@ static void held_release(struct host *h) {
             return;
         list_remove(&e->link);
         list_append(&h->ready, &e->link);
+        if (item_of(e)->report)
+            report_leaves(h);
     }
 }
 
@@ -285,7 +293,7 @@ static void forgotten_free(struct host *h) {
     list_for_each_safe(op, next, &h->forgotten, link) op_free(op);
 }
 
-void host_settle(struct host *h) {
+static void settle_once(struct host *h) {
     for (;;) {
         struct guest *g = list_first(&h->touched, struct guest, touched);
         if (g) {
@@ -299,10 +307,16 @@ void host_settle(struct host *h) {
         if (!h->report_wanted || !h->started || h->finding || h->opening)
             break;
         host_report_all(h);
-        h->alone_until = h->mono + HEARD_MS;
+        h->alone_until = NEVER; /* until it leaves */
         host_guest_touch_all(h);
     }
     flush(h);
+}
+
+void host_settle(struct host *h) {
+    do
+        settle_once(h);
+    while (!list_empty(&h->touched));
     forgotten_free(h);
 }
 
@@ -476,6 +490,8 @@ void host_disowned(struct host *h) {
 void host_disconnected(struct host *h) {
     h->connected = h->dropping = false;
     h->report_wanted = false;
+    if (h->alone_until == NEVER) /* a report has not left */
+        h->alone_until = h->mono + ALONE_MS;
     op_drop_orders(h);
     struct list *lists[] = {&h->ready, &h->held, &h->pending};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {

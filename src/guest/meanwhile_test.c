@@ -170,6 +170,46 @@ static void taken_over_since_our_start(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+/* The report waits for a slow disk, and the manager cannot say anything before it has it. */
+static void the_managers_word_is_waited_for(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    world_set_process(w, VM1, ABSENT);
+    world_restart(w);
+    w->hold_commits = true;
+    world_run(w);
+    world_forget_frames(w);
+    world_connect(w);
+    world_time(w, 60000);
+    assert_int_equal(world_events(w, "report"), 0);
+    world_release(w);
+    assert_int_equal(world_events(w, "report"), 1);
+    w->hold_commits = false;
+    world_time(w, 900);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_time(w, 200);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
+/* The connection ends before it has left: as if there had been none. */
+static void without_a_manager_it_is_restarted_at_last(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    world_set_process(w, VM1, ABSENT);
+    world_restart(w);
+    w->hold_commits = true;
+    world_run(w);
+    world_connect(w);
+    world_time(w, 20000);
+    host_disconnected(w->h);
+    w->hold_commits = false;
+    world_release(w);
+    world_time(w, 29000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_time(w, 2000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
 /* ---- orders to switch a power ---- */
 
 static json_t *fence_args(void) {
@@ -260,6 +300,8 @@ int main(void) {
         T(a_guard_outlives_a_refused_op),
         T(restarted_since_our_start),
         T(taken_over_since_our_start),
+        T(the_managers_word_is_waited_for),
+        T(without_a_manager_it_is_restarted_at_last),
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),
