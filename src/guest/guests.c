@@ -263,8 +263,10 @@ static bool is_free(const struct host *h, const struct guest *g) {
 static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* While we were away, and if the manager has removed this server, it may have been started elsewhere. */
-static int64_t restart_time(const struct host *h, const struct guest *g) {
+static int64_t restart_time(struct host *h, const struct guest *g) {
     if (g->restart_at == NEVER || h->disowned || (g->before && h->report_wanted))
+        return NEVER;
+    if (g->r.start && !host_repository_usable_to(h, g->r.start)) /* it would use up its tries */
         return NEVER;
     return g->before && g->restart_at < h->alone_until ? h->alone_until : g->restart_at;
 }
@@ -281,7 +283,7 @@ static void set_timer(struct host *h, struct guest *g) {
         list_append(&h->timed, &g->timed);
 }
 
-bool host_guest_restart_is_due(const struct host *h, const struct guest *g) {
+bool host_guest_restart_is_due(struct host *h, const struct guest *g) {
     return is_free(h, g) && h->mono >= restart_time(h, g);
 }
 

@@ -296,12 +296,14 @@ void host_guest_ended(struct host *h, struct guest *g, enum api_vm_state state, 
 void host_guest_restart_later(struct host *h, struct guest *g);
 void host_guest_restart(struct host *h, struct guest *g);
 void host_guest_restart_forget(struct guest *g);
-bool host_guest_restart_is_due(const struct host *h, const struct guest *g);
+bool host_guest_restart_is_due(struct host *h, const struct guest *g);
 
 /* repositories.c */
 struct repository *host_repository_find(struct host *h, const char *id);
 void host_repository_opened(struct host *h, const json_t *args, const json_t *result);
 void host_repository_closed(struct host *h, const json_t *args);
+/* All that this GuestStart (JSON text) needs, as far as is known. */
+bool host_repository_usable_to(struct host *h, const char *start);
 void host_repository_reopen(struct host *h, struct repository *r);
 void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result);
 int host_repository_load(struct host *h, const char *id, const json_t *value, struct error *e);

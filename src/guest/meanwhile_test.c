@@ -210,6 +210,67 @@ static void without_a_manager_it_is_restarted_at_last(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+/* ---- repositories ---- */
+
+static json_t *repository_args(void) {
+    return json_pack("{s:s, s:s, s:s}", "repository", REPO, "driver", "dir", "path", "/x");
+}
+
+static void repository_says(struct world *w, bool usable) {
+    struct api_repository_report r;
+    api_repository_report_init(&r);
+    str_set(&r.repository, REPO);
+    r.usable = usable;
+    str_set(&r.reason, usable ? "" : "the file system is gone");
+    host_repository_state(w->h, &r);
+    api_repository_report_done(&r);
+    world_run(w);
+}
+
+static void restarts_wait_for_the_repository(void **state) {
+    struct world *w = *state;
+    world_op(w, "r/1/do", "repository.open", repository_args());
+    assert_true(world_ok(w, "r/1/do"));
+    world_started(w, VM1, "always");
+    world_set_process(w, VM1, ABSENT);
+    w->fail_op = API_AGENT_OP_REPOSITORY_OPEN;
+    w->fail_code = ERR_UNAVAILABLE;
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    world_time(w, 3600000);
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 1); /* the one before */
+    w->fail_op = -1;
+    world_time(w, 31000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+    world_event(w, VM1, GUEST_DIED);
+    repository_says(w, false);
+    world_time(w, 3600000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    repository_says(w, true);
+    world_time(w, 100);
+    assert_int_equal(world_process(w, VM1), RUNS);
+    world_event(w, VM1, GUEST_DIED);
+    repository_says(w, false);
+    world_time(w, 10000);
+    world_op(w, "r/2/do", "repository.close", repository_args());
+    world_time(w, 100); /* that it is not there is for the start to say */
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 4);
+}
+
+static void restarts_wait_for_no_other_repository(void **state) {
+    struct world *w = *state;
+    world_op(w, "r/1/do", "repository.open", repository_args());
+    json_t *start = start_args(VM1, "always");
+    json_object_set_new(start, "disks", json_pack("[{s:s, s:s}]", "disk", DISK1, "repository", DISK2));
+    world_op(w, "j/1/do", "guest.start", start);
+    assert_true(world_ok(w, "j/1/do"));
+    repository_says(w, false);
+    world_event(w, VM1, GUEST_DIED);
+    world_time(w, 5000);
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
 /* ---- orders to switch a power ---- */
 
 static json_t *fence_args(void) {
@@ -302,6 +363,8 @@ int main(void) {
         T(taken_over_since_our_start),
         T(the_managers_word_is_waited_for),
         T(without_a_manager_it_is_restarted_at_last),
+        T(restarts_wait_for_the_repository),
+        T(restarts_wait_for_no_other_repository),
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),

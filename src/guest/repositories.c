@@ -43,21 +43,58 @@ int host_repository_load(struct host *h, const char *id, const json_t *value, st
     return 0;
 }
 
-static bool take_report(struct repository *r, const struct api_repository_report *report) {
+/* What is to be restarted by its policy may have waited for it. */
+static void set_usable(struct host *h, struct repository *r, bool usable) {
+    if (r->report.usable != usable)
+        host_guest_touch_all(h);
+    r->report.usable = usable;
+}
+
+static bool is_usable(struct host *h, const char *id) {
+    const struct repository *r = host_repository_find(h, id);
+    return !r || r->report.usable; /* one that is not known is for the start to complain of */
+}
+
+bool host_repository_usable_to(struct host *h, const char *start) {
+    bool all = true;
+    const struct repository *r;
+    list_for_each(r, &h->repositories, link) all &= r->report.usable;
+    if (all)
+        return true;
+    _cleanup_json_ json_t *j = json_loads(start, 0, NULL);
+    struct api_guest_start a;
+    if (api_guest_start_parse(j, API_PEER, &a, NULL) < 0)
+        return true;
+    bool usable = str_empty(a.kernel_template) || is_usable(h, a.kernel_repository);
+    const struct api_cloud_init *c = &a.vm.cloud_init;
+    bool seed = a.vm.has_cloud_init &&
+                (!str_empty(c->user_data) || !str_empty(c->meta_data) || !str_empty(c->network_config));
+    if (a.vm.firmware == API_FIRMWARE_UEFI || seed)
+        usable &= is_usable(h, a.repository);
+    for (size_t i = 0; i < a.n_disks; i++) {
+        if (!a.disks[i].cdrom || !str_empty(a.disks[i].iso))
+            usable &= is_usable(h, a.disks[i].repository);
+    }
+    api_guest_start_done(&a);
+    return usable;
+}
+
+static bool take_report(struct host *h, struct repository *r, const struct api_repository_report *report) {
     if (!str_eq(report->repository, r->id))
         return false;
     bool same = report->usable == r->report.usable && str_eq(report->reason, r->report.reason) &&
                 report->capacity == r->report.capacity && report->free == r->report.free;
+    set_usable(h, r, report->usable);
     api_repository_report_done(&r->report);
     api_repository_report_copy(&r->report, report);
     return !same;
 }
 
-static bool take_result(struct repository *r, const json_t *result) {
+static bool take_result(struct host *h, struct repository *r, const json_t *result) {
     struct api_repository_report report;
     if (api_repository_report_parse(result, API_PEER, &report, NULL) < 0)
         return false;
-    bool changed = take_report(r, &report);
+    bool changed = take_report(h, r, &report);
     api_repository_report_done(&report);
     return changed;
 }
@@ -72,10 +109,10 @@ void host_repository_opened(struct host *h, const json_t *args, const json_t *re
         r = repository_new(h, id, kept);
     else
         str_take(&r->args, json_text(kept));
-    r->report.usable = true;
+    set_usable(h, r, true);
     str_set(&r->report.reason, "");
     r->retry_at = NEVER;
-    take_result(r, result);
+    take_result(h, r, result);
     host_dirty(h, "repository", id);
 }
 
@@ -93,6 +130,7 @@ void host_repository_closed(struct host *h, const json_t *args) {
     if (r->first_open && h->opening)
         h->opening--;
     host_repository_free(r);
+    host_guest_touch_all(h);
 }
 
 void host_repository_reopen(struct host *h, struct repository *r) {
@@ -116,11 +154,11 @@ void host_repository_reopened(struct host *h, struct repository *r, const struct
     if (error) {
         const char *reason = str_or(error->message, error_code_text(error->code));
         changed = r->report.usable || !str_eq(r->report.reason, reason);
-        r->report.usable = false;
+        set_usable(h, r, false);
         str_set(&r->report.reason, reason);
         r->retry_at = h->mono + RETRY_MS;
     } else {
-        changed = take_result(r, result);
+        changed = take_result(h, r, result);
     }
     if (r->first_open) {
         r->first_open = false;
@@ -135,7 +173,7 @@ void host_repository_reopened(struct host *h, struct repository *r, const struct
 
 void host_repository_state(struct host *h, const struct api_repository_report *report) {
     struct repository *r = host_repository_find(h, report->repository);
-    if (r && take_report(r, report))
+    if (r && take_report(h, r, report))
         repository_tell(h, r);
     host_settle(h);
 }

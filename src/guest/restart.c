@@ -2,7 +2,8 @@
 /*
  * The restart policy. The times of the last restarts are part of the guest's record, so that an agent that is restarted
  * itself does not begin to count anew. should_run stays set as long as a restart is to come: that is how one that was
- * waiting is found again after a crash of the agent.
+ * waiting is found again after a crash of the agent. While a repository that the guest needs is not open, no restart is
+ * tried, and none is counted.
  */
 #include "guest/internal.h"
 
