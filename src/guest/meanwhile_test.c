@@ -271,6 +271,25 @@ static void restarts_wait_for_no_other_repository(void **state) {
     assert_int_equal(world_process(w, VM1), RUNS);
 }
 
+/* What was told of it at once is newer than the report that waits for a slow disk. */
+static void a_report_does_not_overtake(void **state) {
+    struct world *w = *state;
+    world_op(w, "r/1/do", "repository.open", repository_args());
+    world_started(w, VM1, "never");
+    w->hold_commits = true;
+    world_event(w, VM1, GUEST_DIED);
+    host_disconnected(w->h);
+    world_forget_frames(w);
+    world_connect(w);
+    assert_null(world_last_event(w, "report"));
+    repository_says(w, false);
+    w->hold_commits = false;
+    world_release(w);
+    assert_int_equal(world_events(w, "report"), 1);
+    const json_t *told = json_array_get(json_object_get(world_last_event(w, "report"), "repositories"), 0);
+    assert_false(json_bool(told, "usable", true));
+}
+
 /* ---- orders to switch a power ---- */
 
 static json_t *fence_args(void) {
@@ -365,6 +384,7 @@ int main(void) {
         T(without_a_manager_it_is_restarted_at_last),
         T(restarts_wait_for_the_repository),
         T(restarts_wait_for_no_other_repository),
+        T(a_report_does_not_overtake),
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),

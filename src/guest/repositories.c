@@ -143,9 +143,11 @@ void host_repository_reopen(struct host *h, struct repository *r) {
 }
 
 static void repository_tell(struct host *h, const struct repository *r) {
-    host_send(h,
-              host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)),
-              false);
+    host_renew_report(h); /* one that waits for the disk holds what was true before, and would come after this */
+    if (!h->report_wanted)
+        host_send(h,
+                  host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)),
+                  false);
 }
 
 void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result) {
