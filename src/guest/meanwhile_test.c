@@ -290,6 +290,29 @@ static void a_report_does_not_overtake(void **state) {
     assert_false(json_bool(told, "usable", true));
 }
 
+/* Its file system hangs while it is closed. */
+static void not_opened_behind_its_closing(void **state) {
+    struct world *w = *state;
+    world_op(w, "r/1/do", "repository.open", repository_args());
+    w->fail_op = API_AGENT_OP_REPOSITORY_OPEN;
+    w->fail_code = ERR_UNAVAILABLE;
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    w->hold_calls = true;
+    world_op(w, "r/2/do", "repository.close", repository_args());
+    world_time(w, 100000);
+    assert_int_equal(w->n_calls[API_AGENT_OP_REPOSITORY_OPEN], 2);
+    world_answer(w, API_AGENT_OP_REPOSITORY_CLOSE, ERR_TIMEOUT);
+    w->hold_calls = false;
+    world_time(w, 31000); /* it is still to be open */
+    assert_int_equal(w->n_calls[API_AGENT_OP_REPOSITORY_OPEN], 3);
+    world_op(w, "r/3/do", "repository.close", repository_args());
+    assert_true(world_ok(w, "r/3/do"));
+    world_time(w, 100000);
+    assert_int_equal(w->n_calls[API_AGENT_OP_REPOSITORY_OPEN], 3);
+}
+
 /* ---- orders to switch a power ---- */
 
 static json_t *fence_args(void) {
@@ -385,6 +408,7 @@ int main(void) {
         T(restarts_wait_for_the_repository),
         T(restarts_wait_for_no_other_repository),
         T(a_report_does_not_overtake),
+        T(not_opened_behind_its_closing),
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),

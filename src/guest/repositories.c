@@ -137,6 +137,11 @@ void host_repository_reopen(struct host *h, struct repository *r) {
     r->retry_at = NEVER;
     if (r->opening)
         return;
+    _cleanup_free_ char *subject = xasprintf("repository/%s", r->id);
+    if (op_is_running(h, subject)) { /* behind its closing it would be open for ever */
+        r->retry_at = h->mono + RETRY_MS;
+        return;
+    }
     r->opening = true;
     struct call *c = host_call(h, CALL_REOPEN, API_AGENT_OP_REPOSITORY_OPEN, json_loads(r->args, 0, NULL), false);
     c->repository = r;
