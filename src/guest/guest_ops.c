@@ -70,9 +70,15 @@ static void kill_now(struct host *h, struct guest *g, enum api_vm_state end_stat
 }
 
 static void kill_failed(struct host *h, struct guest *g, const struct error *error) {
+    bool waits = g->active && g->kill; /* a stop that a kill has passed */
+    bool ended = g->r.state == API_VM_STATE_STOPPING && g->r.move == MOVE_NONE && !waits && g->early >= GUEST_POWEROFF;
+    _cleanup_free_ char *reason = TAKE_PTR(g->end_reason);
     if (g->r.state == API_VM_STATE_STOPPING && g->r.move != MOVE_NONE) {
         host_guest_set_state(h, g, API_VM_STATE_MIGRATING, "it could not be killed");
-    } else if (g->r.state == API_VM_STATE_STOPPING && (!g->active || !g->kill)) {
+    } else if (ended) {
+        g->early = -1;
+        host_guest_set_state(h, g, g->end_state, str_or(reason, ""));
+    } else if (g->r.state == API_VM_STATE_STOPPING && !waits) {
         g->r.should_run = true;
         host_guest_set_state(h, g, API_VM_STATE_RUNNING, "it could not be killed");
     }
@@ -83,6 +89,8 @@ static void kill_failed(struct host *h, struct guest *g, const struct error *err
     if (!g->active)
         g->stop_at = g->ask_at = NEVER; /* else the kill had passed a stop, which goes on waiting */
     host_guest_apply_early(h, g);
+    if (ended)
+        host_guest_clean(h, g);
 }
 
 static void kill_done(struct host *h, struct guest *g, const struct error *error) {
@@ -238,6 +246,7 @@ static void run_stop(struct host *h, struct guest *g, struct op *op) {
         return;
     case API_VM_STATE_STOPPING:
         if (g->end_reason) { /* found ended after our start */
+            keep_early(g, g->end_state == API_VM_STATE_STOPPED ? GUEST_POWEROFF : GUEST_DIED, g->end_reason);
             kill_now(h, g, g->end_state, g->end_reason, true);
             return;
         }
@@ -637,6 +646,7 @@ void host_guest_call_done(struct host *h, struct call *c, const struct error *er
 }
 
 static void ended_while_stopping(struct host *h, struct guest *g, enum guest_event event, const char *reason) {
+    keep_early(g, event, reason); /* the kill may fail, and it does not end once more */
     if (event == GUEST_POWEROFF)
         kill_now(h, g, API_VM_STATE_STOPPED, reason, false);
     else

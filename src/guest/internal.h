@@ -116,6 +116,7 @@ struct guest {
     bool resume;              /* its ops had begun before our start: call them again */
     bool starting;            /* a start is being carried out */
     bool before;              /* it is from before our start, and does not run */
+    bool settled;             /* its move (MOVE_SENT) was, without us: see host_move_forgotten */
     bool asking, killing, cleaning;
     enum api_vm_state end_state; /* what it is once the kill under way is done */
     char *end_reason;

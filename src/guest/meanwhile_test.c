@@ -127,6 +127,58 @@ static void a_guard_outlives_a_refused_op(void **state) {
     assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
 }
 
+/* ---- ends that could not be cleaned up at once ---- */
+
+static void an_end_while_stopping_is_remembered(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    w->fail_op = API_AGENT_OP_GUEST_KILL;
+    w->fail_code = ERR_IO;
+    world_op(w, "a/1/do", "guest.stop", stop_args(VM1, 5, false)); /* it powers itself off */
+    assert_string_equal(world_code(w, "a/1/do"), "io");
+    assert_string_equal(world_state(w, VM1), "stopped");
+    w->fail_op = -1;
+    world_time(w, 60000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    assert_int_equal(w->n_calls[API_AGENT_OP_GUEST_START], 1); /* a stop was asked for */
+    world_op(w, "a/2/do", "guest.start", start_args(VM1, "always"));
+    assert_true(world_ok(w, "a/2/do"));
+}
+
+static void an_end_while_it_is_killed_is_remembered(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    w->hold_calls = true;
+    world_op(w, "a/1/do", "guest.stop", stop_args(VM1, 5, false));
+    world_op(w, "a/2/do", "guest.kill", vm_args(VM1));
+    world_event(w, VM1, GUEST_DIED);
+    world_answer(w, API_AGENT_OP_GUEST_KILL, ERR_IO);
+    assert_string_equal(world_code(w, "a/2/do"), "io");
+    w->hold_calls = false;
+    world_answer(w, API_AGENT_OP_GUEST_KILL, 0); /* for the stop */
+    assert_true(world_ok(w, "a/1/do"));
+    world_time(w, 60000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+}
+
+static void an_end_before_our_start_is_remembered(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    w->ignore_shutdown = true;
+    world_op(w, "a/1/do", "guest.stop", stop_args(VM1, 500, false));
+    world_set_process(w, VM1, OFF);
+    w->fail_op = API_AGENT_OP_GUEST_KILL;
+    w->fail_code = ERR_IO;
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    const json_t *told = json_array_get(json_object_get(world_last_event(w, "report"), "guests"), 0);
+    assert_string_equal(json_str(told, "state"), "stopped");
+    w->fail_op = -1;
+    world_time(w, 60000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+}
+
 /* ---- what was there before our start, and runs since ---- */
 
 /* Two servers that are not armed: only of what does not run after our start the manager decides. */
@@ -313,6 +365,28 @@ static void not_opened_behind_its_closing(void **state) {
     assert_int_equal(w->n_calls[API_AGENT_OP_REPOSITORY_OPEN], 3);
 }
 
+/* Sent, and it takes a while after our start to see that it is gone. */
+static void a_move_settled_while_it_is_looked_for(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    world_op(w, "m1/1/do", "guest.send", move_args(VM1));
+    assert_true(world_ok(w, "m1/1/do"));
+    world_set_process(w, VM1, ABSENT);
+    w->fail_op = HOST_CALL_GUEST_FIND;
+    w->fail_code = ERR_IO;
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    assert_non_null(world_last_event(w, "report"));
+    world_op(w, "forget/m1", "op.forget", json_pack("{s:s}", "job", "m1"));
+    w->fail_op = -1;
+    world_time(w, 60000);
+    assert_int_equal(world_process(w, VM1), ABSENT); /* it may run elsewhere */
+    assert_string_equal(world_state(w, VM1), "crashed");
+    world_op(w, "j/2/do", "guest.start", start_args(VM1, "always"));
+    assert_true(world_ok(w, "j/2/do"));
+}
+
 /* ---- orders to switch a power ---- */
 
 static json_t *fence_args(void) {
@@ -401,6 +475,9 @@ int main(void) {
         T(settings_refused_together),
         T(stop_and_start_refused_together),
         T(a_guard_outlives_a_refused_op),
+        T(an_end_while_stopping_is_remembered),
+        T(an_end_while_it_is_killed_is_remembered),
+        T(an_end_before_our_start_is_remembered),
         T(restarted_since_our_start),
         T(taken_over_since_our_start),
         T(the_managers_word_is_waited_for),
@@ -409,6 +486,7 @@ int main(void) {
         T(restarts_wait_for_no_other_repository),
         T(a_report_does_not_overtake),
         T(not_opened_behind_its_closing),
+        T(a_move_settled_while_it_is_looked_for),
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),

@@ -34,6 +34,7 @@ int host_move_from_text(const char *text, enum move *ret) {
 
 static void set_move(struct host *h, struct guest *g, enum move move, const char *id) {
     g->r.move = move;
+    g->settled = false;
     if (id)
         str_set(&g->r.move_id, id);
     host_dirty(h, "guest", g->vm);
@@ -335,18 +336,30 @@ static bool is_forgotten(const struct record *r, const char *job) {
     return r->move == MOVE_SENT && r->state == API_VM_STATE_CRASHED && str_eq(r->move_id, job);
 }
 
+static void settle(struct host *h, struct guest *g) {
+    set_move(h, g, MOVE_NONE, NULL);
+    g->r.should_run = false;
+    g->restart_at = NEVER;
+    host_report_guest(h, g);
+}
+
+static void sent_has_ended(struct host *h, struct guest *g, const char *reason) {
+    host_guest_set_state(h, g, API_VM_STATE_CRASHED, reason);
+    if (g->settled)
+        settle(h, g);
+}
+
 /*
  * What was sent and has ended here: guest.unsend or guest.release was to say whose it is, but the manager had given
  * this server up, as its power was off, and settled the move without it. So it may run elsewhere now: our policy does
  * not restart it. If it is ours, whoever wants it starts it.
  */
 void host_move_forgotten(struct host *h, struct guest *g, const char *job) {
+    if (g->r.move == MOVE_SENT && g->r.state == API_VM_STATE_MIGRATING && str_eq(g->r.move_id, job))
+        g->settled = true; /* it may have ended, and is looked for still */
     if (!is_forgotten(&g->r, job))
         return;
-    set_move(h, g, MOVE_NONE, NULL);
-    g->r.should_run = false;
-    g->restart_at = NEVER;
-    host_report_guest(h, g);
+    settle(h, g);
     struct op *op;
     list_for_each(op, &h->fresh, fresh) { /* what it goes back to if it is refused yet */
         if (op->before && str_eq(op->subject, g->vm) && is_forgotten(op->before, job)) {
@@ -370,7 +383,7 @@ bool host_move_happens(struct host *h, struct guest *g, enum guest_event event, 
     if (ends && g->r.state == API_VM_STATE_MIGRATING && g->r.move == MOVE_IN) {
         it_ended(h, g, reason);
     } else if (ends && g->r.state == API_VM_STATE_MIGRATING) {
-        host_guest_set_state(h, g, API_VM_STATE_CRASHED, reason);
+        sent_has_ended(h, g, reason);
         host_guest_clean(h, g);
     }
     return true;
@@ -399,6 +412,6 @@ bool host_move_found(struct host *h, struct guest *g, bool alive, const char *re
         return again; /* paused or not: the op goes on with it */
     }
     if (!alive && g->r.state == API_VM_STATE_MIGRATING)
-        host_guest_set_state(h, g, API_VM_STATE_CRASHED, reason);
+        sent_has_ended(h, g, reason);
     return true;
 }
