@@ -136,7 +136,11 @@ void host_cluster_stamp(const struct host *h, json_t *start) {
 }
 
 void host_cluster_stamp_late(const struct host *h, const struct guest *g, const struct op *op, json_t *start) {
-    if (json_bool(start, "guarded", false) || !is_configured(h) || !start_wants(start))
+    if (!is_configured(h)) { /* it has left its pool since */
+        json_object_set_new(start, "guarded", json_false());
+        return;
+    }
+    if (json_bool(start, "guarded", false) || !start_wants(start))
         return;
     json_object_set_new(start, "guarded", json_true());
     if (op->resumed && g->r.kept && g->r.guarded) /* adopted while it was under way */

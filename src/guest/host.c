@@ -372,9 +372,9 @@ struct host *host_new(const struct host_config *config) {
     h->config = *config;
     h->version = xstrdup(config->version);
     h->config.version = h->version;
-    struct list *lists[] = {&h->repositories, &h->touched, &h->timed, &h->calls, &h->queue,   &h->server_queue,
-                            &h->running,      &h->fresh,   &h->commits, &h->ready, &h->held,  &h->pending,
-                            &h->forgotten};
+    struct list *lists[] = {&h->repositories, &h->touched, &h->timed,    &h->calls,   &h->queue,
+                            &h->server_queue, &h->running, &h->fresh,    &h->commits, &h->ready,
+                            &h->held,         &h->pending, &h->forgotten};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         list_init(lists[i]);
     h->opening_until = h->cluster.retry_at = NEVER;

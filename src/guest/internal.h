@@ -125,7 +125,7 @@ struct guest {
     int find_tries;
     int64_t at; /* the first of those below that counts now */
     int64_t find_at, clean_at, restart_at, stop_at, ask_at;
-    int64_t reset_at; /* when a reset was last told */
+    int64_t reset_at;           /* when a reset was last told */
     int64_t back_from, back_to; /* sequences: an op was rolled back at the one, and had begun at the other */
 };
 
@@ -173,7 +173,7 @@ struct host {
     int64_t wall, mono;
     bool started, connected;
     bool dropping; /* it has asked for its connection's end: what is read of it still is void */
-    char *hello; /* text of the hello event */
+    char *hello;   /* text of the hello event */
 
     struct map guests, ops;
     struct list repositories, touched, timed, calls;
@@ -182,7 +182,7 @@ struct host {
     struct list running;      /* of both */
     struct list fresh;
     struct list forgotten; /* to be freed at the end of the event */
-    size_t n_running; /* storage ops */
+    size_t n_running;      /* storage ops */
     uint64_t next_call, next_order;
     size_t opening;        /* repositories that are opened again after our start: ops wait for them … */
     int64_t opening_until; /* … but not for ever */
@@ -322,7 +322,8 @@ json_t *host_cluster_state(const struct host *h, bool times);
 /* Notes in a GuestStart whether it is to be watched, and under which lease the order came. */
 void host_cluster_stamp(const struct host *h, json_t *start);
 /* What was ordered before the server came into its pool and is begun, or begun again, after it: watched too. Its order
-   came under no lease, so it does not start where one is needed by now, unless it was under way and came under it. */
+   came under no lease, so it does not start where one is needed by now, unless it was under way and came under it.
+   What was ordered before the server left its pool is watched no more. */
 void host_cluster_stamp_late(const struct host *h, const struct guest *g, const struct op *op, json_t *start);
 /* May a guest that is watched run under the lease that its order came under? */
 bool host_cluster_allows(const struct host *h, bool guarded, int64_t incarnation);

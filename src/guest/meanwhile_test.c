@@ -88,8 +88,8 @@ static json_t *pool_args(size_t n) {
     static const char *const servers[] = {VM1, VM2, REPO};
     json_t *nodes = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(nodes, json_pack("{s:s, s:i, s:[s]}", "server", servers[i], "node", (int)i + 1,
-                                               "addresses", servers[i]));
+        json_array_append_new(
+            nodes, json_pack("{s:s, s:i, s:[s]}", "server", servers[i], "node", (int)i + 1, "addresses", servers[i]));
     return json_pack("{s:s, s:i, s:o, s:s}", "pool", VM2, "version", 1, "nodes", nodes, "secret", "aa");
 }
 
@@ -125,6 +125,61 @@ static void a_guard_outlives_a_refused_op(void **state) {
     assert_string_equal(world_code(w, "j/2/do"), "no-space");
     assert_true(world_ok(w, "c/1/do"));
     assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
+}
+
+static void arm(struct world *w) {
+    world_op(w, "c/1/do", "cluster.configure", pool_args(3));
+    see(w, false, 7);
+    world_op(w, "c/2/do", "cluster.arm", json_pack("{s:b}", "armed", 1));
+    see(w, true, 7);
+}
+
+/* An op that begins only when what is left of the guest could be cleaned up. */
+static void start_waits(struct world *w) {
+    world_started(w, VM1, "never");
+    w->fail_op = API_AGENT_OP_GUEST_KILL;
+    w->fail_code = ERR_IO;
+    world_event(w, VM1, GUEST_DIED);
+    world_op(w, "j/1/do", "guest.start", with_ha(start_args(VM1, "never")));
+    assert_null(world_reply(w, "j/1/do"));
+}
+
+static void a_repeat_brings_its_own_lease(void **state) {
+    struct world *w = *state;
+    arm(w);
+    start_waits(w);
+    see(w, true, 0);
+    see(w, true, 8);
+    world_connect(w);
+    world_op(w, "j/1/do", "guest.start", with_ha(start_args(VM1, "never")));
+    w->fail_op = -1;
+    world_time(w, 5000);
+    assert_true(world_ok(w, "j/1/do"));
+}
+
+static void without_a_repeat_it_has_lost_its_lease(void **state) {
+    struct world *w = *state;
+    arm(w);
+    start_waits(w);
+    see(w, true, 0);
+    see(w, true, 8);
+    world_connect(w);
+    w->fail_op = -1;
+    world_time(w, 5000);
+    assert_string_equal(world_code(w, "j/1/do"), "unavailable");
+}
+
+static void a_start_that_waited_while_its_server_left(void **state) {
+    struct world *w = *state;
+    world_op(w, "c/1/do", "cluster.configure", pool_args(3));
+    see(w, false, 7);
+    start_waits(w);
+    world_op(w, "c/3/do", "cluster.leave", json_object());
+    assert_true(world_ok(w, "c/3/do"));
+    w->fail_op = -1;
+    world_time(w, 5000);
+    assert_true(world_ok(w, "j/1/do"));
+    assert_false(json_bool(world_last_event(w, "guest.state"), "guarded", true));
 }
 
 /* ---- ends that could not be cleaned up at once ---- */
@@ -475,6 +530,9 @@ int main(void) {
         T(settings_refused_together),
         T(stop_and_start_refused_together),
         T(a_guard_outlives_a_refused_op),
+        T(a_repeat_brings_its_own_lease),
+        T(without_a_repeat_it_has_lost_its_lease),
+        T(a_start_that_waited_while_its_server_left),
         T(an_end_while_stopping_is_remembered),
         T(an_end_while_it_is_killed_is_remembered),
         T(an_end_before_our_start_is_remembered),

@@ -514,6 +514,14 @@ static bool id_is_good(const char *id) {
     return n && n <= OP_ID_MAX;
 }
 
+/* With the lease under which it came. */
+static void stamp(struct host *h, enum api_agent_op kind, json_t *args) {
+    if (kind == API_AGENT_OP_GUEST_START || kind == API_AGENT_OP_GUEST_ACTIVATE)
+        host_cluster_stamp(h, args);
+    if (kind == API_AGENT_OP_GUEST_RECEIVE && json_is_object(json_object_get(args, "start")))
+        host_cluster_stamp(h, json_object_get(args, "start"));
+}
+
 static void op_receive(struct host *h, const char *id, const json_t *message) {
     int kind = api_agent_op_from_text(json_str(message, "op"));
     if (kind < 0) {
@@ -524,15 +532,14 @@ static void op_receive(struct host *h, const char *id, const json_t *message) {
     if (op) {
         if (op->state == OP_DONE)
             host_send_answer(h, op);
+        else if (op->state == OP_WAITING)
+            stamp(h, op->kind, op->args); /* it is wanted still */
         return;
     }
     _cleanup_error_ struct error e = ERROR_INIT;
     json_t *args = json_object_get(message, "args");
     _cleanup_json_ json_t *kept = args ? json_incref(args) : json_object();
-    if (kind == API_AGENT_OP_GUEST_START || kind == API_AGENT_OP_GUEST_ACTIVATE)
-        host_cluster_stamp(h, kept);
-    if (kind == API_AGENT_OP_GUEST_RECEIVE && json_is_object(json_object_get(kept, "start")))
-        host_cluster_stamp(h, json_object_get(kept, "start"));
+    stamp(h, (enum api_agent_op)kind, kept);
     if (check_args(kind, kept, &e) < 0)
         answer_now(h, id, &e);
     else if (!api_agent_ops[kind].once)

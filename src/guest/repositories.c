@@ -67,8 +67,8 @@ bool host_repository_usable_to(struct host *h, const char *start) {
         return true;
     bool usable = str_empty(a.kernel_template) || is_usable(h, a.kernel_repository);
     const struct api_cloud_init *c = &a.vm.cloud_init;
-    bool seed = a.vm.has_cloud_init &&
-                (!str_empty(c->user_data) || !str_empty(c->meta_data) || !str_empty(c->network_config));
+    bool seed =
+        a.vm.has_cloud_init && (!str_empty(c->user_data) || !str_empty(c->meta_data) || !str_empty(c->network_config));
     if (a.vm.firmware == API_FIRMWARE_UEFI || seed)
         usable &= is_usable(h, a.repository);
     for (size_t i = 0; i < a.n_disks; i++) {
@@ -150,9 +150,9 @@ void host_repository_reopen(struct host *h, struct repository *r) {
 static void repository_tell(struct host *h, const struct repository *r) {
     host_renew_report(h); /* one that waits for the disk holds what was true before, and would come after this */
     if (!h->report_wanted)
-        host_send(h,
-                  host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)),
-                  false);
+        host_send(
+            h, host_event_frame(API_AGENT_EVENT_REPOSITORY_STATE, api_repository_report_print(&r->report, API_PUBLIC)),
+            false);
 }
 
 void host_repository_reopened(struct host *h, struct repository *r, const struct error *error, const json_t *result) {
