@@ -571,6 +571,8 @@ static void settle(struct core *c, const char *server, const char *name, enum lo
         list_for_each(run, &c->jobs, link) {
             const struct api_job *j = CORE_GET(c, job, JOB, run->id);
             const json_t *call = j ? job_call_of(j) : NULL;
+            if (call && !json_object_get(j->vars, "call") && step_def(j, (size_t)j->current)->anywhere)
+                continue; /* the next try goes to another server */
             if (!call || !is_lost(c, call, server, how) || (how == LOST_GONE && still_waits(c, j, call)))
                 continue;
             ended = job_server_gone(c, j, json_str(call, "server"), name);

@@ -194,6 +194,8 @@ static int drain(struct job_ctx *x, struct error *e) {
         json_t *m = move_of(x->job, vm->id);
         if (*json_str(m, "job") || !is_due(x, m))
             continue;
+        if (!str_eq(vm->server, server_of(x)))
+            continue; /* on its way here, or has left: its job ends that */
         if (vm->state == API_VM_STATE_UNKNOWN)
             refused(x, m, "its server does not answer");
         else if (vm_is_off(vm))

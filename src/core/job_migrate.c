@@ -587,12 +587,26 @@ static int release(struct job_ctx *x, struct error *e) {
     return job_call(x, arg(x, "from"), API_AGENT_OP_GUEST_RELEASE, leave_args(x, left), e);
 }
 
+/* From here on nobody waits for this job, whose server may never answer: what would be done at its end is done now. */
+static void let_go(struct job_ctx *x) {
+    const char *vm = x->job->object.id;
+    if (json_bool(x->job->vars, "let_go", false))
+        return;
+    json_object_set_new(x->job->vars, "let_go", json_true());
+    job_put_end(x); /* jobs_hold() reads the record */
+    core_apply_held_report(x->c, vm);
+    failover_vm_free(x, vm);
+    agent_vm_free(x->c, vm);
+    json_object_del(x->job->vars, "lost");
+}
+
 static int delete_disk(struct job_ctx *x, struct error *e) {
     const char *disk = local_disk(x);
     const json_t *was = json_object_get(json_object_get(x->job->args, "old"), disk);
     const struct api_disk *d = CORE_GET(x->c, disk, DISK, disk);
     if (given_back(x))
         return STEP_DONE;
+    let_go(x);
     if (d)
         job_changed(x, API_KIND_DISK, disk, d->name, "changed", "moved to another storage repository");
     return job_call(x, arg(x, "from"), API_AGENT_OP_DISK_DELETE,

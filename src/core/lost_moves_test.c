@@ -72,6 +72,37 @@ static void test_a_kill_that_is_tried_again_holds(void **state) {
     world_down(&w);
 }
 
+/* The destination is given up while the source releases the guest, which then cannot delete the old disk. */
+static void test_it_runs_though_its_old_disk_cannot_be_deleted(void **state) {
+    struct world w;
+    local_ha(&w, 5);
+    w.holds = "guest.activate";
+    w.fail_op = "disk.delete";
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true,\"repository\":\"r\"}"), 202);
+    dies(&w, 1);
+    until_elsewhere(&w, "v", "s2", 60000);
+    assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    assert_string_not_equal(where(&w, "v"), "s2");
+    world_down(&w);
+}
+
+static void test_it_runs_though_source_and_destination_are_lost(void **state) {
+    for (int first = 0; first < 2; first++) {
+        struct world w;
+        local_ha(&w, 5);
+        w.holds = "guest.activate";
+        assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true,\"repository\":\"r\"}"), 202);
+        dies(&w, first);
+        walk(&w, 300);
+        dies(&w, !first);
+        w.holds = NULL;
+        walk(&w, 60000);
+        assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+        assert_string_not_equal(where(&w, "v"), "s2");
+        world_down(&w);
+    }
+}
+
 static void test_a_job_that_waits_keeps_nothing_from_its_restart(void **state) {
     struct world w;
     prepare(&w, 5);
@@ -106,6 +137,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shared_destination_given_up),
         cmocka_unit_test(test_a_deletion_that_waits_keeps_nothing_from_its_restart),
+        cmocka_unit_test(test_it_runs_though_its_old_disk_cannot_be_deleted),
+        cmocka_unit_test(test_it_runs_though_source_and_destination_are_lost),
         cmocka_unit_test(test_a_kill_that_is_tried_again_holds),
         cmocka_unit_test(test_a_job_that_waits_keeps_nothing_from_its_restart),
     };

@@ -71,6 +71,22 @@ static void test_who_is_on_its_way_there_leaves_too(void **state) {
     world_down(&w);
 }
 
+static void test_who_has_left_is_not_moved_again(void **state) {
+    struct world w;
+    pool_of(&w, 3);
+    guest(&w, "");
+    w.holds = "guest.release";
+    assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\"}"), 202);
+    assert_string_equal(where(&w), "s2");
+    assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
+    seconds(&w, 3);
+    let_go(&w, 0);
+    seconds(&w, 20);
+    assert_string_equal(where(&w), "s2");
+    assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
+    world_down(&w);
+}
+
 static void test_who_is_about_to_start_there_leaves_too(void **state) {
     struct world w;
     pool_of(&w, 3);
@@ -208,6 +224,7 @@ static void test_one_whose_server_went_away_meanwhile_is_unknown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_is_on_its_way_there_leaves_too),
+        cmocka_unit_test(test_who_has_left_is_not_moved_again),
         cmocka_unit_test(test_who_is_about_to_start_there_leaves_too),
         cmocka_unit_test(test_who_is_about_to_be_restarted_leaves_too),
         cmocka_unit_test(test_no_template_of_one_that_is_about_to_be_restarted),
