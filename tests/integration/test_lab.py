@@ -184,7 +184,7 @@ class Command(cluster.unittest.TestCase):
     def test_make_refuses_before_it_builds(self):
         for wrong, why in (("SERVERS=99", 'a lab has 1 to 32 servers, not "99"'), ("SERVERS=3 4", "unrecognized arguments: 4"),
                            ("HEARTBEATS=3", "invalid choice")):
-            done = subprocess.run(["make", "lab", wrong], cwd=cluster.ROOT, env=self.env, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(["make", "--no-print-directory", "lab", wrong], cwd=cluster.ROOT, env=self.env, capture_output=True, text=True, timeout=60)
             self.assertIn(why, done.stderr)
             self.assertIn("root-lab", done.stderr)
             self.assertEqual((done.returncode, done.stdout), (2, ""))
