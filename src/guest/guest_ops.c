@@ -295,6 +295,8 @@ static void run_kill(struct host *h, struct guest *g, struct op *op) {
     }
     g->r.should_run = false;
     g->restart_at = NEVER;
+    if (g->r.state == API_VM_STATE_STOPPING && g->end_reason && !g->killing) /* found ended after our start */
+        keep_early(g, g->end_state == API_VM_STATE_STOPPED ? GUEST_POWEROFF : GUEST_DIED, g->end_reason);
     if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_STARTING ||
         g->r.state == API_VM_STATE_SUSPENDED || g->r.state == API_VM_STATE_MIGRATING)
         host_guest_set_state(h, g, API_VM_STATE_STOPPING, "it is killed");

@@ -522,6 +522,46 @@ static void an_order_ends_on_a_full_disk(void **state) {
     assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 1);
 }
 
+/* The manager has asked for its end, and it had ended while the agent was away. */
+static void one_that_was_killed_and_found_ended_does_not_run(void **state) {
+    struct world *w = *state;
+    world_started(w, VM1, "always");
+    w->hold_calls = true;
+    world_op(w, "a/1/do", "guest.kill", vm_args(VM1));
+    world_set_process(w, VM1, ABSENT);
+    w->hold_calls = false;
+    w->fail_op = API_AGENT_OP_GUEST_KILL;
+    w->fail_code = ERR_IO;
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    w->fail_op = -1;
+    world_time(w, 600000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_restart(w);
+    world_run(w);
+    world_connect(w);
+    world_time(w, 100000);
+    assert_int_equal(world_process(w, VM1), ABSENT);
+    world_op(w, "a/3/do", "guest.start", start_args(VM1, "always"));
+    assert_int_equal(world_process(w, VM1), RUNS);
+}
+
+/* It has begun, and its call waits for the disk. */
+static void a_fence_order_that_waits_for_the_disk_is_for_now(void **state) {
+    struct world *w = *state;
+    w->hold_commits = true;
+    world_op(w, "f/1/do", "fence.run", fence_args());
+    world_op(w, "g/1/do", "fence.run", fence_args());
+    world_op(w, "forget/g", "op.forget", json_pack("{s:s}", "job", "g"));
+    host_disconnected(w->h);
+    world_run(w);
+    world_time(w, 600000);
+    w->hold_commits = false;
+    world_release(w);
+    assert_int_equal(w->n_calls[API_AGENT_OP_FENCE_RUN], 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -548,6 +588,8 @@ int main(void) {
         T(only_storage_waits_behind_storage),
         T(an_order_ends_with_the_connection),
         T(an_order_ends_with_its_job),
+        T(one_that_was_killed_and_found_ended_does_not_run),
+        T(a_fence_order_that_waits_for_the_disk_is_for_now),
         T(an_order_ends_on_a_full_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -434,18 +434,21 @@ static void op_cancel(struct host *h, const char *id) {
 }
 
 /* A server's power is switched for the job that has ordered it, and not when that has failed meanwhile. */
-static bool is_waiting_order(const struct op *op) {
-    return op->kind == API_AGENT_OP_FENCE_RUN && op->state == OP_WAITING;
-}
-
 static void drop_order(struct host *h, struct op *op, const char *why) {
+    struct error e = {.code = ERR_UNAVAILABLE, .message = (char *)why};
+    if (op->kind != API_AGENT_OP_FENCE_RUN || op->state == OP_DONE)
+        return;
+    if (op->state == OP_BEGUN) { /* the call may still wait for the disk */
+        if (op->call && host_call_drop(h, op->call))
+            op_finish(h, op, &e, NULL);
+        return;
+    }
     if (h->broken) {
         op_leave(h, op);
         map_remove(&h->ops, op->id);
         op_free(op);
         return;
     }
-    struct error e = {.code = ERR_UNAVAILABLE, .message = (char *)why};
     list_append(&h->fresh, &op->fresh);
     op->order = ++h->next_order;
     op_finish(h, op, &e, NULL);
@@ -453,11 +456,10 @@ static void drop_order(struct host *h, struct op *op, const char *why) {
 
 /* The manager gives up what it has ordered when it loses the one that was to do it. */
 void op_drop_orders(struct host *h) {
+    static const char why[] = "the connection to the manager was lost before the power could be switched";
     struct op *op, *next;
-    list_for_each_safe(op, next, &h->server_queue, link) {
-        if (is_waiting_order(op))
-            drop_order(h, op, "the connection to the manager was lost before the power could be switched");
-    }
+    list_for_each_safe(op, next, &h->server_queue, link) drop_order(h, op, why);
+    list_for_each_safe(op, next, &h->running, link) drop_order(h, op, why);
 }
 
 static void op_forget(struct host *h, const char *job) {
@@ -473,8 +475,7 @@ static void op_forget(struct host *h, const char *job) {
             continue;
         if (op->state != OP_DONE) {
             op->forget = true;
-            if (is_waiting_order(op))
-                drop_order(h, op, "its job has ended before the power could be switched");
+            drop_order(h, op, "its job has ended before the power could be switched");
             continue;
         }
         host_dirty(h, "op", op->id);
