@@ -96,12 +96,12 @@ void core_set_vm_state(struct core *c, const char *vm, enum api_vm_state state, 
 }
 
 static void vm_unknown(struct core *c, const struct api_vm *vm, const struct api_server *s) {
-    _cleanup_free_ char *reason = xasprintf("server %s does not answer", s->name);
-    if (jobs_hold(c, vm->id))
+    bool shown = vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
+                 vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING;
+    if (!shown || jobs_hold(c, vm->id))
         return;
-    if (vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED ||
-        vm->state == API_VM_STATE_STARTING || vm->state == API_VM_STATE_STOPPING)
-        core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, reason);
+    _cleanup_free_ char *reason = xasprintf("server %s does not answer", s->name);
+    core_set_vm_state(c, vm->id, API_VM_STATE_UNKNOWN, reason);
 }
 
 static void vms_unknown(struct core *c, const struct api_server *s) {
@@ -137,7 +137,7 @@ void core_agents_start(struct core *c) {
         core_agent(c, t->sorted[i]->id)->offline_at = c->mono_ms + OFFLINE_GRACE_MS;
     t = &c->tables[API_KIND_UPLOAD];
     for (size_t i = 0; i < t->n; i++) /* when its last bytes came is not known any more */
-        map_put(&c->arriving, t->sorted[i]->id, (void *)(intptr_t)(c->wall_ms / 1000 + 1));
+        core_upload_heard(c, t->sorted[i]->id);
 }
 
 /* Placement adds and multiplies what a server says it has. */
@@ -610,7 +610,7 @@ static int take_event(struct core *c, const char *server, const char *event, con
         struct api_upload *u = CORE_COPY(upload, UPLOAD, old);
         u->received = received;
         if (received)
-            map_put(&c->arriving, u->id, (void *)(intptr_t)(c->wall_ms / 1000 + 1));
+            core_upload_heard(c, u->id);
         u->state = received == u->size ? API_UPLOAD_STATE_COMPLETE : API_UPLOAD_STATE_OPEN;
         core_put(c, API_KIND_UPLOAD, u);
         return 0;

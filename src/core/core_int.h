@@ -169,7 +169,7 @@ struct core {
     struct map runs;      /* struct job_run * by job id */
     struct map locks;     /* struct lock * by object id */
     struct map held;      /* struct api_guest_report * by VM id */
-    struct map arriving;  /* by id of an upload: when its last bytes came, in seconds of the wall clock */
+    struct map arriving;  /* by id of an upload: when its last bytes came (core_upload_heard) */
     uint64_t next_check;  /* failover.c: of the questions */
     struct map loads;     /* struct server_load * by server id */
     int64_t next_sweep;
@@ -382,6 +382,7 @@ int job_submit(struct core *c, const struct job_request *q, struct api_job *j, s
 
 /* A step's remote effect: made durable with the step, then sent whenever that server is connected. args is stolen. */
 int job_call(struct job_ctx *x, const char *server, enum api_agent_op op, json_t *args, struct error *e);
+void job_drop_changes(struct api_job *j); /* they have been taken back */
 void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
                  const char *detail);
 const struct job_kind *job_kind_by_name(const char *name);
@@ -474,6 +475,7 @@ void job_image_args(json_t *args, const json_t *image);
 /* The steps "tidy" and "forget upload" of the kind, if the image is an upload's, and the lock of that. */
 void job_add_image_steps(struct core *c, struct api_job *j, const struct job_kind *kind, const json_t *image,
                          int64_t param);
+void core_upload_heard(struct core *c, const char *id); /* bytes of it have come */
 void core_upload_expire(struct core *c, const struct api_upload *u);
 
 /* ---- repository.c ---- */
@@ -504,6 +506,8 @@ int vm_check_reach(const struct core *c, const struct api_vm *vm,
                    struct error *e); /* is there a server for it at all? */
 bool state_is_off(enum api_vm_state state);
 bool vm_is_off(const struct api_vm *vm); /* stopped or crashed */
+/* It runs there, is on its way there, or is about to be restarted there. */
+bool vm_needs_server(const struct api_vm *vm, const char *server);
 
 /* Steps of job_repository.c for other jobs, on args.present[param]. */
 void present_entry(struct job_ctx *x, const char *repository, const char *server, const char *proof);

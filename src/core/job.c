@@ -246,11 +246,8 @@ static void job_end(struct job_ctx *x) {
     str_set(&j->message, "");
     if (j->state == API_JOB_STATE_DONE)
         j->progress = 100;
-    if (undone && j->n_changes) { /* they have been taken back */
-        for (size_t i = 0; i < j->n_changes; i++)
-            api_change_done(&j->changes[i]);
-        j->n_changes = 0;
-    }
+    if (undone)
+        job_drop_changes(j);
     locks_remove(c, j);
     if (k && k->ended)
         k->ended(x);

@@ -95,6 +95,12 @@ void job_warn(struct api_job *j, char *text) {
     j->warnings[j->n_warnings++] = text;
 }
 
+void job_drop_changes(struct api_job *j) {
+    for (size_t i = 0; i < j->n_changes; i++)
+        api_change_done(&j->changes[i]);
+    j->n_changes = 0;
+}
+
 void job_changed(struct job_ctx *x, enum api_kind kind, const char *id, const char *name, const char *action,
                  const char *detail) {
     struct api_job *j = x->job;

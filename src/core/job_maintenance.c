@@ -28,11 +28,11 @@ static void set_maintenance(struct core *c, const char *server, enum api_mainten
 
 /* ---- who is left ---- */
 
-/* Also who is on its way there, and who is about to be restarted there. One that is being created is placed anew. */
+/* One that is being created is placed anew. */
 static bool is_there(const struct api_vm *vm, const char *server) {
     if (vm->state == API_VM_STATE_CREATING || (vm->state == API_VM_STATE_DELETING && !vm->reserved))
         return false;
-    return str_eq(vm->target, server) || (str_eq(vm->server, server) && (!vm_is_off(vm) || vm->restarting));
+    return vm_needs_server(vm, server);
 }
 
 static int by_size(const void *a, const void *b) {

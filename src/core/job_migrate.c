@@ -522,9 +522,7 @@ static void give_back(struct job_ctx *x) {
     core_event(x->c, API_SEVERITY_WARNING, "tarn", "vm.crashed", API_KIND_VM, v->id, v->name, x->job->id,
                "Virtual machine %s ended: %s", v->name, v->state_reason);
     core_put(x->c, API_KIND_VM, v);
-    for (size_t i = 0; i < x->job->n_changes; i++)
-        api_change_done(&x->job->changes[i]);
-    x->job->n_changes = 0;
+    job_drop_changes(x->job);
     job_warn(x->job, xasprintf("It did not arrive: %s", v->state_reason));
     json_object_set_new(x->job->vars, "given_back", json_true());
     json_object_set_new(x->job->vars, "lost", json_true()); /* a highly available one is started anew */
@@ -532,18 +530,16 @@ static void give_back(struct job_ctx *x) {
 
 static bool given_back(const struct job_ctx *x) { return json_bool(x->job->vars, "given_back", false); }
 
-/* What it was given there nobody else has. On storage of others it is whole, and never older than at the source. */
+/*
+ * What it was given there nobody else has (on storage of others it is whole, and never older than at the source).
+ * Whether it ran there, and so which of two copies of its disks is the right one, only that server knows: it is waited
+ * for, as the source is about to delete its own, until it is removed for good.
+ */
 static bool is_alone_there(const struct core *c, const struct api_job *j) {
     const struct api_repository *r = CORE_GET(c, repository, REPOSITORY, json_str(j->args, "repository"));
     bool carries = json_array_size(json_object_get(j->args, "local")) || json_bool(j->args, "own", false);
     return carries && (!r || repository_is_only_on(r, json_str(j->args, "to")));
 }
-
-/*
- * Whether it ran there, and so which of two copies of its disks is the right one, only that server knows: it is waited
- * for, as the source is about to delete its own, until it is removed for good.
- */
-static bool switch_waits(const struct core *c, const struct api_job *j) { return is_alone_there(c, j); }
 
 static int switch_gone(struct job_ctx *x, struct error *e) {
     if (is_alone_there(x->c, x->job) && CORE_GET(x->c, server, SERVER, arg(x, "from")))
@@ -555,10 +551,11 @@ static int switch_over(struct job_ctx *x, struct error *e) {
     if (!vm_of(x))
         return STEP_DONE;
     bool told = str_eq(vm_of(x)->server, arg(x, "to"));
-    if (told && !CORE_GET(x->c, server, SERVER, arg(x, "to")))
+    bool removed = !CORE_GET(x->c, server, SERVER, arg(x, "to"));
+    if (told && removed)
         return switch_gone(x, e);
     /* Not told yet, it cannot run it: the source goes on. */
-    if (!told && (!CORE_GET(x->c, server, SERVER, arg(x, "to")) || server_is_gone(x->c, arg(x, "to"))))
+    if (!told && (removed || server_is_gone(x->c, arg(x, "to"))))
         return error_set(e, ERR_CONFLICT, "the server to which it was being moved has been lost");
     json_t *args = move_args(x);
     json_object_set_new(args, "suspended", json_boolean(suspended(x)));
@@ -640,7 +637,7 @@ static const struct job_step_def migrate_steps[] = {
     {"make disk", 1, false, make_disk, NULL, unmake_disk, NULL, false},
     {"receive", 2, false, receive, received, drop, NULL, true},
     {"send", 40, false, send, sent, send_undo, send_undone, false},
-    {"switch", 1, true, switch_over, switched, switch_back, NULL, true, 0, switch_gone, switch_waits},
+    {"switch", 1, true, switch_over, switched, switch_back, NULL, true, 0, switch_gone, is_alone_there},
     {"release", 1, true, release, NULL, NULL, NULL, false},
     {"delete disk", 1, true, delete_disk, NULL, NULL, NULL, false},
 };

@@ -188,8 +188,7 @@ static int check_not_needed(struct core *c, const struct api_repository *r, cons
         const struct api_vm *vm = t->sorted[i]->v->data;
         if (!vm_needs_repository(c, vm, r->id))
             continue;
-        bool there = str_eq(vm->server, s->id) && (!vm_is_off(vm) || vm->restarting);
-        if (there || str_eq(vm->target, s->id))
+        if (vm_needs_server(vm, s->id))
             return error_set(e, ERR_IN_USE, "virtual machine \"%s\" uses it on server \"%s\"", vm->name, s->name);
         bool elsewhere = false;
         for (size_t k = 0; k < r->n_presented && !elsewhere; k++)

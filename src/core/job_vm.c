@@ -166,6 +166,10 @@ bool state_is_off(enum api_vm_state state) {
 
 bool vm_is_off(const struct api_vm *vm) { return state_is_off(vm->state); }
 
+bool vm_needs_server(const struct api_vm *vm, const char *server) {
+    return str_eq(vm->target, server) || (str_eq(vm->server, server) && (!vm_is_off(vm) || vm->restarting));
+}
+
 int vm_wrong_state(const struct api_vm *vm, const char *hint, struct error *e) {
     return error_set(e, ERR_CONFLICT, "virtual machine \"%s\" is %s%s", vm->name, api_vm_state_text(vm->state), hint);
 }

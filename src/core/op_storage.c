@@ -123,6 +123,11 @@ int op_upload_delete(struct core *c, const struct core_request *r, struct error 
 
 #define UPLOAD_IDLE_MS (24 * 3600 * 1000LL)
 
+/* In seconds, which fit into a pointer. */
+void core_upload_heard(struct core *c, const char *id) {
+    map_put(&c->arriving, id, (void *)(intptr_t)(c->wall_ms / 1000 + 1));
+}
+
 void core_upload_expire(struct core *c, const struct api_upload *u) {
     int64_t since, heard = (int64_t)(intptr_t)map_get(&c->arriving, u->id) * 1000;
     if (time_parse(u->created, &since) < 0)

@@ -286,18 +286,6 @@ static void test_a_creation_waits_for_its_server(void **state) {
 
 /* ---- placement in jobs ---- */
 
-/* s1, s2 (and s3 …) in pool p, with a repository of the pool. */
-static void pool_of(struct world *w, size_t servers) {
-    world_of(w, servers);
-    assert_int_equal(ask(w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\",\"memory_reserve\":0}"), 201);
-    for (size_t i = 0; i < servers; i++) {
-        _cleanup_free_ char *body = xasprintf("{\"server\":\"%s\"}", w->agents[i].name);
-        assert_int_equal(ask(w, API_OP_POOL_ADD, "p", body), 202);
-    }
-    assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"shared\",\"path\":\"/s\",\"pool\":\"p\"}"),
-                     202);
-}
-
 static const char *where(const struct world *w, const char *vm) {
     const struct api_server *s = core_server(w->c, core_vm(w->c, vm)->server);
     return s ? s->name : "";
@@ -307,7 +295,7 @@ static const char *where(const struct world *w, const char *vm) {
 
 static void test_starts_are_spread_until_the_pool_is_full(void **state) {
     struct world w;
-    pool_of(&w, 2); /* 8 GiB each */
+    world_pool(&w, 2); /* 8 GiB each */
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v1", "")), 202);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v2", "")), 202);
     assert_string_not_equal(where(&w, "v1"), where(&w, "v2"));
@@ -336,7 +324,7 @@ static void test_starts_are_spread_until_the_pool_is_full(void **state) {
 /* The sums are what adding up gives, also after a commit has failed. */
 static void test_loads_follow_what_is_taken_back(void **state) {
     struct world w;
-    pool_of(&w, 2);
+    world_pool(&w, 2);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v1", "")), 202);
     w.fault = STORE_FAILS;
     w.fault_at = 1;
@@ -357,7 +345,7 @@ static void test_loads_follow_what_is_taken_back(void **state) {
 
 static void test_a_stopped_one_starts_elsewhere(void **state) {
     struct world w;
-    pool_of(&w, 3);
+    world_pool(&w, 3);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"pool\":\"p\",\"disks\":[{\"size\":1048576}]}"),
                      202);
     assert_string_equal(where(&w, "v"), ""); /* its first start decides */
@@ -406,7 +394,7 @@ static void says_of_guest(struct world *w, const char *vm, const char *state, bo
  */
 static void test_what_may_run_again_waits_for_its_server(void **state) {
     struct world w;
-    pool_of(&w, 2);
+    world_pool(&w, 2);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, START("v", ",\"restart_policy\":\"always\"")), 202);
     assert_string_equal(where(&w, "v"), "s1");
     says_of_guest(&w, "v", "stopped", true);
@@ -430,15 +418,6 @@ static void test_what_may_run_again_waits_for_its_server(void **state) {
 
 /* ---- maintenance ---- */
 
-static void seconds(struct world *w, int n) {
-    for (int i = 0; i < n; i++) {
-        w->ms += 1000;
-        core_set_time(w->c, w->ms, w->ms);
-        core_tick(w->c);
-        pump(w);
-    }
-}
-
 static void guest(struct world *w, const char *name, int64_t mib, const char *more) {
     _cleanup_free_ char *body =
         xasprintf("{\"name\":\"%s\",\"pool\":\"p\",\"memory\":%lld,\"start\":true,\"server\":\"s1\"%s}", name,
@@ -449,7 +428,7 @@ static void guest(struct world *w, const char *name, int64_t mib, const char *mo
 
 static void test_a_server_is_emptied(void **state) {
     struct world w;
-    pool_of(&w, 3);
+    world_pool(&w, 3);
     guest(&w, "small", 512, "");
     guest(&w, "great", 4096, "");
     guest(&w, "middle", 1024, "");
@@ -465,7 +444,7 @@ static void test_a_server_is_emptied(void **state) {
         first = str_eq(j->kind, "vm.migrate") ? j : NULL;
     }
     assert_string_equal(first->object.name, "great");
-    seconds(&w, 20);
+    world_seconds(&w, 20);
     assert_int_equal(last_job(&w, "server.maintenance")->state, API_JOB_STATE_DONE);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
     static const char *const names[] = {"small", "great", "middle"};
@@ -494,13 +473,13 @@ static size_t aborts_noted(const struct world *w) {
 
 static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     struct world w;
-    pool_of(&w, 2);
+    world_pool(&w, 2);
     assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"own\",\"path\":\"/own\",\"server\":\"s1\"}"),
                      202);
     guest(&w, "bound", 512, ",\"repository\":\"own\"");
     guest(&w, "free", 512, ",\"repository\":\"shared\"");
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
-    seconds(&w, 10);
+    world_seconds(&w, 10);
     const struct api_job *j = last_job(&w, "server.maintenance");
     assert_int_equal(j->state, API_JOB_STATE_RUNNING);
     assert_non_null(strstr(j->message, "cannot move: bound: "));
@@ -514,7 +493,7 @@ static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true,\"timeout\":5}"), 409);
     assert_non_null(strstr(w.reply, "maintenance off s1"));
     assert_int_equal(ask(&w, API_OP_VM_STOP, "bound", NULL), 202);
-    seconds(&w, 2);
+    world_seconds(&w, 2);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
     /* A stopped one starts only where its disks are. */
     assert_int_equal(ask(&w, API_OP_VM_START, "bound", NULL), 409);
@@ -525,20 +504,20 @@ static void test_what_cannot_move_is_named_and_waited_for(void **state) {
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
     _cleanup_free_ char *id = xstrdup(last_job(&w, "server.maintenance")->id);
     assert_int_equal(ask(&w, API_OP_JOB_ABORT, id, NULL), 200);
-    seconds(&w, 2);
+    world_seconds(&w, 2);
     assert_int_equal(last_job(&w, "server.maintenance")->state, API_JOB_STATE_ABORTED);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
     size_t noted = aborts_noted(&w);
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":false}"), 202);
     assert_int_equal(aborts_noted(&w), noted + 1); /* who began it is not who ended it */
-    seconds(&w, 2);
+    world_seconds(&w, 2);
     assert_int_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_OFF);
     /* As long as was said, and no look longer. */
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true,\"timeout\":7}"), 202);
-    seconds(&w, 6);
+    world_seconds(&w, 6);
     assert_int_equal(last_job(&w, "server.maintenance")->state, API_JOB_STATE_RUNNING);
-    seconds(&w, 2);
+    world_seconds(&w, 2);
     j = last_job(&w, "server.maintenance");
     assert_int_equal(j->state, API_JOB_STATE_FAILED);
     assert_string_equal(j->error_code, "timeout");
@@ -552,7 +531,7 @@ static void test_what_cannot_move_is_named_and_waited_for(void **state) {
 
 static void test_one_that_is_on_no_server(void **state) {
     struct world w;
-    pool_of(&w, 2);
+    world_pool(&w, 2);
     assert_int_equal(ask(&w, API_OP_ISO_CREATE, NULL, "{\"name\":\"cd\",\"image\":{\"path\":\"/1.iso\"}}"), 202);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"pool\":\"p\",\"cdrom\":\"cd\"}"), 202);
     assert_string_equal(core_vm(w.c, "v")->server, "");
@@ -570,7 +549,7 @@ static void test_one_that_is_on_no_server(void **state) {
 
 static void test_a_disk_says_where_it_belongs(void **state) {
     struct world w;
-    pool_of(&w, 2);
+    world_pool(&w, 2);
     assert_int_equal(ask(&w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"own\",\"path\":\"/own\",\"server\":\"s1\"}"),
                      202);
     assert_int_equal(ask(&w, API_OP_DISK_CREATE, NULL, "{\"name\":\"d\",\"size\":1048576}"), 400);
@@ -585,7 +564,7 @@ static void test_a_disk_says_where_it_belongs(void **state) {
 
 static void test_settings_that_could_not_work(void **state) {
     struct world w;
-    pool_of(&w, 1);
+    world_pool(&w, 1);
     static const char *const fences[] = {"{\"fence\":{\"agent\":\"rm -rf\"}}",
                                          "{\"fence\":{\"agent\":\"fence_x\",\"password\":\"a\\nb\"}}",
                                          "{\"fence\":{\"agent\":\"fence_x\",\"address\":\"1.2.3.4\\n\"}}",
@@ -605,7 +584,7 @@ static void test_settings_that_could_not_work(void **state) {
 /* As many as there are, or more: nothing could start. Before there are any it may be anything. */
 static void test_failures_that_leave_no_server(void **state) {
     struct world w;
-    pool_of(&w, 2);
+    world_pool(&w, 2);
     assert_int_equal(ask(&w, API_OP_POOL_CHANGE, "p", "{\"admission_failures\":2}"), 409);
     assert_non_null(strstr(w.reply, "the pool has 2 servers, of which one has to be left: the failure of at most 1"));
     assert_non_null(strstr(w.reply, "\"field\":\"admission_failures\""));

@@ -5,30 +5,15 @@
  */
 #include "core/test_world.h"
 
-static void seconds(struct world *w, int n) {
-    for (int i = 0; i < n; i++) {
-        w->ms += 1000;
-        core_set_time(w->c, w->ms, w->ms);
-        core_tick(w->c);
-        pump(w);
-    }
-}
-
-static void lose(struct world *w, size_t i) {
-    w->agents[i].away = true;
-    world_disconnect(w, &w->agents[i]);
-    pump(w);
-}
-
 static void test_an_order_that_is_tried_again_ends_with_its_server(void **state) {
     struct world w;
     world_up(&w);
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"start\":true}"), 202);
     w.fail_op = "guest.kill";
     assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
-    lose(&w, 0);
+    world_lose(&w, 0);
     assert_int_equal(forget_server(&w, "s1"), 200);
-    seconds(&w, 70);
+    world_seconds(&w, 70);
     assert_true(last_job(&w, "vm.kill")->state >= API_JOB_STATE_DONE);
     world_down(&w);
 }
@@ -63,9 +48,9 @@ static void test_a_switch_that_is_tried_again_goes_back(void **state) {
     struct world w;
     move_with_a_disk(&w, NULL, "guest.activate");
     w.fail_op = NULL;
-    lose(&w, 1);
+    world_lose(&w, 1);
     assert_int_equal(forget_server(&w, "s2"), 200);
-    seconds(&w, 70);
+    world_seconds(&w, 70);
     assert_int_equal(core_vm(w.c, "v")->state, API_VM_STATE_CRASHED);
     assert_string_equal(core_vm(w.c, "v")->server, w.agents[0].id);
     assert_int_equal(deleted, 0);
@@ -76,13 +61,13 @@ static void test_a_switch_that_is_tried_again_goes_back(void **state) {
 static void test_a_source_stays_until_the_destination_has_answered(void **state) {
     struct world w;
     move_with_a_disk(&w, "guest.activate", NULL);
-    lose(&w, 0);
+    world_lose(&w, 0);
     assert_int_equal(forget_server(&w, "s1"), 409);
     assert_non_null(strstr(w.reply, "under way"));
     w.holds = NULL;
     world_disconnect(&w, &w.agents[1]);
     world_connect(&w, &w.agents[1]);
-    seconds(&w, 5);
+    world_seconds(&w, 5);
     assert_int_equal(forget_server(&w, "s1"), 200);
     settle(&w);
     assert_int_equal(deleted, 0);
@@ -125,7 +110,7 @@ static void test_a_server_with_one_that_is_being_deleted_is_not_empty(void **sta
     assert_int_equal(ask(&w, API_OP_JOB_UNDO, job, NULL), 202);
     assert_int_equal(core_vm(w.c, "v")->state, API_VM_STATE_DELETING);
     assert_int_equal(ask(&w, API_OP_SERVER_MAINTENANCE, "s1", "{\"on\":true}"), 202);
-    seconds(&w, 10);
+    world_seconds(&w, 10);
     assert_int_not_equal(core_server(w.c, "s1")->maintenance, API_MAINTENANCE_STATE_ON);
     world_down(&w);
 }
@@ -167,9 +152,9 @@ static void test_disks_that_others_have_too_are_not_those_of_the_source(void **s
     w.op = count_deletions;
     w.holds = "guest.activate"; /* it was carried out, say, and the answer did not come */
     assert_int_equal(ask(&w, API_OP_VM_MIGRATE, "v", "{\"to\":\"s2\",\"disks\":true}"), 202);
-    lose(&w, 1);
+    world_lose(&w, 1);
     w.holds = NULL;
-    seconds(&w, 20);
+    world_seconds(&w, 20);
     deleted = 0;
     assert_int_equal(forget_server(&w, "s2"), 200);
     settle(&w);
@@ -185,7 +170,7 @@ static void test_so_it_does_after_the_managers_start(void **state) {
     assert_int_equal(ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"v\",\"start\":true}"), 202);
     w.fail_op = "guest.kill";
     assert_int_equal(ask(&w, API_OP_VM_KILL, "v", NULL), 202);
-    lose(&w, 0);
+    world_lose(&w, 0);
     assert_int_equal(forget_server(&w, "s1"), 200);
     world_crash(&w);
     world_down(&w);
@@ -204,8 +189,8 @@ static void test_the_next_servers_get_the_pools_storage(void **state) {
                          "{\"name\":\"v\",\"pool\":\"p\",\"memory\":536870912,\"start\":true,\"server\":\"s1\","
                          "\"disks\":[{\"size\":1048576}]}"),
                      202);
-    lose(&w, 0);
-    lose(&w, 1);
+    world_lose(&w, 0);
+    world_lose(&w, 1);
     assert_int_equal(forget_server(&w, "s1"), 200);
     assert_int_equal(forget_server(&w, "s2"), 200);
     world_add(&w);
@@ -227,7 +212,7 @@ static void test_an_upload_that_takes_days_arrives(void **state) {
         core_agent_message(w.c, w.agents[0].id, m);
         pump(&w);
         w.ms += 3600000;
-        seconds(&w, 2);
+        world_seconds(&w, 2);
     }
     assert_int_equal(w.c->tables[API_KIND_UPLOAD].n, 1);
     world_down(&w);

@@ -8,11 +8,6 @@
 
 static bool there(struct world *w, enum api_kind kind, const char *name) { return core_data(w->c, kind, name) != NULL; }
 
-static void lose(struct world *w, size_t i) {
-    w->agents[i].away = true;
-    world_disconnect(w, &w->agents[i]);
-}
-
 static void test_what_is_lost(void **state) {
     struct world w;
     world_up(&w);
@@ -32,7 +27,7 @@ static void test_what_is_lost(void **state) {
     SAYS("server \\\"s1\\\" does not answer, but counts as connected until it has been silent for 15 s: wait");
     core_agent(w.c, core_server(w.c, "s1")->id)->mute = false;
     assert_int_equal(ask(&w, API_OP_VM_START, "v", NULL), 202);
-    lose(&w, 0);
+    world_lose(&w, 0);
     assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
     SAYS("--force");
     assert_int_equal(forget_server(&w, "s1"), 200);
@@ -59,7 +54,7 @@ static void test_advice_about_one_of_a_pool(void **state) {
     settle(&w);
     assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
     SAYS("first tarn pool remove p s1");
-    lose(&w, 0);
+    world_lose(&w, 0);
     assert_int_equal(ask(&w, API_OP_SERVER_DELETE, "s1", NULL), 409);
     SAYS("give --force");
     assert_int_equal(ask(&w, API_OP_POOL_REMOVE, "p", "{\"server\":\"s1\"}"), 503);
@@ -108,7 +103,7 @@ static void test_what_others_have_stays(void **state) {
         ask(&w, API_OP_RULE_CREATE, NULL,
             "{\"name\":\"r\",\"pool\":\"p\",\"type\":\"on-servers\",\"vms\":[\"v\"],\"servers\":[\"s2\"]}"),
         201);
-    lose(&w, 1);
+    world_lose(&w, 1);
     assert_int_equal(forget_server(&w, "s2"), 200);
     SAYS("\"lost\":[],\"crashed\":[{\"kind\":\"vm\"");
     SAYS("\"name\":\"v\"}],\"warnings\":[]");

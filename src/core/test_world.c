@@ -40,9 +40,9 @@ void world_connect(struct world *w, struct world_agent *a) {
     const char *key;
     void *v;
     while (map_next(&a->guests, &pos, &key, &v))
-        json_array_append_new(guests, json_pack("{s:s, s:s, s:s, s:i, s:b, s:b}", "vm", key, "name", "g", "state", v,
-                                                "sequence", 1, "guarded", a->clustered, "should_run",
-                                                str_eq(v, "crashed")));
+        json_array_append_new(guests,
+                              json_pack("{s:s, s:s, s:s, s:i, s:b, s:b}", "vm", key, "name", "g", "state", v,
+                                        "sequence", 1, "guarded", a->clustered, "should_run", str_eq(v, "crashed")));
     pos = 0;
     while (map_next(&a->opened, &pos, &key, &v))
         json_array_append_new(repositories, json_pack("{s:s, s:b, s:I, s:I}", "repository", key, "usable", 1,
@@ -458,4 +458,29 @@ const struct api_job *last_job(struct world *w, const char *kind) {
         if (str_eq(((struct api_job *)t->sorted[i]->v->data)->kind, kind))
             return t->sorted[i]->v->data;
     return NULL;
+}
+
+void world_seconds(struct world *w, int n) {
+    for (int i = 0; i < n; i++) {
+        w->ms += 1000;
+        core_set_time(w->c, w->ms, w->ms);
+        core_tick(w->c);
+        pump(w);
+    }
+}
+
+void world_lose(struct world *w, size_t agent) {
+    w->agents[agent].away = true;
+    world_disconnect(w, &w->agents[agent]);
+}
+
+void world_pool(struct world *w, size_t servers) {
+    world_of(w, servers);
+    assert_int_equal(ask(w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\",\"memory_reserve\":0}"), 201);
+    for (size_t i = 0; i < servers; i++) {
+        _cleanup_free_ char *body = xasprintf("{\"server\":\"%s\"}", w->agents[i].name);
+        assert_int_equal(ask(w, API_OP_POOL_ADD, "p", body), 202);
+    }
+    assert_int_equal(ask(w, API_OP_REPOSITORY_CREATE, NULL, "{\"name\":\"shared\",\"path\":\"/s\",\"pool\":\"p\"}"),
+                     202);
 }

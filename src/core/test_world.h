@@ -86,3 +86,9 @@ void complete_upload(struct world *w, const char **ret_id);
 void make_template(struct world *w);
 const char *running_job(struct world *w);
 const struct api_job *last_job(struct world *w, const char *kind);
+/* They go by, one after the other. */
+void world_seconds(struct world *w, int n);
+/* It is cut off, and does not come back. */
+void world_lose(struct world *w, size_t agent);
+/* Pool p of so many servers s1, s2 … with the repository "shared". */
+void world_pool(struct world *w, size_t servers);

@@ -41,6 +41,11 @@ static void keep_early(struct guest *g, enum guest_event event, const char *reas
     str_set(&g->early_reason, reason);
 }
 
+/* Found ended after our start: a kill that cleans up may fail, and it does not end once more. */
+static void keep_found_end(struct guest *g) {
+    keep_early(g, g->end_state == API_VM_STATE_STOPPED ? GUEST_POWEROFF : GUEST_DIED, g->end_reason);
+}
+
 void host_guest_apply_early(struct host *h, struct guest *g) {
     if (g->early < 0)
         return;
@@ -245,8 +250,8 @@ static void run_stop(struct host *h, struct guest *g, struct op *op) {
         kill_now(h, g, API_VM_STATE_STOPPED, "killed", true);
         return;
     case API_VM_STATE_STOPPING:
-        if (g->end_reason) { /* found ended after our start */
-            keep_early(g, g->end_state == API_VM_STATE_STOPPED ? GUEST_POWEROFF : GUEST_DIED, g->end_reason);
+        if (g->end_reason) {
+            keep_found_end(g);
             kill_now(h, g, g->end_state, g->end_reason, true);
             return;
         }
@@ -295,8 +300,8 @@ static void run_kill(struct host *h, struct guest *g, struct op *op) {
     }
     g->r.should_run = false;
     g->restart_at = NEVER;
-    if (g->r.state == API_VM_STATE_STOPPING && g->end_reason && !g->killing) /* found ended after our start */
-        keep_early(g, g->end_state == API_VM_STATE_STOPPED ? GUEST_POWEROFF : GUEST_DIED, g->end_reason);
+    if (g->r.state == API_VM_STATE_STOPPING && g->end_reason && !g->killing)
+        keep_found_end(g);
     if (g->r.state == API_VM_STATE_RUNNING || g->r.state == API_VM_STATE_STARTING ||
         g->r.state == API_VM_STATE_SUSPENDED || g->r.state == API_VM_STATE_MIGRATING)
         host_guest_set_state(h, g, API_VM_STATE_STOPPING, "it is killed");

@@ -84,15 +84,6 @@ static void stop_and_start_refused_together(void **state) {
 
 /* ---- the cluster ---- */
 
-static json_t *pool_args(size_t n) {
-    static const char *const servers[] = {VM1, VM2, REPO};
-    json_t *nodes = json_array();
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(
-            nodes, json_pack("{s:s, s:i, s:[s]}", "server", servers[i], "node", (int)i + 1, "addresses", servers[i]));
-    return json_pack("{s:s, s:i, s:o, s:s}", "pool", VM2, "version", 1, "nodes", nodes, "secret", "aa");
-}
-
 static void see(struct world *w, bool armed, uint64_t incarnation) {
     static const uint32_t members[] = {1, 2, 3};
     struct host_cluster_facts f = {.armed = armed,

@@ -185,10 +185,7 @@ static void not_restarted_where_another_may_have_it(void **state) {
     struct world *w = *state;
     json_t *start = start_args(VM1, "always");
     json_object_set_new(json_object_get(start, "vm"), "ha", json_pack("{s:b}", "enabled", 1));
-    world_op(w, "c/1/do", "cluster.configure",
-             json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2, "version", 1, "nodes",
-                       "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node", 2, "addresses",
-                       "10.0.0.2", "secret", "aa"));
+    world_op(w, "c/1/do", "cluster.configure", pool_args(2));
     see(w, 5);
     world_op(w, "j/1/do", "guest.start", start);
     assert_true(world_ok(w, "j/1/do"));
@@ -224,10 +221,7 @@ static void see_armed(struct world *w, bool armed, uint64_t incarnation) {
 }
 
 static void arm(struct world *w) {
-    world_op(w, "c/1/do", "cluster.configure",
-             json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2,
-                       "version", 1, "nodes", "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node",
-                       2, "addresses", "10.0.0.2", "server", REPO, "node", 3, "addresses", "10.0.0.3", "secret", "aa"));
+    world_op(w, "c/1/do", "cluster.configure", pool_args(3));
     see_armed(w, false, 7);
     world_op(w, "c/2/do", "cluster.arm", json_pack("{s:b}", "armed", 1));
     see_armed(w, true, 7);
@@ -242,10 +236,7 @@ static void what_was_ordered_before_its_pool_is_watched(void **state) {
     w->hold_calls = true;
     world_op(w, "j/1/do", "guest.receive", receive);
     assert_false(json_bool(world_last_event(w, "guest.state"), "guarded", true));
-    world_op(w, "c/1/do", "cluster.configure",
-             json_pack("{s:s, s:i, s:[{s:s, s:i, s:[s]}, {s:s, s:i, s:[s]}], s:s}", "pool", VM2, "version", 1, "nodes",
-                       "server", VM1, "node", 1, "addresses", "10.0.0.1", "server", VM2, "node", 2, "addresses",
-                       "10.0.0.2", "secret", "aa"));
+    world_op(w, "c/1/do", "cluster.configure", pool_args(2));
     world_answer(w, API_AGENT_OP_CLUSTER_CONFIGURE, 0);
     assert_true(json_bool(world_last_event(w, "guest.state"), "guarded", false));
     w->hold_calls = false;

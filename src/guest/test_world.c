@@ -408,6 +408,15 @@ json_t *receive_args(const char *vm) {
     return args;
 }
 
+json_t *pool_args(size_t servers) {
+    static const char *const ids[] = {VM1, VM2, REPO}, *const addresses[] = {"10.0.0.1", "10.0.0.2", "10.0.0.3"};
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < servers; i++)
+        json_array_append_new(
+            nodes, json_pack("{s:s, s:i, s:[s]}", "server", ids[i], "node", (int)i + 1, "addresses", addresses[i]));
+    return json_pack("{s:s, s:i, s:o, s:s}", "pool", VM2, "version", 1, "nodes", nodes, "secret", "aa");
+}
+
 /* ---- what most tests begin with ---- */
 
 bool world_ok(struct world *w, const char *id) { return json_bool(world_reply(w, id), "ok", false); }

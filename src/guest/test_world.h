@@ -88,3 +88,4 @@ json_t *stop_args(const char *vm, int timeout, bool force);
 json_t *disk_args(const char *disk);
 json_t *move_args(const char *vm);
 json_t *receive_args(const char *vm);
+json_t *pool_args(size_t servers); /* of cluster.configure, at most three */
