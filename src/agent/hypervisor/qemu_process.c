@@ -279,9 +279,11 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
     unlinkat(spec->dirfd, STDERR_FIFO, 0);
     if (mkfifoat(spec->dirfd, STDERR_FIFO, 0600) < 0)
         return error_set(e, ERR_IO, "no FIFO for QEMU's messages: %s", strerror(errno));
+    _cleanup_close_ int theirs = open_beneath(spec->dirfd, STDERR_FIFO, O_RDWR | O_NONBLOCK, 0);
+    if (theirs < 0)
+        return error_set(e, ERR_IO, "the FIFO for QEMU's messages cannot be opened: %s", strerror(-theirs));
     struct qemu_process *p = process_new(spec);
     output_open(p);
-    _cleanup_close_ int theirs = open_beneath(spec->dirfd, STDERR_FIFO, O_RDWR | O_NONBLOCK, 0);
     _cleanup_free_ struct child_fd *fds = xcalloc(args->n_fds + 1, sizeof *fds);
     if (args->n_fds)
         memcpy(fds, args->fds, args->n_fds * sizeof *fds);
@@ -289,7 +291,7 @@ int qemu_process_spawn(const struct qemu_process_spec *spec, const struct qemu_a
     struct child_spec child = {.argv = (const char *const *)args->argv,
                                .env = qemu_environment(),
                                .fds = fds,
-                               .n_fds = args->n_fds + (theirs >= 0),
+                               .n_fds = args->n_fds + 1,
                                .user = user,
                                .gate = spec->gate,
                                .groups = spec->groups,
@@ -332,8 +334,22 @@ static size_t read_cmdline(const char *pid, char *buf, size_t size) {
     return n > 0 ? (size_t)n : 0;
 }
 
+/*
+ * Whether what it says goes into this guest's directory. Another agent on this machine (a lab's, one in a container)
+ * may have a process of the same guest, which is on its way from there to here or back.
+ */
+static bool speaks_here(const char *pid, int dirfd) {
+    char path[64];
+    struct stat its, ours;
+    snprintf(path, sizeof path, "/proc/%.20s/fd/2", pid);
+    if (stat(path, &its) < 0)
+        return errno == EACCES || errno == EPERM; /* not to be told: better taken for ours than started twice */
+    return fstatat(dirfd, STDERR_FIFO, &ours, AT_SYMLINK_NOFOLLOW) == 0 && its.st_dev == ours.st_dev &&
+           its.st_ino == ours.st_ino;
+}
+
 /* Our argument list begins: binary -name guest=… -uuid ID. */
-static pid_t search_by_uuid(const char *vm) {
+static pid_t search_by_uuid(const char *vm, int dirfd) {
     DIR *d = opendir("/proc");
     struct dirent *entry;
     pid_t found = 0;
@@ -345,7 +361,8 @@ static pid_t search_by_uuid(const char *vm) {
         if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
             continue;
         size_t n = read_cmdline(entry->d_name, cmdline, sizeof cmdline);
-        if (n && memmem(cmdline, n, "qemu-system", 11) && memmem(cmdline, n, wanted, wanted_len))
+        if (n && memmem(cmdline, n, "qemu-system", 11) && memmem(cmdline, n, wanted, wanted_len) &&
+            speaks_here(entry->d_name, dirfd))
             found = (pid_t)strtol(entry->d_name, NULL, 10);
     }
     if (d)
@@ -371,7 +388,7 @@ static pid_t record_pid(const struct qemu_process_spec *spec, struct qemu_proces
     }
     *reason = "its process has ended while nobody was watching";
     if (!good || json_bool(o, "starting", false)) {
-        pid_t pid = search_by_uuid(spec->vm);
+        pid_t pid = search_by_uuid(spec->vm, spec->dirfd);
         if (pid > 0)
             process_start_time(pid, &p->start_time);
         return pid > 0 ? pid : -ENOENT;

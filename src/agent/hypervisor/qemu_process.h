@@ -10,7 +10,7 @@
  *
  * process.json is not flushed to disk: it must survive the agent, and after a crash of the server no process is there
  * to be found (it carries the boot's id). A crash of the agent between the two records leaves a process that is looked
- * for by its -uuid argument.
+ * for by its -uuid argument and by the FIFO that it holds (agents may share a machine, and a guest moves between them).
  */
 #pragma once
 

@@ -166,6 +166,23 @@ static void test_find_by_arguments(void **state) {
     _cleanup_free_ char *starting = json_text(o);
     record(starting);
     assert_int_equal(find(&reason), 0);
+    qemu_process_free(TAKE_PTR(w.p));
+
+    /* Another agent's on this machine: the guest moves from there to here, and the agent died before it made its own.
+     */
+    int own = w.dirfd;
+    assert_int_equal(mkdirat(own, "other", 0700), 0);
+    w.dirfd = openat(own, "other", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    record(starting);
+    assert_int_equal(find(&reason), -ENOENT); /* it has made no FIFO yet */
+    assert_int_equal(mkfifoat(w.dirfd, "stderr", 0600), 0);
+    assert_int_equal(find(&reason), -ENOENT);
+    qemu_process_clean(w.dirfd);
+    close(w.dirfd);
+    w.dirfd = own;
+    assert_int_equal(unlinkat(own, "other", AT_REMOVEDIR), 0);
+
+    assert_int_equal(find(&reason), 0);
     qemu_process_kill(w.p);
     turn(3000);
     assert_true(w.ended);
