@@ -216,11 +216,21 @@ static int entrance(const struct cgroups *c, const int *groups, struct child_gro
     return 0;
 }
 
+/* What it left at its last end, and with it the count of what the kernel has ended in it. One in use stays. */
+static void remove_groups(const struct cgroups *c, const char *vm) {
+    _cleanup_free_ char *name = xasprintf("%s.%s", vm, c->server);
+    for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+        if (c->dirs[i] >= 0 && !is_repeat(c, i))
+            unlinkat(c->dirs[i], name, AT_REMOVEDIR);
+}
+
 int cgroups_make(struct cgroups *c, const char *vm, const struct api_vm_limits *l, struct child_groups *ret,
                  struct error *e) {
     int groups[CGROUP_CONTROLLERS] = {-1, -1, -1};
     struct child_groups made = {.into = -1};
     int r = check(c, l, e);
+    if (r == 0)
+        remove_groups(c, vm);
     if (r == 0)
         r = open_groups(c, vm, groups, e);
     if (r == 0)

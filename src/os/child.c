@@ -102,14 +102,18 @@ NO_SANITIZE static int setup_process(struct plan *p) {
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             return errno;
     }
-    /* A helper must not go on writing when the one that would have used the result is gone and may start it again. */
-    if (!p->detach) {
-        if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-            return errno;
-        if (syscall(SYS_getppid) != p->parent)
-            return ESRCH;
-    }
     return 0;
+}
+
+/*
+ * A helper must not go on writing when the one that would have used the result is gone and may start it again. One that
+ * is to survive us (detach) does so from its exec on: before, our successor would not know it for what it becomes. The
+ * kernel forgets the signal when the user changes.
+ */
+NO_SANITIZE static int end_with_parent(const struct plan *p, bool end) {
+    if (prctl(PR_SET_PDEATHSIG, end ? SIGKILL : 0, 0, 0, 0) < 0)
+        return errno;
+    return syscall(SYS_getppid) == p->parent ? 0 : ESRCH;
 }
 
 /* Announces itself, and waits for leave to go on. A late answer to an earlier one is passed over. */
@@ -156,13 +160,17 @@ NO_SANITIZE static int child_main(void *arg) {
     struct sigaction fallback = {.sa_handler = SIG_DFL};
     for (int s = 1; s < NSIG; s++)
         sigaction(s, &fallback, NULL);
-    int r = p->gate ? pass_gate(p->gate) : 0;
+    int r = end_with_parent(p, true);
+    if (r == 0 && p->gate)
+        r = pass_gate(p->gate);
     if (r == 0)
         r = enter_groups(p);
     if (r == 0)
         r = setup_fds(p);
     if (r == 0)
         r = setup_process(p);
+    if (r == 0)
+        r = end_with_parent(p, !p->detach);
     if (r == 0) {
         sigset_t none;
         sigemptyset(&none);

@@ -14,17 +14,19 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define START_TIMEOUT_MS 60000
-#define FIND_TIMEOUT_MS  2000
-#define ASK_TIMEOUT_MS   10000
-#define QUIT_MS          600 /* then SIGKILL */
-#define RECONNECT_MS     200
-#define RECONNECT_TRIES  20
+#define START_TIMEOUT_MS  60000
+#define FIND_TIMEOUT_MS   2000
+#define ASK_TIMEOUT_MS    10000
+#define QUIT_MS           600 /* then SIGKILL */
+#define RECONNECT_MS      200
+#define RECONNECT_LATE_MS 5000 /* when it has not answered for long */
+#define RECONNECT_TRIES   20
 
 static void guest_launch(struct guest *g);
 static void monitor_open(struct guest *g, int64_t timeout_ms);
 static void monitor_lost(struct guest *g);
 static void process_quit(struct guest *g);
+static void on_status(void *ctx, const struct error *error, const json_t *result);
 
 /* ---- the guest itself ---- */
 
@@ -158,7 +160,7 @@ json_t *guest_report(const struct guest *g) {
         [GUEST_ABSENT] = API_VM_STATE_UNKNOWN,      [GUEST_FINDING] = API_VM_STATE_RUNNING,
         [GUEST_STARTING] = API_VM_STATE_STARTING,   [GUEST_IS_RUNNING] = API_VM_STATE_RUNNING,
         [GUEST_IS_PAUSED] = API_VM_STATE_SUSPENDED, [GUEST_IS_OFF] = API_VM_STATE_STOPPED,
-        [GUEST_IS_PANICKED] = API_VM_STATE_CRASHED,  [GUEST_IS_INCOMING] = API_VM_STATE_SUSPENDED};
+        [GUEST_IS_PANICKED] = API_VM_STATE_CRASHED, [GUEST_IS_INCOMING] = API_VM_STATE_SUSPENDED};
     char started[TIME_TEXT_MAX] = "";
     if (g->process && qemu_process_started(g->process) > 0)
         time_format(qemu_process_started(g->process), started);
@@ -168,15 +170,20 @@ json_t *guest_report(const struct guest *g) {
 
 /* ---- phases ---- */
 
+static const enum guest_event events[] = {[GUEST_IS_RUNNING] = GUEST_RUNNING,
+                                          [GUEST_IS_PAUSED] = GUEST_PAUSED,
+                                          [GUEST_IS_OFF] = GUEST_POWEROFF,
+                                          [GUEST_IS_PANICKED] = GUEST_PANICKED};
+
+static bool is_settled(enum guest_phase phase) { return phase == GUEST_IS_RUNNING || phase == GUEST_IS_PAUSED; }
+
 /* Enters the phase that QEMU's status names, and tells if that is news to one who thought it ran. */
 static void guest_set_phase(struct guest *g, enum guest_phase phase, const char *reason) {
-    static const enum guest_event events[] = {[GUEST_IS_RUNNING] = GUEST_RUNNING,
-                                              [GUEST_IS_PAUSED] = GUEST_PAUSED,
-                                              [GUEST_IS_OFF] = GUEST_POWEROFF,
-                                              [GUEST_IS_PANICKED] = GUEST_PANICKED};
     enum guest_phase before = g->phase;
     if (before == phase || before == GUEST_ABSENT || (before == GUEST_IS_INCOMING && phase == GUEST_IS_PAUSED))
         return;
+    if (is_settled(before) && is_settled(phase) && qemu_move_busy(g->move))
+        return; /* the move's doing; it tells at its end how the guest is */
     g->phase = phase;
     str_set(&g->reason, reason);
     if (before == GUEST_STARTING && phase == GUEST_IS_INCOMING && g->request) {
@@ -272,6 +279,7 @@ static void on_process_end(void *ctx, bool known, struct child_exit how, const c
     qemu_console_free(TAKE_PTR(g->console));
     qemu_process_free(TAKE_PTR(g->process));
     g->phase = GUEST_ABSENT;
+    g->unheard = false;
     str_set(&g->reason, text);
     bool wanted = !list_empty(&g->kills);
     struct guest_start_request *failed = before == GUEST_STARTING ? TAKE_PTR(g->request) : NULL;
@@ -314,11 +322,31 @@ static void process_quit(struct guest *g) {
 
 /* ---- the monitor ---- */
 
+static void guest_look(struct guest *g, int64_t timeout_ms) {
+    qmp_call(g->qmp, "query-status", NULL, timeout_ms, on_status, g);
+}
+
+/* Its monitor answers again, after its find was answered without knowing: what that would have told is told now. */
+static void heard_at_last(struct guest *g, const char *status) {
+    guest_hold(g);
+    g->unheard = false;
+    g->phase = GUEST_FINDING;
+    guest_set_status(g, status);
+    if (g->phase == GUEST_IS_PAUSED || g->phase == GUEST_IS_OFF || g->phase == GUEST_IS_PANICKED)
+        guest_tell(g, events[g->phase]);
+    guest_release(g);
+}
+
 static void on_status(void *ctx, const struct error *error, const json_t *result) {
     struct guest *g = ctx;
     if (!error && json_is_string(json_object_get(result, "status"))) {
+        if (g->monitor_tries >= RECONNECT_TRIES || g->unheard)
+            log_info("guest %s: QEMU's monitor answers again", g->vm);
         g->monitor_tries = 0;
-        guest_set_status(g, json_str(result, "status"));
+        if (g->unheard)
+            heard_at_last(g, json_str(result, "status"));
+        else
+            guest_set_status(g, json_str(result, "status"));
         return;
     }
     /* When the connection has closed, on_monitor_closed tries the other one. */
@@ -328,8 +356,10 @@ static void on_status(void *ctx, const struct error *error, const json_t *result
     if (g->phase == GUEST_STARTING) {
         str_set(&g->end_reason, "QEMU did not become ready in time");
         qemu_process_kill(g->process);
-    } else if (g->phase == GUEST_FINDING) {
+    } else if (g->phase == GUEST_FINDING || g->unheard) {
         monitor_lost(g);
+    } else if (is_settled(g->phase) && error && error->code == ERR_TIMEOUT) {
+        guest_look(g, ASK_TIMEOUT_MS); /* QEMU waits for a disk, and answers when that does */
     }
 }
 
@@ -346,10 +376,15 @@ static void monitor_lost(struct guest *g) {
         timer_set(g, RECONNECT_MS, on_reconnect);
         return;
     }
+    timer_set(g, RECONNECT_LATE_MS, on_reconnect);
+    if (g->monitor_tries > RECONNECT_TRIES || g->unheard)
+        return;
     log_error("guest %s: QEMU runs, but its monitor does not answer", g->vm);
-    if (g->phase == GUEST_FINDING)
-        guest_set_phase(g, GUEST_IS_RUNNING,
-                        "QEMU runs, but its monitor does not answer; kill it when it has to be stopped");
+    if (g->phase != GUEST_FINDING)
+        return;
+    g->unheard = true;
+    guest_set_phase(g, GUEST_IS_RUNNING,
+                    "QEMU runs, but its monitor does not answer; kill it when it has to be stopped");
 }
 
 static void on_monitor_closed(void *ctx, const char *why) {
@@ -411,7 +446,7 @@ static void on_event(void *ctx, const char *name, const json_t *data) {
         ; /* its doing: how the guest is, it tells at its end */
     } else if (str_eq(name, "STOP") && runs && !guest_is_asked(g, GUEST_IS_PAUSED)) {
         /* Why, only the status says: somebody else, a full disk, an error of KVM's. */
-        qmp_call(g->qmp, "query-status", NULL, ASK_TIMEOUT_MS, on_status, g);
+        guest_look(g, ASK_TIMEOUT_MS);
     } else if (str_eq(name, "RESUME") && paused && !guest_is_asked(g, GUEST_IS_RUNNING)) {
         guest_set_phase(g, GUEST_IS_RUNNING, "");
     }
@@ -430,7 +465,7 @@ static void monitor_open(struct guest *g, int64_t timeout_ms) {
         monitor_lost(g);
         return;
     }
-    qmp_call(g->qmp, "query-status", NULL, timeout_ms, on_status, g);
+    guest_look(g, timeout_ms);
 }
 
 static void console_open(struct guest *g) {
@@ -703,16 +738,19 @@ static void on_asked(void *ctx, const struct error *error, const json_t *result)
     guest_hold(g);
     list_remove(&c->link);
     free(c);
-    if (!error && then != GUEST_ABSENT && (g->phase == GUEST_IS_RUNNING || g->phase == GUEST_IS_PAUSED)) {
+    if (!error && then != GUEST_ABSENT && is_settled(g->phase)) {
         g->phase = then;
         str_take(&g->reason, NULL);
     }
+    /* It may do it yet: "stop" waits for what the disks still write, and its event came before and was expected. */
+    if (error && error->code == ERR_TIMEOUT && then != GUEST_ABSENT && qmp_is_open(g->qmp))
+        guest_look(g, ASK_TIMEOUT_MS);
     guest_call_done(g, call, error, error ? NULL : guest_report(g));
     guest_release(g);
 }
 
 void guest_ask(struct guest *g, uint64_t call, const char *command, json_t *args, enum guest_phase then) {
-    if (g->phase != GUEST_IS_RUNNING && g->phase != GUEST_IS_PAUSED) {
+    if (!is_settled(g->phase)) {
         guest_call_fail(g, call, ERR_CONFLICT, "the guest does not run");
     } else if (!qmp_is_open(g->qmp)) {
         guest_call_fail(g, call, ERR_GUEST, "QEMU's monitor does not answer; the guest can only be killed");

@@ -92,9 +92,10 @@ struct guest {
     char *end_reason;                    /* what QEMU said before it ended; NULL: nothing */
     bool spare;                          /* the monitor in use */
     int monitor_tries;
+    bool unheard; /* taken for running because its monitor did not answer */
     bool display;
     struct qemu_move *move; /* NULL: it has not moved in this life of ours */
-    int in_use; /* callbacks on the stack: not to be freed */
+    int in_use;             /* callbacks on the stack: not to be freed */
     bool forgotten;
     int64_t disk_read, disk_write;
     uint64_t disks_asked; /* loop time; 0: never */

@@ -25,7 +25,8 @@
 #define STILL_MS         20000 /* nothing has gone through for so long … */
 #define STILL_PAUSED_MS  8000  /* … and for one that waits for it … */
 #define STILL_POLLS      50    /* … and it is not that nobody has looked */
-#define POST_COPY_ROUNDS 3     /* over its memory, each after what has changed in the last */
+#define RELEASE_MS       30000
+#define POST_COPY_ROUNDS 3 /* over its memory, each after what has changed in the last */
 
 static void send_poll(struct qemu_move *m);
 static void take_back(struct qemu_move *m, move_then *then);
@@ -627,8 +628,15 @@ void qemu_move_unsend(struct guest *g, uint64_t call, const struct api_guest_mov
 
 static void release_poll(struct qemu_move *m);
 
+/*
+ * While pages still go (post-copy) the guest at the other server needs this process. Where that is not to be told they
+ * may go as well, for QEMU sends them from a thread of its own; but one that hangs for good is not waited for.
+ */
 static void release_looked(struct qemu_move *m, const struct error *error) {
-    if (!error && move_post_copies(m)) {
+    bool known = !error && m->told;
+    if (known)
+        m->heard = uv_now(m->g->h->loop);
+    if (known ? move_post_copies(m) : uv_now(m->g->h->loop) - m->heard < RELEASE_MS) {
         move_later(m, POLL_MS / 2, release_poll);
         return;
     }
@@ -643,10 +651,10 @@ static void release_poll(struct qemu_move *m) {
 
 void qemu_move_release(struct guest *g, uint64_t call) {
     guest_hold(g);
-    int r = guest_take_up(g);
-    if (r == 0 && g->phase != GUEST_FINDING && qmp_is_open(g->qmp)) {
+    if (guest_take_up(g) == 0) {
         struct qemu_move *m = qemu_move_get(g);
         move_begin(m, MOVE_RELEASING, call);
+        m->heard = uv_now(g->h->loop);
         release_poll(m);
     } else {
         guest_kill(g, call);

@@ -39,13 +39,18 @@ static struct {
     int dirfd, guestfd, listener;
     pid_t pid;
     pthread_t monitor;
-    _Atomic int at;       /* of figures: what it says next */
+    _Atomic int at;    /* of figures: what it says next */
+    _Atomic bool post; /* it is in the middle of a post-copy */
+    _Atomic bool away; /* it hangs up, and nobody is there */
+    _Atomic bool slow; /* "stop" is done, and its answer does not come */
+    _Atomic bool stopped;
     bool refuses;         /* to go on; and it is a destination whose guest has come */
     bool goes;            /* it was told to migrate */
     uint64_t ended;       /* the last call … */
     enum error_code code; /* … so … */
     bool alive;           /* … and whether the process was there still */
     int told;             /* words of progress */
+    int paused;           /* events */
     char *words;
 } w;
 
@@ -61,6 +66,8 @@ static const char *const figures[] = {
 };
 
 static json_t *migration(void) {
+    if (w.post)
+        return json_pack("{s:s}", "status", "postcopy-active");
     _cleanup_free_ char *text =
         xasprintf("{\"status\":\"%s\",\"ram\":{%s}}", w.goes ? "active" : "none", figures[w.at]);
     return json_loads(text, 0, NULL);
@@ -73,7 +80,7 @@ static json_t *said(const char *command) {
         return NULL;
     w.goes |= str_eq(command, "migrate");
     if (str_eq(command, "query-status"))
-        return json_pack("{s:s}", "status", "running");
+        return json_pack("{s:s}", "status", w.stopped ? "paused" : "running");
     if (str_eq(command, "query-kvm"))
         return json_pack("{s:b}", "enabled", 1);
     if (str_eq(command, "query-migrate"))
@@ -83,6 +90,12 @@ static json_t *said(const char *command) {
 
 static void answer(int fd, const char *line) {
     _cleanup_json_ json_t *o = json_loads(line, 0, NULL);
+    if (w.slow && str_eq(json_str(o, "execute"), "stop")) {
+        static const char event[] = "{\"event\":\"STOP\"}\n";
+        w.stopped = true;
+        assert_int_equal(write(fd, event, sizeof event - 1), sizeof event - 1);
+        return;
+    }
     json_t *good = said(json_str(o, "execute"));
     _cleanup_json_ json_t *reply =
         good ? json_pack("{s:o}", "return", good)
@@ -95,19 +108,25 @@ static void answer(int fd, const char *line) {
 }
 
 /* A JSON object ends where its braces do: the commands have no line breaks between them. */
-static void *monitor(void *unused) {
-    int fd = accept(w.listener, NULL, NULL);
+static void serve(int fd) {
     char line[65536];
     int depth = 0;
-    for (size_t n = 0; fd >= 0 && n < sizeof line - 1 && read(fd, line + n, 1) == 1;) {
+    for (size_t n = 0; n < sizeof line - 1 && read(fd, line + n, 1) == 1;) {
         depth += line[n] == '{' ? 1 : line[n] == '}' ? -1 : 0;
         line[++n] = 0;
+        if (depth == 0 && w.away)
+            return;
         if (depth == 0) {
             answer(fd, line);
             n = 0;
         }
     }
-    close_fd(&fd);
+}
+
+static void *monitor(void *unused) {
+    for (int fd; (fd = accept(w.listener, NULL, NULL)) >= 0; close(fd))
+        if (!w.away)
+            serve(fd);
     return NULL;
 }
 
@@ -120,7 +139,9 @@ static void on_done(void *ctx, uint64_t call, const struct error *error, const j
     w.alive = w.pid && waitid(P_PID, (id_t)w.pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && !end.si_pid;
 }
 
-static void on_guest(void *ctx, const char *vm, enum guest_event event, const char *reason) {}
+static void on_guest(void *ctx, const char *vm, enum guest_event event, const char *reason) {
+    w.paused += event == GUEST_PAUSED;
+}
 
 static void on_progress(void *ctx, uint64_t call, int percent, const char *message) {
     w.told++;
@@ -173,7 +194,8 @@ static int world_up(void **state) {
     w.ended = 0;
     w.told = 0;
     w.at = 0;
-    w.goes = w.refuses = false;
+    w.goes = w.refuses = w.post = w.away = w.slow = w.stopped = false;
+    w.paused = 0;
     w.g = guest_get(&w.h, VM, true);
     return 0;
 }
@@ -277,11 +299,53 @@ static void credentials_are_ours(void **state) {
     assert_int_equal(faccessat(w.guestfd, MOVE_DIR, F_OK, 0), -1);
 }
 
+static void turns(int ms) {
+    for (int i = 0; i < ms / 2; i++)
+        turn();
+}
+
+/* The destination's guest needs what is still here: that nobody answers does not mean that all has gone. */
+static void released_when_it_says_so(void **state) {
+    take_up(GUEST_IS_RUNNING);
+    w.post = true;
+    qemu_move_release(w.g, 2);
+    turns(300);
+    assert_int_equal(w.ended, 1);
+    w.away = true;
+    turns(1500);
+    assert_int_equal(w.ended, 1);
+    assert_int_equal(kill(w.pid, 0), 0);
+    w.away = false;
+    turns(1000);
+    assert_int_equal(w.ended, 1);
+    w.post = false;
+    wait_for(w.ended == 2);
+    assert_int_equal(w.code, ERR_OK);
+    assert_false(w.alive);
+    turns(10);
+    w.g = map_get(&w.h.guests, VM);
+    let_go();
+}
+
+/* QEMU pauses the guest at once and answers when its disks have: that it is paused must not be overlooked. */
+static void pause_answered_late(void **state) {
+    take_up(GUEST_IS_RUNNING);
+    w.slow = true;
+    guest_ask(w.g, 2, "stop", NULL, GUEST_IS_PAUSED);
+    wait_for(w.ended == 2);
+    assert_int_equal(w.code, ERR_TIMEOUT);
+    wait_for(w.g->phase == GUEST_IS_PAUSED);
+    assert_int_equal(w.paused, 1);
+    let_go();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(figures_that_are_none, world_up, world_down),
         cmocka_unit_test_setup_teardown(who_refuses_to_go_on_has_ended, world_up, world_down),
         cmocka_unit_test_setup_teardown(credentials_are_ours, world_up, world_down),
+        cmocka_unit_test_setup_teardown(released_when_it_says_so, world_up, world_down),
+        cmocka_unit_test_setup_teardown(pause_answered_late, world_up, world_down),
     };
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_LEVEL_ERROR);

@@ -9,12 +9,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,6 +191,49 @@ static void test_find_by_arguments(void **state) {
     assert_true(w.ended);
 }
 
+/* What tarn-deadman does with who comes: here it takes its time. Returns the pidfd of who waits for leave. */
+static int receive_comer(int fd) {
+    uint64_t message;
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part = {&message, sizeof message};
+    struct msghdr m = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+    assert_int_equal(recvmsg(fd, &m, MSG_CMSG_CLOEXEC), sizeof message);
+    return *(int *)CMSG_DATA(CMSG_FIRSTHDR(&m));
+}
+
+/* The agent is killed while its child has not become QEMU yet: nobody would know it for what it becomes. */
+static void test_killed_before_the_exec(void **state) {
+    int fds[2];
+    const char *reason = "";
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+    pid_t agent = fork();
+    if (agent == 0) {
+        uint64_t message = 7;
+        struct child_gate gate = {.fd = fds[0], .message = &message, .len = sizeof message};
+        char *argv[] = {
+            (char *)"sh", (char *)"-c", (char *)"sleep 100; true", (char *)"qemu-system-x86_64", (char *)"-uuid",
+            (char *)VM,   NULL};
+        struct qemu_args args = {.argv = argv, .n = 6};
+        struct qemu_process_spec s = spec();
+        s.gate = &gate;
+        qemu_process_spawn(&s, &args, NULL, 1000, &w.p, NULL);
+        _exit(0);
+    }
+    struct pollfd end = {.fd = receive_comer(fds[1]), .events = POLLIN};
+    assert_int_equal(poll(&end, 1, 0), 0);
+    assert_int_equal(kill(agent, SIGKILL), 0);
+    assert_int_equal(waitpid(agent, NULL, 0), agent);
+    assert_int_equal(poll(&end, 1, 5000), 1); /* without leave, and without having been told */
+    assert_int_equal(find(&reason), -ENOENT);
+    close(end.fd);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void test_no_binary(void **state) {
     char *argv[] = {(char *)"qemu-system-nothing", NULL};
     struct qemu_args args = {.argv = argv, .n = 1};
@@ -219,6 +265,7 @@ int main(void) {
         cmocka_unit_test(test_flood_unwatched),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_find_by_arguments),
+        cmocka_unit_test(test_killed_before_the_exec),
         cmocka_unit_test(test_no_binary),
         cmocka_unit_test(test_long_path),
     };

@@ -508,6 +508,27 @@ static void test_no_space(void **state) {
     assert_int_equal(w.events, 0);
 }
 
+/* It stands still for longer than its find waits for it: it is taken for running, and heard when it answers again. */
+static void test_heard_late(void **state) {
+    struct guest_files f;
+    json_t *start = start_new(VM1, "{\"memory\": 134217728, \"display\": \"none\"}", &f, "tiny");
+    must(guest_begin(start, &f), 20000);
+    must(op(suspend, VM1), 10000);
+    driver_close();
+    w.events = 0;
+    pid_t pid = guest_pid(VM1);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    driver_open();
+    must(op(find, VM1), 20000);
+    assert_string_equal(json_str(w.result, "state"), "running");
+    assert_non_null(strstr(json_str(w.result, "reason"), "does not answer"));
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    wait_for(w.events && w.event == GUEST_PAUSED, 20000);
+    must(op(resume, VM1), 10000);
+    end_guest(VM1);
+    w.events = 0;
+}
+
 /* SATA, e1000, UEFI and a CD-ROM on SATA want the general kernel. */
 static void test_full_uefi(void **state) {
     struct guest_files f;
@@ -589,7 +610,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test_teardown(test_probe, clean),        cmocka_unit_test_teardown(test_life_q35, clean),
         cmocka_unit_test_teardown(test_life_microvm, clean), cmocka_unit_test_teardown(test_refused, clean),
         cmocka_unit_test_teardown(test_hung, clean),         cmocka_unit_test_teardown(test_no_space, clean),
-        cmocka_unit_test_teardown(test_full_uefi, clean),
+        cmocka_unit_test_teardown(test_heard_late, clean),   cmocka_unit_test_teardown(test_full_uefi, clean),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
