@@ -106,6 +106,8 @@ struct agent {
     int64_t tell_at, tell_wait; /* its guests' changes, which it could not take, are told again then; ms */
     bool unheeded;    /* it has said that it watches a guest, and was not believed: it was given up, or not armed */
     bool armed;       /* its deadman, as it says in this connection */
+    int64_t lost_at;   /* when it said last that a guest had ended with its lease */
+    int64_t belied_at; /* since when others have seen it although its power is off */
     /* fencing.c */
     int64_t unseen_at;             /* since when it has been silent, and the other of two servers has not seen it */
     int64_t fence_at, fence_delay; /* not switched off again before */
@@ -544,6 +546,8 @@ void failover_answer(struct core *c, const char *server, const char *id, const j
 void failover_fenced(struct core *c, const char *server);                                        /* its power is off */
 /* No job holds it any more: what became of its server meanwhile counts now. */
 void failover_vm_free(struct job_ctx *x, const char *vm);
+/* Its server has lost its pool, so it ends with the lease; that it has is on its way. */
+bool failover_vm_ending(struct core *c, const struct api_vm *vm);
 bool failover_is_seen(struct core *c, const struct api_server *s); /* by one that holds its lease: it is up */
 bool failover_vm_dies(const struct core *c, const struct api_vm *vm); /* for good, when its server is given up */
 void failover_vm_skipped(struct job_ctx *x, const char *vm);
@@ -566,6 +570,7 @@ int64_t failover_deadline(const struct core *c);
 
 /* The other of two servers has a ring, and this one is not in it. */
 bool fencing_missed(const struct core *c, const struct api_server *s);
+bool fencing_seen(const struct core *c, const struct api_server *s); /* by another of its pool, as that said last */
 bool fencing_contradicted(const struct core *c, const struct api_server *s);
 void fencing_review(struct core *c, struct agent *a, const struct api_server *s);
 void fencing_answered(struct core *c, struct agent *a, const struct api_server *s);

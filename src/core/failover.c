@@ -34,6 +34,8 @@
 #define PROBE_MS        1500
 #define CLOCKS_MS       10   /* by which clocks may differ in the life of a lease */
 #define FENCE_SILENT_MS 3000 /* without a word, after its power was switched off */
+#define ENDING_MS       3000 /* in which all that ended with a lease is told, one after the other */
+#define FENCE_SEEN_MS   5000 /* by others of its pool, which notice sooner that one is off */
 
 static const char *pool_of(const struct api_server *s) { return s->has_cluster ? str_or(s->cluster.pool, "") : ""; }
 
@@ -191,6 +193,8 @@ void failover_vm_free(struct job_ctx *x, const char *id) {
 void failover_vm_lost(struct core *c, const char *id) {
     const struct api_vm *vm = CORE_GET(c, vm, VM, id);
     const struct api_server *s = vm ? CORE_GET(c, server, SERVER, vm->server) : NULL;
+    if (s)
+        core_agent(c, s->id)->lost_at = c->mono_ms;
     if (!s || jobs_hold(c, id) || !vm->has_ha || !vm->ha.enabled || !pool_restarts(c, vm))
         return;
     vm_lost(c, id, s->name);
@@ -237,19 +241,23 @@ static void give_up(struct core *c, const char *id, const char *why) {
 }
 
 /* It is alive, so its power is not off: whatever was confirmed is over, or was not true. */
-static void not_fenced(struct core *c, const char *id, bool lied) {
+static void not_fenced(struct core *c, const char *id, const char *but) {
     const struct api_server *s = CORE_GET(c, server, SERVER, id);
     if (!s || !s->has_cluster || !s->cluster.fenced)
         return;
     struct api_server *put = cluster_copy(s);
     put->cluster.fenced = false;
     core_put(c, API_KIND_SERVER, put);
-    if (lied)
-        core_alarm_raise(
-            c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "fence.failed",
-            "The fence agent of server %s says that its power was off, but the server has gone on answering: "
-            "is the address that of its own management controller?",
-            s->name);
+    if (!but)
+        return;
+    if (s->has_fence && !str_empty(s->fence.agent))
+        core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "fence.failed",
+                         "The fence agent of server %s says that its power was off, but %s: is the address that of its "
+                         "own management controller?",
+                         s->name, but);
+    else
+        core_event(c, API_SEVERITY_WARNING, "tarn", "server.power", API_KIND_SERVER, s->id, s->name, NULL,
+                   "The power of server %s was confirmed to be off, but %s", s->name, but);
 }
 
 static void take_back(struct core *c, const char *id) {
@@ -270,6 +278,15 @@ static void take_back(struct core *c, const char *id) {
 static bool is_suspect(const struct agent *a, const struct api_server *s) {
     bool lost_pool = a->state && !a->state->quorate;
     return !a->connected || a->mute || (s->cluster.armed && lost_pool);
+}
+
+bool failover_vm_ending(struct core *c, const struct api_vm *vm) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
+    const struct agent *a = s && s->has_cluster && !s->cluster.gone ? core_agent(c, s->id) : NULL;
+    if (!a || !vm->watched || !runs_for_all_we_know(vm) || !is_protected(c, vm))
+        return false;
+    bool says_so = a->connected && !a->mute && s->cluster.armed && a->state && !a->state->quorate;
+    return says_so || (a->lost_at && c->mono_ms < a->lost_at + ENDING_MS);
 }
 
 static int64_t gone_ms_in(const struct api_cluster_state *state, const char *server) {
@@ -367,7 +384,7 @@ static void probe_answer(struct core *c, struct agent *a, uint64_t serial, const
     a->probe = 0;
     a->probed_at = c->mono_ms;
     recover_soon(c); /* it was no place for anything until now */
-    not_fenced(c, a->server, true);
+    not_fenced(c, a->server, "the server has gone on answering");
     failover_state(c, a->server, state);
     if (!a->check_at)
         a->check_at = c->mono_ms + ASK_AGAIN_MS; /* as long as they contradict each other */
@@ -387,8 +404,22 @@ static void review_fenced(struct core *c, struct agent *a, const struct api_serv
         give_up(c, s->id, "its power is off");
 }
 
+/* It is up, though it does not answer us: that its power was off is over, or was not true. What is lost of it from now
+   on is held until its lease has ended. */
+static bool is_belied(struct core *c, struct agent *a, const struct api_server *s) {
+    if (!s->cluster.fenced || s->cluster.gone || !fencing_seen(c, s))
+        a->belied_at = 0;
+    else if (!a->belied_at)
+        a->belied_at = c->mono_ms;
+    return a->belied_at && c->mono_ms - a->belied_at >= FENCE_SEEN_MS;
+}
+
 static void review(struct core *c, const struct api_server *s) {
     struct agent *a = core_agent(c, s->id);
+    if (is_belied(c, a, s)) {
+        not_fenced(c, s->id, "the others of its pool go on seeing it");
+        s = CORE_GET(c, server, SERVER, s->id);
+    }
     bool fenced = s->cluster.fenced;
     a->check_at = 0;
     if (s->cluster.gone)
@@ -537,15 +568,26 @@ void failover_look(struct core *c, const char *server) {
         review(c, s);
 }
 
+/* Somebody has switched it on again; its fence agent is not asked for that. */
+static void switched_on(struct core *c, const char *server) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, server);
+    if (!s || !str_eq(s->power, "off"))
+        return;
+    struct api_server *put = CORE_COPY(server, SERVER, s);
+    str_set(&put->power, "on");
+    core_put(c, API_KIND_SERVER, put);
+}
+
 void failover_connected(struct core *c, const char *server) {
     struct agent *a = core_agent(c, server);
     a->welcome_at = a->heard_at = c->mono_ms;
     a->check = a->probe = a->late = 0;
-    a->again_at = a->tell_at = a->tell_wait = 0;
+    a->again_at = a->tell_at = a->tell_wait = a->lost_at = 0;
     a->mute = a->unheeded = a->armed = false;
     agent_cluster_free(a);
     fencing_stand_down(c, a);
-    not_fenced(c, server, false);
+    not_fenced(c, server, NULL);
+    switched_on(c, server);
     jobs_fence_lost(c, server); /* its last connection may have been replaced, and not have ended */
 }
 

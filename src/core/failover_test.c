@@ -437,6 +437,39 @@ static void after_another_and_its_delay(void **state) {
     world_down(&w);
 }
 
+static void ends_with_the_lease(struct world *w, struct world_agent *a, const char *name) {
+    const char *vm = vm_of(w, name)->id;
+    _cleanup_json_ json_t *m = json_pack("{s:s, s:{s:s, s:s, s:b, s:b, s:I, s:s}}", "event", "guest.state", "args",
+                                         "vm", vm, "state", "crashed", "guarded", 1, "lost", 1, "sequence",
+                                         (json_int_t)1 << 40, "reason", "its server had lost its pool");
+    free(map_remove(&a->guests, vm));
+    core_agent_message(w->c, a->id, m);
+}
+
+/* Its server tells of the one that comes after the other first. */
+static void after_one_whose_end_is_not_known_yet(void **state) {
+    for (int ends = 0; ends < 2; ends++) {
+        struct world w;
+        prepare(&w, 3);
+        make_vm(&w, "base", "s1", "{\"enabled\":true,\"priority\":90}");
+        make_vm(&w, "app", "s1", "{\"enabled\":true,\"priority\":10,\"after\":[\"base\"],\"delay\":3}");
+        walk(&w, 5000);
+        ends_with_the_lease(&w, &w.agents[0], "app");
+        walk(&w, 1000);
+        assert_int_equal(vm_of(&w, "app")->state, API_VM_STATE_CRASHED);
+        assert_string_equal(vm_of(&w, "app")->state_reason, "it comes after base");
+        if (ends) {
+            ends_with_the_lease(&w, &w.agents[0], "base");
+            walk(&w, 2500);
+            assert_int_equal(vm_of(&w, "base")->state, API_VM_STATE_RUNNING);
+            assert_int_equal(vm_of(&w, "app")->state, API_VM_STATE_CRASHED);
+        }
+        walk(&w, 4000); /* one that goes on after all is not waited for for ever */
+        assert_int_equal(vm_of(&w, "app")->state, API_VM_STATE_RUNNING);
+        world_down(&w);
+    }
+}
+
 static void tries_come_to_an_end(void **state) {
     struct world w;
     prepare(&w, 3);
@@ -507,6 +540,36 @@ static void fence_that_lies(void **state) {
     world_disconnect(&w, &w.agents[0]);
     walk(&w, 20000);
     assert_false(core_server(w.c, "s1")->cluster.gone);
+    world_down(&w);
+}
+
+/* Somebody says so of one that hangs: the others see it, and its guests run. */
+static void confirmed_of_one_that_is_up(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    walk(&w, 1000);
+    assert_int_equal(ask(&w, API_OP_SERVER_FENCE, "s1", "{\"action\":\"confirm\"}"), 409);
+    assert_non_null(strstr(w.reply, "the others of its pool see it"));
+    /* What was said when nobody saw it does not hold once they do. */
+    core_begin(w.c);
+    failover_fenced(w.c, w.agents[0].id);
+    core_end(w.c);
+    walk(&w, 4000);
+    assert_true(core_server(w.c, "s1")->cluster.fenced);
+    walk(&w, 4000);
+    assert_false(core_server(w.c, "s1")->cluster.fenced);
+    assert_true(has_event(&w, "server.power", "the others of its pool go on seeing it"));
+    dies(&w, 0);
+    assert_in_range(until_elsewhere(&w, "a", "s1", 20000), DETECT_MS + HOLD_MS, DETECT_MS + HOLD_MS + 500);
+    /* Its power is on when it has come back. */
+    assert_int_equal(ask(&w, API_OP_SERVER_FENCE, "s1", "{\"action\":\"confirm\"}"), 202);
+    walk(&w, 500);
+    assert_string_equal(core_server(w.c, "s1")->power, "off");
+    comes_back(&w, 0);
+    assert_string_equal(core_server(w.c, "s1")->power, "on");
     world_down(&w);
 }
 
@@ -706,10 +769,12 @@ int main(void) {
         cmocka_unit_test(aborted_while_it_waits),
         cmocka_unit_test(none_comes_after_itself),
         cmocka_unit_test(after_another_and_its_delay),
+        cmocka_unit_test(after_one_whose_end_is_not_known_yet),
         cmocka_unit_test(tries_come_to_an_end),
         cmocka_unit_test(returns_with_its_guests),
         cmocka_unit_test(fenced_needs_no_hold),
         cmocka_unit_test(fence_that_lies),
+        cmocka_unit_test(confirmed_of_one_that_is_up),
         cmocka_unit_test(two_servers_wait_for_the_fence),
         cmocka_unit_test(member_dies_while_the_cluster_changes),
         cmocka_unit_test(what_waits_says_for_whom),

@@ -61,6 +61,17 @@ bool fencing_missed(const struct core *c, const struct api_server *s) {
     return can_tell(b, p ? p->id : "") && !lists(b->state->members, b->state->n_members, s->id);
 }
 
+bool fencing_seen(const struct core *c, const struct api_server *s) {
+    const struct api_pool *p = pool_of(c, s);
+    for (size_t i = 0; p && p->has_cluster && i < p->cluster.n_nodes; i++) {
+        const char *id = p->cluster.nodes[i].server;
+        const struct agent *b = str_eq(id, s->id) ? NULL : map_get(&c->agents, id);
+        if (can_tell(b, p->id) && lists(b->state->members, b->state->n_members, s->id))
+            return true;
+    }
+    return false;
+}
+
 /* Somebody of its pool sees it, or nobody is there who could. */
 bool fencing_contradicted(const struct core *c, const struct api_server *s) {
     const struct api_pool *p = pool_of(c, s);
@@ -68,13 +79,10 @@ bool fencing_contradicted(const struct core *c, const struct api_server *s) {
     for (size_t i = 0; p && p->has_cluster && i < p->cluster.n_nodes; i++) {
         const char *id = p->cluster.nodes[i].server;
         const struct agent *b = str_eq(id, s->id) ? NULL : map_get(&c->agents, id);
-        bool there = b && b->connected && b->reported;
         others |= !str_eq(id, s->id);
-        asked |= there;
-        if (there && can_tell(b, p->id) && lists(b->state->members, b->state->n_members, s->id))
-            return true;
+        asked |= b && b->connected && b->reported;
     }
-    return others && !asked;
+    return fencing_seen(c, s) || (others && !asked);
 }
 
 /* Guests that could start on the other server. */

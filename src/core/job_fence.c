@@ -43,6 +43,12 @@ static int confirm_check(struct job_ctx *x, const struct api_server *s, struct e
                          "server \"%s\" is in no clustered pool: nothing waits for its power to be off", s->name);
     if (core_agent_is_connected(x->c, s->id) && !core_agent(x->c, s->id)->mute)
         return error_set(e, ERR_CONFLICT, "server \"%s\" is connected: its power is not off", s->name);
+    if (fencing_seen(x->c, s)) /* it runs its guests, whether its agent answers or not */
+        return error_set(
+            e, ERR_CONFLICT,
+            "server \"%s\" is up, the others of its pool see it: its power is not off. Switch it off; they "
+            "notice within seconds, and it can be confirmed then",
+            s->name);
     return 0;
 }
 

@@ -18,14 +18,15 @@
 
 #include <errno.h>
 
-#define LOOK_MS      30000 /* while nothing changes */
-#define LOOK_GAP_MS  100   /* between two looks, and */
-#define LOOK_EACH_MS 2     /* for each that waits, but */
-#define LOOK_MAX_MS  2000
-#define TRY_AGAIN_MS 3000 /* after a start that failed, times the tries */
-#define HOUR_MS      3600000
-#define LOOK_TICK    8 /* looked at in one tick */
-#define ANEW_MAX     3
+#define LOOK_MS        30000 /* while nothing changes */
+#define ENDING_LOOK_MS 1000
+#define LOOK_GAP_MS    100 /* between two looks, and */
+#define LOOK_EACH_MS   2   /* for each that waits, but */
+#define LOOK_MAX_MS    2000
+#define TRY_AGAIN_MS   3000 /* after a start that failed, times the tries */
+#define HOUR_MS        3600000
+#define LOOK_TICK      8 /* looked at in one tick */
+#define ANEW_MAX       3
 
 static const struct api_vm *vm_of(const struct job_ctx *x) { return CORE_GET(x->c, vm, VM, x->job->object.id); }
 
@@ -49,17 +50,21 @@ bool recover_waits(const struct core *c, const char *vm) {
 
 /* ---- the order ---- */
 
-/* When the last of those that it comes after was up; -1 while one is still being started, with its name. */
-static int64_t after_ms(const struct core *c, const struct api_vm *vm, const char **ret_name) {
+#define ENDING (-2)
+
+/* When the last of those that it comes after was up; -1 while one is still being started, ENDING while one is about to
+   end where it is, with its name. */
+static int64_t after_ms(struct core *c, const struct api_vm *vm, const char **ret_name) {
     int64_t last = 0;
     for (size_t i = 0; i < vm->ha.n_after; i++) {
         const struct api_vm *other = CORE_GET(c, vm, VM, vm->ha.after[i]);
         int64_t at;
         if (!other || str_eq(other->id, vm->id))
             continue;
-        if (recovery_of(c, other->id)) {
+        bool starts = recovery_of(c, other->id);
+        if (starts || failover_vm_ending(c, other)) {
             *ret_name = other->name;
-            return -1;
+            return starts ? -1 : ENDING;
         }
         if (other->state == API_VM_STATE_RUNNING && time_parse(other->started, &at) == 0 && at > last)
             last = at < c->wall_ms ? at : c->wall_ms; /* its server's clock may be ahead: it is up now at the latest */
@@ -110,6 +115,8 @@ static bool has_to_wait(struct look *l) {
     if (up < 0) {
         _cleanup_free_ char *why = xasprintf("it comes after %s", name);
         wait_because(l, false, why);
+        if (up == ENDING) /* or its server finds its pool again, which wakes nobody */
+            l->next = l->c->mono_ms + ENDING_LOOK_MS;
         return true;
     }
     return up > 0 && waits_until(l, up + delay, delay, "it waits its delay");

@@ -808,7 +808,7 @@ export interface Server {
   /** The address that its agent's connection comes from */
   connected_from: string
   fence?: Fence
-  /** on, off or unknown, as its fence agent said last; empty if it was never asked */
+  /** on, off or unknown, as its fence agent said last or somebody confirmed, and on when it has connected since; empty if it was never asked */
   power: string
   cluster?: ServerCluster
   hardware?: Hardware
