@@ -240,6 +240,23 @@ static void a_fence_that_fails_is_tried_again(void **state) {
     world_down(&w);
 }
 
+/* Its fence agent is taken away while it works: there is nothing left to put right. */
+static void a_fence_agent_that_is_gone(void **state) {
+    struct world w;
+    prepare_two(&w, "manual");
+    w.holds = "fence.run";
+    assert_int_equal(ask(&w, API_OP_SERVER_FENCE, "s1", "{\"action\":\"status\"}"), 202);
+    walk(&w, 500);
+    assert_int_equal(ask(&w, API_OP_SERVER_CHANGE, "s1", "{\"fence\":{\"agent\":\"\"}}"), 200);
+    w.holds = NULL;
+    w.lose_answers = true;
+    world_disconnect(&w, &w.agents[1]);
+    walk(&w, 500);
+    assert_int_equal(last_job(&w, "server.fence")->state, API_JOB_STATE_FAILED);
+    assert_false(has_alarm(&w, "fence.failed"));
+    world_down(&w);
+}
+
 /* Its power is off, they say, and it answers. */
 static void a_fence_that_lies(void **state) {
     struct world w;
@@ -353,6 +370,7 @@ int main(void) {
         cmocka_unit_test(not_without_guests_or_the_policy),
         cmocka_unit_test(back_in_time),
         cmocka_unit_test(a_fence_that_fails_is_tried_again),
+        cmocka_unit_test(a_fence_agent_that_is_gone),
         cmocka_unit_test(a_fence_that_lies),
         cmocka_unit_test(orders_are_for_now),
         cmocka_unit_test(somebody_has_seen_it),

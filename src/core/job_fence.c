@@ -141,6 +141,8 @@ static void fence_ended(struct job_ctx *x) {
     bool automatic = json_bool(x->job->args, "auto", false);
     if (!s || x->job->state != API_JOB_STATE_FAILED)
         return;
+    if (!s->has_fence || str_empty(s->fence.agent)) /* taken away meanwhile, and its alarms with it */
+        return;
     if (automatic)
         fencing_failed(x->c, s->id);
     core_alarm_raise(x->c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "fence.failed",
