@@ -240,6 +240,8 @@ void core_agents_tick(struct core *c) {
             continue;
         vms_unknown(c, s);
         alarms_server_offline(c, s);
+        if (s->has_cluster && s->cluster.gone)
+            alarms_server_gone(c, s, false, "it does not answer, and the others of its pool do not see it");
         jobs_reroute(c, s->id);
     }
 }

@@ -264,6 +264,7 @@ void alarms_index(struct core *c, struct object *o, bool add);
 void alarms_observe(struct core *c, const struct object *o); /* after every change */
 void alarms_forget(struct core *c, const char *id);          /* the object is removed */
 void alarms_server_offline(struct core *c, const struct api_server *s);
+void alarms_server_gone(struct core *c, const struct api_server *s, bool answers, const char *why);
 void alarms_start(struct core *c);
 void alarms_sweep(struct core *c);
 void alarms_read_only(struct core *c, const char *message);

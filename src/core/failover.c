@@ -122,9 +122,9 @@ static void vm_lost(struct core *c, const char *id, const char *server_name) {
     vm->state = API_VM_STATE_CRASHED;
     vm->watched = vm->restarting = false;
     str_set(&vm->server, "");
-    str_take(&vm->state_reason, xasprintf("server %s is gone; it is to be started on another", server_name));
+    str_take(&vm->state_reason, xasprintf("server %s is gone; it is to be started again", server_name));
     core_event(c, API_SEVERITY_ERROR, "tarn", "vm.lost", API_KIND_VM, vm->id, vm->name, NULL,
-               "Virtual machine %s ended with server %s and is to be started on another", vm->name, server_name);
+               "Virtual machine %s ended with server %s and is to be started again", vm->name, server_name);
     core_put(c, API_KIND_VM, vm);
 }
 
@@ -228,11 +228,8 @@ static void give_up(struct core *c, const char *id, const char *why) {
     core_put(c, API_KIND_SERVER, put);
     forget_what_it_said(c, id);
     fencing_stand_down(c, core_agent(c, id));
-    core_alarm_raise(c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
-                     "Server %s is given up: %s. Its highly available virtual machines are started elsewhere as far as "
-                     "its pool does that; the others are unknown until it is back. Bring it back, or if it is gone for "
-                     "good, switch it off first, then: tarn server delete %s --force",
-                     s->name, why, s->name);
+    bool answers = core_agent_is_connected(c, id) && !core_agent(c, id)->mute && !s->cluster.fenced;
+    alarms_server_gone(c, s, answers, why);
     s = CORE_GET(c, server, SERVER, id);
     if (core_agent_is_connected(c, id))
         core_drop(c, id); /* what lies in that connection is not for it any more; it comes back with a report */
@@ -494,6 +491,8 @@ void failover_state(struct core *c, const char *server, const struct api_cluster
     if (state->quorate || str_empty(state->pool) || !s->has_cluster || !s->cluster.armed)
         take_back(c, server);
     s = CORE_GET(c, server, SERVER, server);
+    if (s->has_cluster && s->cluster.gone)
+        alarms_server_gone(c, s, true, "");
     if (a->unheeded && watches_count(c, s))
         a->again_at = c->mono_ms;
     failover_look_pool(c, pool_of(s));

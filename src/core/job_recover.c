@@ -364,7 +364,7 @@ static int recover_killed(struct job_ctx *x, const json_t *result, struct error 
 static void called_off(struct job_ctx *x, const char *why) {
     const struct api_vm *vm = vm_of(x);
     core_event(x->c, API_SEVERITY_INFO, "tarn", "vm.recovery-off", API_KIND_VM, x->job->object.id, x->job->object.name,
-               x->job->id, "Virtual machine %s is not restarted on another server: %s", x->job->object.name, why);
+               x->job->id, "Virtual machine %s is not restarted: %s", x->job->object.name, why);
     if (!vm || vm->state != API_VM_STATE_CRASHED)
         return;
     _cleanup_free_ char *reason = xasprintf("its server was lost; it is not restarted: %s", why);
@@ -430,7 +430,7 @@ void recover_submit(struct core *c, const char *id, int64_t tries) {
                             .object_kind = API_KIND_VM,
                             .object_id = vm->id,
                             .object_name = vm->name,
-                            .title = xasprintf("Restart virtual machine %s on another server", vm->name),
+                            .title = xasprintf("Restart virtual machine %s after the loss of its server", vm->name),
                             .args = json_pack("{s:I, s:I, s:s}", "tries", (json_int_t)tries, "not_before",
                                               (json_int_t)not_before, "started", vm->started)};
     struct api_job *j = job_draft(c, &q);

@@ -38,6 +38,37 @@ static void becomes_highly_available_on_a_server_that_returns(void **state) {
     world_down(&w);
 }
 
+/* A heartbeat network that is cut alone is told as that, and not as a server that is lost. */
+static void cut_is_not_told_as_lost(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    set_half(&w, 0, 1);
+    walk(&w, 10000);
+    assert_true(has_event(&w, "vm.lost", "is to be started again")); /* which may be there, when it is back */
+    assert_true(core_server(w.c, "s1")->cluster.gone);
+    /* It is there, and what runs there runs on: where to look is its heartbeat network. */
+    assert_non_null(strstr(alarm_of(&w, "server.gone")->message, "do not see it over the heartbeat network"));
+    assert_null(strstr(alarm_of(&w, "server.gone")->message, "--force"));
+    if (!w.agents[0].connected)
+        world_connect(&w, &w.agents[0]);
+    walk(&w, 5000);
+    assert_non_null(strstr(alarm_of(&w, "server.gone")->message, "It answers the manager"));
+    /* As long as that is so. */
+    w.agents[0].away = true;
+    world_disconnect(&w, &w.agents[0]);
+    walk(&w, 60000);
+    assert_non_null(strstr(alarm_of(&w, "server.gone")->message, "tarn server delete s1 --force"));
+    w.agents[0].away = false;
+    world_connect(&w, &w.agents[0]);
+    walk(&w, 5000);
+    assert_non_null(strstr(alarm_of(&w, "server.gone")->message, "It answers the manager"));
+    set_half(&w, 0, 0);
+    walk(&w, 10000);
+    assert_false(has_alarm(&w, "server.gone"));
+    world_down(&w);
+}
+
 /* It has ended, and its agent was about to restart it, or somebody had just asked for that: then its server is lost. */
 static void lost_before_it_was_restarted(void **state) {
     static const struct {
@@ -359,7 +390,7 @@ static void who_was_away_learns_of_one_change_first(void **state) {
     pump(&w);
     w.fail_op = "cluster.configure"; /* whatever comes first, it is only begun */
     w.fail_code = "unavailable";
-    json_t *(*op)(struct world *w, struct world_agent *a, const char *op, const json_t *args) = w.op;
+    json_t *(*op)(struct world * w, struct world_agent * a, const char *op, const json_t *args) = w.op;
     w.op = NULL;
     comes_back(&w, 2);
     walk(&w, 3000);
@@ -375,6 +406,7 @@ static void who_was_away_learns_of_one_change_first(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cut_is_not_told_as_lost),
         cmocka_unit_test(becomes_highly_available_on_a_server_that_returns),
         cmocka_unit_test(lost_before_it_was_restarted),
         cmocka_unit_test(what_it_said_meanwhile_is_over),
