@@ -256,6 +256,13 @@ static json_t *watched_soon(struct cli *cli, const json_t *vm) {
     return TAKE_PTR(now);
 }
 
+static void warn_not_elsewhere(struct cli *cli, const json_t *vm, const char *why) {
+    _cleanup_free_ char *line =
+        xasprintf("%s: it is highly available, but would not start elsewhere when its server is lost: %s",
+                  json_str(vm, "name"), why);
+    cli_warn(line);
+}
+
 /* Made highly available where that does nothing. */
 static void warn_unguarded(struct cli *cli, const json_t *changed) {
     if (str_empty(json_str(changed, "guarded_reason")) || !json_object_get(cli->args.body, "ha"))
@@ -264,10 +271,23 @@ static void warn_unguarded(struct cli *cli, const json_t *changed) {
     const char *why = json_str(vm, "guarded_reason");
     if (!*why)
         return;
-    _cleanup_free_ char *line =
-        xasprintf("%s: it is highly available, but would not start elsewhere when its server is lost: %s",
-                  json_str(vm, "name"), why);
-    cli_warn(line);
+    warn_not_elsewhere(cli, vm, why);
+}
+
+/* Those that a rule ties to one server. */
+static void warn_tied(struct cli *cli, const json_t *rule) {
+    _cleanup_json_ json_t *page = NULL;
+    _cleanup_free_ char *filter =
+        xasprintf("ha.enabled=true,guarded_reason~placement rule \"%s\"", json_str(rule, "name"));
+    struct buf path = {0};
+    const json_t *vm;
+    size_t i;
+    buf_adds(&path, "/vms?fields=name,guarded_reason&filter=");
+    url_encode(&path, filter);
+    int r = json_is_true(json_object_get(rule, "must")) ? http_get(cli->http, path.data, &page, NULL) : -1;
+    buf_done(&path);
+    json_array_foreach(r < 0 ? NULL : json_object_get(page, "items"), i, vm)
+        warn_not_elsewhere(cli, vm, json_str(vm, "guarded_reason"));
 }
 
 /* Of a server that is away people would take for true of now what it saw last; programs get it as it is. */
@@ -296,6 +316,8 @@ static int answer(struct cli *cli, json_t *object, struct error *e) {
                  "NAME)");
     if (change && object)
         warn_unguarded(cli, object);
+    if (change && object && str_eq(c->object, "rule"))
+        warn_tied(cli, object);
     if (!object || !view || (change && view->kind && cli->output == OUTPUT_TABLE)) {
         if (cli->output == OUTPUT_TABLE)
             say_done(cli, object);

@@ -592,6 +592,7 @@ void protection_fill(const struct core *c, struct api_vm *vm);     /* one that i
    words; NULL: nothing. */
 char *protection_without(const struct core *c, const char *server, bool takes_its_own);
 void protection_pool(struct core *c, const char *pool);            /* what its failover rests on has changed */
+void protection_rule(struct core *c, const struct api_rule *r);    /* which has been removed */
 void protection_observe(struct core *c, enum api_kind kind, const void *was /* NULL */, const void *now);
 
 /* ---- job_recover.c ---- */
@@ -627,7 +628,11 @@ bool load_is_told(const struct core *c, const struct server_load *l);
 bool vm_counts(const struct api_vm *vm); /* it takes room on its server */
 bool vm_counts_at(const struct api_vm *vm, const char *server);
 bool vm_will_restart(const struct api_guest_report *g); /* its agent is about to restart it */
-/* place_rules.c: after every change of a virtual machine. */
+/* place_rules.c: a rule that keeps it from that server for good, whatever runs where; NULL: none does. */
+const struct api_rule *rule_barring(const struct core *c, const struct api_vm *vm, const char *server);
+bool rule_bars(const struct api_rule *r); /* it may be such a one */
+bool rule_is_about(const struct api_rule *r, const struct api_vm *vm);
+/* After every change of a virtual machine. */
 void tags_index(struct core *c, struct object *o, const struct version *old);
 void tags_done(struct core *c);
 void load_count(struct core *c, struct object *vm, int by); /* from object_swap() */

@@ -429,6 +429,7 @@ void rules_forget_server(struct core *c, const char *server) {
         core_event(c, API_SEVERITY_WARNING, "tarn", "rule.deleted", API_KIND_RULE, put->id, put->name, NULL,
                    "Placement rule %s is about no server any more and was deleted", put->name);
         core_remove(c, API_KIND_RULE, put->id);
+        protection_rule(c, put);
         discard(API_KIND_RULE, put);
     }
 }
@@ -454,7 +455,10 @@ int op_rule_delete(struct core *c, const struct core_request *r, struct error *e
         return result;
     core_event(c, API_SEVERITY_INFO, r->actor, "rule.deleted", API_KIND_RULE, o->id, object_name(o), NULL,
                "%s deleted placement rule %s", r->actor, object_name(o));
-    core_remove(c, API_KIND_RULE, o->id);
+    struct api_rule *gone = CORE_COPY(rule, RULE, o->v->data);
+    core_remove(c, API_KIND_RULE, gone->id);
+    protection_rule(c, gone);
+    discard(API_KIND_RULE, gone);
     core_reply(c, r->id, 204, NULL, 0, 0);
     return 0;
 }

@@ -17,9 +17,24 @@ static bool names(char *const *list, size_t n, const char *id) {
     return false;
 }
 
-static bool is_about(const struct api_rule *r, const struct api_vm *vm) {
+bool rule_is_about(const struct api_rule *r, const struct api_vm *vm) {
     return str_eq(r->pool, vm->pool) &&
            (names(r->vms, r->n_vms, vm->id) || (!str_empty(r->tag) && names(vm->tags, vm->n_tags, r->tag)));
+}
+
+bool rule_bars(const struct api_rule *r) {
+    return r->must && (r->type == API_RULE_TYPE_ON_SERVERS || r->type == API_RULE_TYPE_NOT_ON_SERVERS);
+}
+
+const struct api_rule *rule_barring(const struct core *c, const struct api_vm *vm, const char *server) {
+    const struct table *t = &c->tables[API_KIND_RULE];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_rule *r = t->sorted[i]->v->data;
+        bool on = r->type == API_RULE_TYPE_ON_SERVERS;
+        if (rule_bars(r) && names(r->servers, r->n_servers, server) != on && rule_is_about(r, vm))
+            return r;
+    }
+    return NULL;
 }
 
 static void count_at(struct rule_use *u, const char *server) {
@@ -148,7 +163,7 @@ void rules_gather(const struct core *c, const struct api_vm *vm, struct rule_use
     *ret = (struct rule_uses){0};
     for (size_t i = 0; i < t->n && !str_empty(vm->pool); i++) {
         const struct api_rule *r = t->sorted[i]->v->data;
-        if (!is_about(r, vm))
+        if (!rule_is_about(r, vm))
             continue;
         ret->uses = xreallocarray(ret->uses, ret->n + 1, sizeof *ret->uses);
         struct rule_use *u = &ret->uses[ret->n++];

@@ -14,38 +14,90 @@
 
 static bool is_ha(const struct api_vm *vm) { return vm->has_ha && vm->ha.enabled; }
 
-/* NULL: another server of the pool, but not `without`, has all its storage, and takes guests. */
+/* What speaks against the servers of the pool that it is not on. */
+struct others {
+    const struct api_repository *missing;
+    const struct api_rule *barring;
+    size_t reach, closed;
+};
+
+static void look_at(const struct core *c, const struct api_vm *vm, const struct api_server *s, struct others *o) {
+    const struct api_repository *m = vm_unreached(c, vm, s->id);
+    const struct api_rule *r = m ? NULL : rule_barring(c, vm, s->id);
+    o->missing = m ? m : o->missing;
+    o->barring = r ? r : o->barring;
+    if (m || r)
+        return;
+    o->closed += s->maintenance != API_MAINTENANCE_STATE_OFF;
+    o->reach += s->maintenance == API_MAINTENANCE_STATE_OFF;
+}
+
+static char *others_text(const struct others *o, const struct api_pool *p, bool on_one) {
+    if (o->closed && (o->reach || on_one))
+        return xasprintf("the other servers of its pool \"%s\" that could run it are in maintenance", p->name);
+    if (o->closed)
+        return xasprintf("the servers of its pool \"%s\" that could run it are in maintenance", p->name);
+    if (o->barring)
+        return xasprintf("placement rule \"%s\" leaves it no other server of its pool \"%s\"%s", o->barring->name,
+                         p->name, o->missing ? " that has its storage" : "");
+    if (o->missing && (o->reach || on_one))
+        return xasprintf("no other server of its pool has the storage repository \"%s\"", o->missing->name);
+    if (o->missing)
+        return xasprintf("not two servers of its pool have the storage repository \"%s\"", o->missing->name);
+    return xasprintf("its pool \"%s\" has no other server", p->name);
+}
+
+/* NULL: another server of the pool, but not `without`, has all its storage, and takes guests, and the rules that must
+   hold let it run there. */
 static char *no_other_server(const struct core *c, const struct api_vm *vm, const struct api_pool *p,
                              const char *without) {
     const struct table *t = &c->tables[API_KIND_SERVER];
-    const struct api_repository *missing = NULL;
-    size_t reach = 0, closed = 0;
+    struct others o = {0};
     bool on_one = !str_empty(vm->server) && !str_eq(vm->server, without);
+    if (on_one && vm_is_off(vm) && rule_barring(c, vm, vm->server))
+        on_one = false; /* where it does not start again */
     for (size_t i = 0; i < t->n; i++) {
         const struct api_server *s = t->sorted[i]->v->data;
         if (!str_eq(s->pool, p->id) || str_eq(s->id, vm->server) || str_eq(s->id, without))
             continue;
-        const struct api_repository *m = vm_unreached(c, vm, s->id);
-        missing = m ? m : missing;
-        closed += !m && s->maintenance != API_MAINTENANCE_STATE_OFF;
-        reach += !m && s->maintenance == API_MAINTENANCE_STATE_OFF;
-        if (reach && (on_one || reach > 1))
+        look_at(c, vm, s, &o);
+        if (o.reach && (on_one || o.reach > 1))
             return NULL;
     }
-    if (closed && (reach || on_one))
-        return xasprintf("the other servers of its pool \"%s\" that could run it are in maintenance", p->name);
-    if (closed)
-        return xasprintf("the servers of its pool \"%s\" that could run it are in maintenance", p->name);
-    if (missing && (reach || on_one))
-        return xasprintf("no other server of its pool has the storage repository \"%s\"", missing->name);
-    if (missing)
-        return xasprintf("not two servers of its pool have the storage repository \"%s\"", missing->name);
-    return xasprintf("its pool \"%s\" has no other server", p->name);
+    return others_text(&o, p, on_one);
 }
 
 /* The manager cannot know that the lost one's guests are dead. */
 static bool two_without_fence(const struct api_pool *p) {
     return p->has_cluster && p->cluster.n_nodes == 2 && p->cluster.proof == API_FAILOVER_PROOF_NONE;
+}
+
+/* A server of the pool that its cluster does not have yet; NULL: none. */
+static const struct api_server *joining(const struct core *c, const struct api_pool *p) {
+    const struct table *t = &c->tables[API_KIND_SERVER];
+    for (size_t i = 0; i < t->n; i++) {
+        const struct api_server *s = t->sorted[i]->v->data;
+        bool in = !str_eq(s->pool, p->id);
+        for (size_t k = 0; k < p->cluster.n_nodes && !in; k++)
+            in = str_eq(p->cluster.nodes[k].server, s->id);
+        if (!in)
+            return s;
+    }
+    return NULL;
+}
+
+/* s: the third one is there, and the cluster has to take it in, which is not for long; NULL: there is none. */
+static char *two_text(const struct api_pool *p, const struct api_server *s) {
+    if (!s)
+        return xasprintf("its pool \"%s\" has two servers, which cannot tell who of them is lost, and does not switch "
+                         "the lost one off by itself",
+                         p->name);
+    if (str_empty(p->cluster.reason))
+        return xasprintf("server \"%s\" is just being taken into the cluster of its pool \"%s\", which until then has "
+                         "two servers only",
+                         s->name, p->name);
+    return xasprintf("server \"%s\" is not in the cluster of its pool \"%s\", which has two servers only: %s", s->name,
+                     p->name, p->cluster.reason);
 }
 
 /* The same of one that a server is about to leave. */
@@ -75,10 +127,7 @@ static char *unguarded(const struct core *c, const struct api_vm *vm, const char
         return xasprintf("its pool \"%s\" restarts nothing elsewhere: its failover is none", p->name);
     char *why = no_other_server(c, vm, p, without);
     if (!why && (*without ? two_are_left(c, p, without) : two_without_fence(p)))
-        why =
-            xasprintf("its pool \"%s\" has two servers, which cannot tell who of them is lost, and does not switch the "
-                      "lost one off by itself",
-                      p->name);
+        why = two_text(p, *without ? NULL : joining(c, p));
     return why;
 }
 
@@ -124,11 +173,26 @@ char *protection_without(const struct core *c, const char *server, bool takes_it
     return text;
 }
 
+/* It runs nowhere, or nobody can tell it to be watched. */
+static char *not_there(const struct core *c, const struct api_vm *vm) {
+    const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
+    if (vm->state == API_VM_STATE_CRASHED && !vm->restarting && (!vm->watched || str_empty(vm->server)))
+        return xasprintf("it has crashed%s%s: unless it is restarted by itself, start it with: tarn vm start %s",
+                         str_empty(vm->state_reason) ? "" : ", ", vm->state_reason, vm->name);
+    if (vm->state == API_VM_STATE_UNKNOWN && !vm->watched && s)
+        return xasprintf("its server \"%s\" could not be told to watch it: bring that back, or if it is gone for good, "
+                         "switch it off first, then: tarn server delete %s --force",
+                         s->name, s->name);
+    return NULL;
+}
+
 void protection_fill(const struct core *c, struct api_vm *vm) {
     bool runs = vm->state == API_VM_STATE_RUNNING || vm->state == API_VM_STATE_SUSPENDED;
     char *why = vm_unguarded(c, vm);
     if (!why && is_ha(vm) && runs && !vm->watched)
         why = xstrdup(SAID_NOT_WATCHED_YET);
+    if (is_ha(vm) && !why)
+        why = not_there(c, vm);
     vm->guarded = vm->watched && is_ha(vm) && !why;
     str_take(&vm->guarded_reason, why ? why : xstrdup(""));
 }
@@ -160,6 +224,16 @@ static void refresh_all(struct core *c, const char *pool) {
 
 void protection_pool(struct core *c, const char *pool) { refresh_all(c, pool); }
 
+/* It is there, or not any more. Those that it is about, of maybe thirty thousand. */
+void protection_rule(struct core *c, const struct api_rule *r) {
+    const struct table *t = &c->tables[API_KIND_VM];
+    for (size_t i = 0; i < t->n && c->started && rule_bars(r); i++) {
+        const struct api_vm *vm = t->sorted[i]->v->data;
+        if (is_ha(vm) && rule_is_about(r, vm))
+            refresh(c, vm);
+    }
+}
+
 static bool same_servers(const struct api_repository *a, const struct api_repository *b) {
     bool same = a->n_presented == b->n_presented;
     for (size_t i = 0; same && i < a->n_presented; i++)
@@ -169,10 +243,15 @@ static bool same_servers(const struct api_repository *a, const struct api_reposi
 
 static bool same_pool(const struct api_pool *a, const struct api_pool *b) {
     return a->clustered == b->clustered && a->failover == b->failover && str_eq(a->name, b->name) &&
-           two_without_fence(a) == two_without_fence(b);
+           two_without_fence(a) == two_without_fence(b) &&
+           (!two_without_fence(b) || str_eq(a->cluster.reason, b->cluster.reason));
 }
 
 void protection_observe(struct core *c, enum api_kind kind, const void *was, const void *now) {
+    if (kind == API_KIND_RULE && was)
+        protection_rule(c, was);
+    if (kind == API_KIND_RULE)
+        protection_rule(c, now);
     if (!c->started || !was)
         return;
     const struct api_server *s0 = was, *s = now;

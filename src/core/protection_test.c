@@ -183,6 +183,107 @@ static void alone(void **state) {
     world_down(&w);
 }
 
+static int tie(struct world *w, const char *rest) {
+    _cleanup_free_ char *body = xasprintf("{\"name\":\"only\",\"pool\":\"p\",%s}", rest);
+    return ask(w, API_OP_RULE_CREATE, NULL, body);
+}
+
+/* A rule that must hold leaves it no other server: told as long as the rule is there. */
+static void tied_by_a_rule(void **state) {
+    struct world w;
+    static const char why[] = "placement rule \"only\" leaves it no other server of its pool \"p\"";
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "free", "s2", HA);
+    assert_int_equal(tie(&w, "\"type\":\"on-servers\",\"must\":true,\"vms\":[\"a\"],\"servers\":[\"s1\"]"), 201);
+    reason_is(&w, "a", false, why);
+    reason_is(&w, "free", true, "");
+    assert_int_equal(ask(&w, API_OP_RULE_CHANGE, "only", "{\"servers\":[\"s1\",\"s2\"]}"), 200);
+    reason_is(&w, "a", true, "");
+    assert_int_equal(ask(&w, API_OP_RULE_CHANGE, "only", "{\"servers\":[\"s3\"]}"), 200);
+    reason_is(&w, "a", true, ""); /* it runs elsewhere still, and would start there */
+    assert_int_equal(ask(&w, API_OP_VM_KILL, "a", NULL), 202);
+    settle(&w);
+    assert_string_equal(vm_of(&w, "a")->guarded_reason, why); /* it will not start where it was */
+    assert_int_equal(ask(&w, API_OP_RULE_CHANGE, "only", "{\"must\":false}"), 200);
+    assert_string_equal(vm_of(&w, "a")->guarded_reason, "");
+    assert_int_equal(ask(&w, API_OP_RULE_DELETE, "only", NULL), 204);
+    /* By its tag, and not made highly available before the rule. */
+    make_vm(&w, "late", "s1", "{}");
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "late", "{\"tags\":[\"t\"]}"), 200);
+    assert_int_equal(tie(&w, "\"type\":\"not-on-servers\",\"must\":true,\"tag\":\"t\",\"servers\":[\"s2\",\"s3\"]"),
+                     201);
+    reason_is(&w, "late", false, "");
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "late", "{\"ha\":" HA "}"), 200);
+    assert_non_null(strstr(w.reply, "\"guarded_reason\":\"placement rule \\\"only\\\""));
+    settle(&w);
+    reason_is(&w, "late", false, why);
+    assert_int_equal(ask(&w, API_OP_RULE_DELETE, "only", NULL), 204);
+    reason_is(&w, "late", true, "");
+    world_down(&w);
+}
+
+/* Made highly available when its server was lost already: why not, and what to do. */
+static void told_too_late(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "plain", "s1", "{}");
+    says(&w, 0, "plain", "running", false);
+    dies(&w, 0);
+    walk(&w, 20000);
+    assert_int_equal(vm_of(&w, "plain")->state, API_VM_STATE_UNKNOWN);
+    reason_is(&w, "plain", false, "");
+    assert_int_equal(ask(&w, API_OP_VM_CHANGE, "plain", "{\"ha\":" HA "}"), 200);
+    assert_non_null(strstr(w.reply, "\"guarded_reason\":\"its server \\\"s1\\\" could not be told to watch it"));
+    assert_non_null(strstr(vm_of(&w, "plain")->guarded_reason, "tarn server delete s1 --force"));
+    map_put(&w.agents[0].guests, vm_of(&w, "plain")->id, xstrdup("running"));
+    comes_back(&w, 0);
+    walk(&w, 5000);
+    reason_is(&w, "plain", false, "its server does not watch it yet"); /* in the world, which tells no more */
+    world_down(&w);
+}
+
+static void waits_to_be_restarted(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "a", "s1", HA);
+    make_vm(&w, "b", "s2", "{}");
+    make_vm(&w, "c", "s3", "{}");
+    assert_int_equal(tie(&w, "\"type\":\"apart\",\"must\":true,\"vms\":[\"a\",\"b\",\"c\"]"), 201);
+    dies(&w, 0);
+    walk(&w, 20000);
+    assert_int_equal(vm_of(&w, "a")->state, API_VM_STATE_CRASHED);
+    const char *why = vm_of(&w, "a")->guarded_reason;
+    assert_true(strncmp(why, "it has crashed, no server can take", 34) == 0);
+    assert_non_null(strstr(why, ": unless it is restarted by itself, start it with: tarn vm start a"));
+    assert_false(vm_of(&w, "a")->guarded);
+    assert_int_equal(ask(&w, API_OP_RULE_DELETE, "only", NULL), 204);
+    until_runs(&w, "a", 20000);
+    reason_is(&w, "a", true, "");
+    world_down(&w);
+}
+
+/* The third server is there, and the cluster takes it in: that is not for good. */
+static void a_third_server_comes(void **state) {
+    struct world w;
+    prepare(&w, 2);
+    make_vm(&w, "a", "s1", HA);
+    world_add(&w);
+    w.holds = "cluster.configure";
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s3\"}"), 202);
+    walk(&w, 500);
+    assert_string_equal(core_server(w.c, "s3")->pool, core_pool(w.c, "p")->id);
+    static const char why[] =
+        "server \"s3\" is just being taken into the cluster of its pool \"p\", which until then has "
+        "two servers only";
+    reason_is(&w, "a", false, why);
+    assert_int_equal(
+        ask(&w, API_OP_VM_CREATE, NULL, "{\"name\":\"q\",\"pool\":\"p\",\"repository\":\"r\",\"ha\":" HA "}"), 202);
+    assert_non_null(strstr(warning_of(&w, "q"), why));
+    w.holds = NULL;
+    world_down(&w);
+}
+
 /* Two servers do not tell who of them is lost; switching the lost one off does. */
 static void two_servers(void **state) {
     struct world w;
@@ -216,11 +317,20 @@ static void stored_before(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(local_disk),      cmocka_unit_test(pools_that_guard_nothing),
-        cmocka_unit_test(without_a_pool),  cmocka_unit_test(two_servers),
-        cmocka_unit_test(stored_before),   cmocka_unit_test(others_in_maintenance),
-        cmocka_unit_test(alone),           cmocka_unit_test(after_itself),
-        cmocka_unit_test(a_server_leaves), cmocka_unit_test(a_server_is_gone),
+        cmocka_unit_test(local_disk),
+        cmocka_unit_test(pools_that_guard_nothing),
+        cmocka_unit_test(without_a_pool),
+        cmocka_unit_test(two_servers),
+        cmocka_unit_test(stored_before),
+        cmocka_unit_test(others_in_maintenance),
+        cmocka_unit_test(alone),
+        cmocka_unit_test(after_itself),
+        cmocka_unit_test(a_server_leaves),
+        cmocka_unit_test(a_server_is_gone),
+        cmocka_unit_test(tied_by_a_rule),
+        cmocka_unit_test(told_too_late),
+        cmocka_unit_test(waits_to_be_restarted),
+        cmocka_unit_test(a_third_server_comes),
     };
     return cmocka_run_group_tests_name("protection", tests, NULL, NULL);
 }

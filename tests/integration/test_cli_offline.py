@@ -384,6 +384,18 @@ class Offline(unittest.TestCase):
                       self.tarn("vm", "set", "a", "--ha", status=0).stderr)
         self.assertEqual(self.tarn("vm", "set", "a", "--description", "x", status=0).stderr, "")
 
+    def test_who_is_tied_by_a_rule(self):
+        tied = [{"name": "a", "guarded_reason": 'placement rule "only" leaves it no other server of its pool "p"'}]
+        create = ("rule", "create", "only", "--pool", "p", "--type", "on-servers", "--vm", "a", "--server", "s1")
+        for must, warned in ((True, True), (False, False)):
+            rule = {"id": "1", "name": "only", "must": must}
+            self.fake.requests.clear()
+            self.fake.handler = lambda method, *_, rule=rule: page(*tied) if method == "GET" else (201, rule)
+            said = self.tarn(*create, *(["--must"] if must else []), status=0).stderr
+            self.assertEqual('a: it is highly available, but would not start elsewhere when its server is lost: placement rule "only"' in said,
+                             warned, said)
+            self.assertEqual(len(self.fake.requests), 1 + warned)
+
     def test_samples_are_rows(self):
         self.answer((200, {"step": 10, "times": [1795252340, 1795252350], "cpu": [0.5, 2], "memory": [1 << 30, 1 << 20],
                            "disk_read": [2048, 0], "disk_write": [1, 2], "net_receive": [], "net_send": []}))
