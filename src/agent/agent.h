@@ -34,10 +34,14 @@ struct identity {
     int port;
     char *ca_path, *certificate_path, *key_path;
 };
+/* Whether an identity can be saved there: makes the directory, writes the key beside where it goes and as much as the
+ * rest may take. What is there already stays. */
+int identity_prepare(const char *state_dir, const char *key_pem, struct error *e);
+/* Takes back what identity_prepare has written. */
+void identity_abandon(const char *state_dir);
 int identity_load(const char *state_dir, struct identity *ret, struct error *e);
 int identity_save(const char *state_dir, const char *manager_url, const char *name, const char *server,
-                  const char *key_pem,
-                  const char *certificate_pem, const char *ca_pem, struct error *e);
+                  const char *certificate_pem, const char *ca_pem, struct error *e); /* after identity_prepare */
 void identity_done(struct identity *i);
 /* https://HOST[:PORT], PORT 8443 if it is left out. */
 int manager_url_parse(const char *url, char **ret_host, int *ret_port, struct error *e);

@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,15 @@ static void urls(void **state) {
     }
 }
 
+static int count_entries(const char *path) {
+    DIR *d = opendir(path);
+    int n = 0;
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n - 2;
+}
+
 static void identities(void **state) {
     char dir[] = "/tmp/agent-test-XXXXXX";
     assert_non_null(mkdtemp(dir));
@@ -62,7 +72,8 @@ static void identities(void **state) {
     assert_int_equal(e.code, ERR_NOT_FOUND);
     assert_non_null(strstr(e.message, "tarn-agent join"));
     error_done(&e);
-    assert_int_equal(identity_save(dir, "https://m:1234", "s1", "id", "KEY", "CERT", "CA", NULL), 0);
+    assert_int_equal(identity_prepare(dir, "KEY", NULL), 0);
+    assert_int_equal(identity_save(dir, "https://m:1234", "s1", "id", "CERT", "CA", NULL), 0);
     assert_int_equal(identity_load(dir, &i, NULL), 0);
     assert_string_equal(i.host, "m");
     assert_int_equal(i.port, 1234);
@@ -71,7 +82,24 @@ static void identities(void **state) {
     struct stat st;
     assert_int_equal(stat(i.key_path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
+    /* One that comes to nothing leaves what was there, and nothing else. */
+    assert_int_equal(identity_prepare(dir, "OTHER KEY", NULL), 0);
+    identity_abandon(dir);
+    assert_int_equal(stat(i.key_path, &st), 0);
+    assert_int_equal(st.st_size, 3);
+    assert_int_equal(count_entries(dir), 4);
     identity_done(&i);
+    /* What could not be put in place is found before. */
+    _cleanup_free_ char *in_the_way = xasprintf("%s/agent.crt", dir);
+    assert_int_equal(unlink(in_the_way), 0);
+    assert_int_equal(mkdir(in_the_way, 0700), 0);
+    assert_true(identity_prepare(dir, "KEY", &e) < 0);
+    assert_non_null(strstr(e.message, dir));
+    error_done(&e);
+    assert_int_equal(count_entries(dir), 4);
+    assert_true(identity_prepare("relative", "KEY", &e) < 0);
+    assert_non_null(strstr(e.message, "absolute"));
+    error_done(&e);
     assert_int_equal(remove_tree_at(AT_FDCWD, dir), 0);
 }
 

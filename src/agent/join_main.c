@@ -31,6 +31,9 @@ struct join {
     bool quiet, force;
 };
 
+/* What has become of the token when a join has failed. */
+enum token { TOKEN_KEPT, TOKEN_SPENT, TOKEN_UNKNOWN };
+
 static size_t on_body(char *data, size_t size, size_t n, void *ctx) {
     struct buf *b = ctx;
     if (b->len + size * n > ANSWER_MAX)
@@ -145,19 +148,28 @@ static char *join_body(const struct join *j, const char *csr) {
     return json_text(print);
 }
 
-static int take_answer(const struct buf *answer, long status, struct api_joined *ret, struct error *e) {
+static int take_answer(const struct buf *answer, long status, enum token *token, struct api_joined *ret,
+                       struct error *e) {
     _cleanup_json_ json_t *body = NULL;
+    bool good = status >= 200 && status <= 299;
+    *token = good ? TOKEN_SPENT : TOKEN_KEPT;
     int r = json_parse(answer->data ? answer->data : "", answer->len, &body, e);
     if (r < 0)
         return error_set(e, ERR_INTERNAL, "the manager's answer (HTTP status %ld) is not understood", status);
-    if (status < 200 || status > 299) {
+    if (!good) {
         const json_t *inner = json_object_get(body, "error");
         return error_parse(e, inner ? inner : body);
     }
-    return api_joined_parse(body, API_PEER, ret, e);
+    r = api_joined_parse(body, API_PEER, ret, e);
+    if (r == 0 && (str_empty(ret->server) || str_empty(ret->certificate))) {
+        api_joined_done(ret);
+        r = error_set(e, ERR_INTERNAL, "the manager's answer has no certificate in it");
+    }
+    return r;
 }
 
-static int post(const struct join *j, const char *ca, const char *csr, struct api_joined *ret, struct error *e) {
+static int post(const struct join *j, const char *ca, const char *csr, enum token *token, struct api_joined *ret,
+                struct error *e) {
     char problem[CURL_ERROR_SIZE] = "";
     _cleanup_buf_ struct buf answer = {0};
     _cleanup_free_ char *body = join_body(j, csr);
@@ -170,7 +182,9 @@ static int post(const struct join *j, const char *ca, const char *csr, struct ap
     curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)strlen(body));
     curl_easy_setopt(c, CURLOPT_POSTFIELDS, body);
     CURLcode r = curl_easy_perform(c);
-    long status = 0;
+    long status = 0, sent = 0;
+    curl_easy_getinfo(c, CURLINFO_REQUEST_SIZE, &sent);
+    *token = sent > 0 ? TOKEN_UNKNOWN : TOKEN_KEPT;
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_cleanup(c);
     curl_slist_free_all(headers);
@@ -189,7 +203,7 @@ static int post(const struct join *j, const char *ca, const char *csr, struct ap
             j->manager, problem);
     if (r != CURLE_OK)
         return unreachable(j, r, problem, e);
-    return take_answer(&answer, status, ret, e);
+    return take_answer(&answer, status, token, ret, e);
 }
 
 static int check_absent(const struct join *j, struct error *e) {
@@ -198,6 +212,22 @@ static int check_absent(const struct join *j, struct error *e) {
         return 0;
     return error_set(e, ERR_EXISTS, "this server has joined already (%s); --force joins it again, with a new identity",
                      path);
+}
+
+/* The manager has made a server that nobody will be: who reads this must know before he tries again. */
+static int failed_after(const struct join *j, enum token token, struct error *e) {
+    _cleanup_free_ char *why = xstrdup(e->message);
+    if (token == TOKEN_SPENT)
+        return error_set(e, e->code,
+                         "%s. The token is spent, and the manager has a server %s now: delete it (tarn server delete "
+                         "%s) before its name can be used again, and join with a new token",
+                         why, j->name, j->name);
+    if (token == TOKEN_UNKNOWN)
+        return error_set(e, e->code,
+                         "%s. Whether the token is spent is not known: if tarn server list shows %s, delete it (tarn "
+                         "server delete %s) before its name can be used again, and join with a new token",
+                         why, j->name, j->name);
+    return -error_errno(e->code);
 }
 
 static int join(struct join *j, struct error *e) {
@@ -213,17 +243,25 @@ static int join(struct join *j, struct error *e) {
         r = j->ca_file ? read_ca(j, &ca, e) : fetch_ca(j, &ca, e);
     if (r == 0)
         r = x509_make_request(j->name, &key, &csr, e);
+    /* All that can fail here comes before the token is used. */
+    if (r == 0)
+        r = identity_prepare(j->state, key, e);
     if (r < 0)
         return r;
     struct api_joined joined;
-    r = post(j, ca, csr, &joined, e);
-    if (r < 0)
-        return r;
-    r = identity_save(j->state, j->manager, j->name, joined.server, key, joined.certificate, ca, e);
-    if (r == 0 && !j->quiet)
+    enum token token = TOKEN_KEPT;
+    r = post(j, ca, csr, &token, &joined, e);
+    if (r == 0) {
+        r = identity_save(j->state, j->manager, j->name, joined.server, joined.certificate, ca, e);
+        api_joined_done(&joined);
+    }
+    if (r < 0) {
+        identity_abandon(j->state);
+        return failed_after(j, token, e);
+    }
+    if (!j->quiet)
         printf("Joined %s as server %s. Start the agent: tarn-agent --state-dir %s\n", j->manager, j->name, j->state);
-    api_joined_done(&joined);
-    return r;
+    return 0;
 }
 
 /* ---- options ---- */

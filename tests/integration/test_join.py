@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that join: tokens once, fingerprints checked, versions one minor apart, certificates known."""
 
+import http.server
 import json
 import os
 import re
 import subprocess
+import threading
 
 import cluster
 import rest
@@ -104,6 +106,87 @@ class Join(cluster.ClusterCase):
             self.assertIn("not whole", says(part))
         for url in ("https://127.0.0.66", "https://127.0.0.66/"):
             self.assertIn("port 8443", says(whole, url))
+
+    def test_what_can_fail_fails_before_the_token_is_used(self):
+        token = self.api.post("/server-tokens", {"name": "early"})
+        folder = os.path.join(self.cluster.dir, "early-states")
+        os.makedirs(os.path.join(folder, "taken", "agent.crt"))
+        with open(os.path.join(folder, "file"), "w") as f:
+            f.write("no directory")
+
+        def says(state, **more):
+            done = subprocess.run([cluster.AGENT, "join", "--manager", self.cluster.manager.url, "--name", "early", "--state-dir", state],
+                                  env=dict(os.environ, TARN_JOIN_TOKEN=f"{token['secret']}.{token['ca_fingerprint']}"),
+                                  capture_output=True, text=True, timeout=60, **more)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertNotIn("spent", done.stderr)
+            self.refused(404, "not-found", "GET", "/servers/early")
+            return done.stderr
+        for state in ("file", "file/below", "taken"):
+            self.assertIn("cannot write to " + os.path.join(folder, state), says(os.path.join(folder, state)))
+        self.assertIn("absolute", says("relative", cwd=folder))
+        self.assertEqual(os.listdir(os.path.join(folder, "taken")), ["agent.crt"])
+        agent = self.join("early", token["secret"], token["ca_fingerprint"])
+        self.assertEqual(sorted(os.listdir(agent.state)), ["agent.crt", "agent.json", "agent.key", "ca.crt"])
+
+    def test_no_room(self):
+        """A disk that is full is found before the token is used."""
+        state = os.path.join(self.cluster.dir, "full")
+        os.mkdir(state)
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", state], check=False).returncode:
+            self.skipTest("needs root, for a small file system")
+        token = self.api.post("/server-tokens", {"name": "full"})
+        try:
+            self.assertIn("No space left", self.join_fails("full", token))
+            self.assertEqual(os.listdir(state), [])
+        finally:
+            subprocess.run(["umount", state], check=True)
+        self.join("full", token["secret"], token["ca_fingerprint"])
+
+    def test_what_fails_after_it_is_said(self):
+        """A manager that takes the token, and then the identity cannot be saved, the answer is none, or there is no answer."""
+        folder = os.path.join(self.cluster.dir, "late-identity")
+        os.mkdir(folder)
+        key, certificate, state = (os.path.join(folder, name) for name in ("key.pem", "ca.pem", "state"))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                        "-keyout", key, "-out", certificate, "-subj", "/CN=m", "-addext", "subjectAltName=IP:127.0.0.1"],
+                       check=True, capture_output=True)
+        case = ""
+
+        class Manager(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                if case == "silent":
+                    return
+                if case == "in the way":
+                    os.mkdir(os.path.join(state, "agent.crt"))
+                body = json.dumps({} if case == "empty" else {"server": "0192f0c4-0000-7000-8000-000000000001",
+                                                              "certificate": "CERTIFICATE"}).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+        context = rest.ssl.create_default_context(rest.ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+        with http.server.HTTPServer(("127.0.0.1", 0), Manager) as server:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            try:
+                for case, words in (("in the way", "The token is spent"), ("empty", "The token is spent"), ("silent", "is not known")):
+                    done = subprocess.run([cluster.AGENT, "join", "--manager", f"https://127.0.0.1:{server.server_port}", "--ca",
+                                           certificate, "--name", "srv8", "--state-dir", state],
+                                          env=dict(os.environ, TARN_JOIN_TOKEN="secret"), capture_output=True, text=True, timeout=60)
+                    self.assertNotEqual(done.returncode, 0, case)
+                    self.assertIn(words, done.stderr, case)
+                    self.assertIn("tarn server delete srv8", done.stderr, case)
+                    self.assertFalse({"agent.json", "agent.key.new", "agent.room"} & set(os.listdir(state)), case)
+                    if case == "in the way":
+                        os.rmdir(os.path.join(state, "agent.crt"))
+            finally:
+                server.shutdown()
 
     def test_twice(self):
         token = self.api.post("/server-tokens", {"name": "again", "uses": 3})
