@@ -203,6 +203,48 @@ int pool_check_heartbeats(const struct core *c, const char *pool, const struct a
     return 0;
 }
 
+/* The entry that a role goes by; NULL: none, but where the agent's connection comes from. */
+static const struct api_server_address *entry_of(const struct api_server *s, enum api_network_role role) {
+    const struct api_server_address *stand_in = NULL;
+    for (size_t i = 0; i < s->n_addresses; i++) {
+        if (has_role(&s->addresses[i], role))
+            return &s->addresses[i];
+        if (!stand_in && has_role(&s->addresses[i], API_NETWORK_ROLE_MANAGEMENT))
+            stand_in = &s->addresses[i];
+    }
+    return stand_in;
+}
+
+/* The command that puts another address in that one's place; it names all, as the list is set as a whole. */
+static char *mending_command(const struct api_server *s, const struct api_server_address *bad) {
+    struct buf b = {0};
+    buf_addf(&b, "tarn server set %s", s->name);
+    for (size_t i = 0; i < s->n_addresses; i++) {
+        const struct api_server_address *a = &s->addresses[i];
+        buf_addf(&b, " --address address=%s", a == bad ? "ADDRESS" : a->address);
+        for (size_t k = 0; k < a->n_roles; k++)
+            buf_addf(&b, "%s%s", k ? "+" : ",roles=", api_network_role_text(a->roles[k]));
+    }
+    if (!bad)
+        buf_adds(&b, " --address address=ADDRESS,roles=management");
+    return buf_take(&b);
+}
+
+static int unreachable(const struct api_server *s, enum api_network_role role, struct error *e) {
+    const struct api_server_address *bad = entry_of(s, role);
+    _cleanup_free_ char *command = mending_command(s, bad);
+    if (!bad)
+        return error_set(e, ERR_CONFLICT,
+                         "server \"%s\" is known by %s, an address of that machine alone, by which no other server "
+                         "reaches it: say which one they do with: %s",
+                         s->name, s->connected_from, command);
+    return error_set(e, ERR_CONFLICT,
+                     "server \"%s\" has %s for the role %s, an address of that machine alone, by which no other server "
+                     "reaches it: say which one they do with: %s",
+                     s->name, bad->address,
+                     api_network_role_text(has_role(bad, role) ? role : API_NETWORK_ROLE_MANAGEMENT), command);
+}
+
 static bool on_loopback(const struct api_server *s, enum api_network_role role) {
     struct address a;
     return address_parse(server_role_address(s, role), &a) == 0 && address_is_loopback(&a);
@@ -219,12 +261,7 @@ int pool_check_reach(const struct core *c, const char *pool, const struct api_se
             if (str_empty(server_role_address(s, roles[k])) || str_empty(server_role_address(other, roles[k])) ||
                 mine == on_loopback(other, roles[k]))
                 continue;
-            const struct api_server *bad = mine ? s : other;
-            return error_set(e, ERR_CONFLICT,
-                             "server \"%s\" is known by %s, an address of that machine alone, by which no other server "
-                             "reaches it: say which one they do with: tarn server set %s --address "
-                             "address=ADDRESS,roles=management",
-                             bad->name, server_role_address(bad, roles[k]), bad->name);
+            return unreachable(mine ? s : other, roles[k], e);
         }
     }
     return 0;

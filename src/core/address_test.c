@@ -137,12 +137,40 @@ static void test_an_address_of_one_machine_alone(void **state) {
     world_down(&w);
 }
 
+/* The role that is wrong is named, and the command keeps what is right. */
+static void test_the_role_that_is_wrong(void **state) {
+    struct world w;
+    world_of(&w, 2);
+    says(&w, "s1", 1, true);
+    says(&w, "s2", 2, true);
+    assert_int_equal(ask(&w, API_OP_POOL_CREATE, NULL, "{\"name\":\"p\"}"), 201);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s2\"}"), 202);
+    assert_int_equal(set(&w, "s1", "{\"address\":\"127.0.0.1\",\"roles\":[\"heartbeat\"]}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 409);
+    SAYS("127.0.0.1 for the role heartbeat");
+    SAYS("tarn server set s1 --address address=ADDRESS,roles=heartbeat\"");
+    assert_int_equal(set(&w, "s1",
+                         "{\"address\":\"10.1.0.1\",\"roles\":[\"heartbeat\"]},"
+                         "{\"address\":\"127.0.0.1\",\"roles\":[\"migration\",\"storage\"]}"),
+                     200);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 409);
+    SAYS("127.0.0.1 for the role migration");
+    SAYS("s1 --address address=10.1.0.1,roles=heartbeat --address address=ADDRESS,roles=migration+storage");
+    /* What has no role of its own goes by the management address. */
+    assert_int_equal(set(&w, "s1", "{\"address\":\"127.0.0.1\",\"roles\":[\"management\",\"vm\"]}"), 200);
+    assert_int_equal(ask(&w, API_OP_POOL_ADD, "p", "{\"server\":\"s1\"}"), 409);
+    SAYS("127.0.0.1 for the role management");
+    SAYS("s1 --address address=ADDRESS,roles=management+vm");
+    world_down(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_checks),
         cmocka_unit_test(test_stand_ins),
         cmocka_unit_test(test_heartbeat_networks),
         cmocka_unit_test(test_an_address_of_one_machine_alone),
+        cmocka_unit_test(test_the_role_that_is_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
