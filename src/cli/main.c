@@ -41,7 +41,8 @@ static void report_text(const struct cli *cli, const struct command *c, const st
     bool twice = n && strncmp(safe, field, n) == 0 && strchr(" :,", safe[n]), first = twice || (n && given);
     fprintf(stderr, "tarn: %s%s%s%s%s", name.data ? name.data : "", name.len ? ": " : "", first ? option : "",
             first && !twice ? ": " : "", safe + (twice ? n : 0));
-    if (n && !first)
+    /* The message may say itself which option it is about. */
+    if (n && !first && !strstr(safe, option))
         fprintf(stderr, " (%s)", option);
     fputc('\n', stderr);
     buf_done(&name);

@@ -72,6 +72,8 @@ class Moves(unittest.TestCase):
         self.refused("conflict", "already", "stays", {"to": first, "disks": True})
         self.refused("not-found", "nowhere", "stays", {"to": "nowhere"})
         self.refused("conflict", ["stays-1", "local1", second, "--disks"], "stays", {"to": second})
+        said = self.cluster.cli("vm", "migrate", "stays", "--to", second).stderr
+        self.assertEqual(said.count("--disks"), 1, said)
         self.refused("conflict", "does not reach", "stays", {"to": second, "disks": True, "repository": "local1"})
         self.refused("not-found", "nothing", "stays", {"to": second, "disks": True, "repository": "nothing"})
         self.refused("not-found", "", "nobody")
