@@ -7,10 +7,12 @@
 #include "base/mem.h"
 #include "os/child.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PROGRAM_MS 30000
 #define WORDS_MAX  300
@@ -143,10 +145,23 @@ static int64_t program_ms(void) {
 
 static int next(struct fence *f, struct error *e);
 
+/* What to look at, by what it says: the whole of it, for the words above are cut. */
+static const char *hint_of(struct child *c) {
+    static const char *const certificate[] = {"CERTIFICATE_VERIFY_FAILED", "certificate verify failed",
+                                              "SSL certificate problem", "SSL: no alternative certificate"};
+    const struct buf *said = child_error(c)->len ? child_error(c) : child_output(c);
+    for (size_t i = 0; i < ARRAY_LEN(certificate); i++)
+        if (said->len && strcasestr(said->data, certificate[i]))
+            return "the management controller's certificate cannot be verified; if it is one of its own, add "
+                   "--fence-option ssl_insecure=1 to the server's fence settings";
+    return "are address, user and password right?";
+}
+
 static void on_exit_child(void *ctx, struct child *c, struct child_exit how) {
     struct fence *f = ctx;
     _cleanup_error_ struct error e = ERROR_INIT;
     _cleanup_free_ char *words = words_of(f, c);
+    const char *hint = hint_of(c);
     const struct leg *leg = f->leg;
     bool status = str_eq(leg->action, "status");
     bool good = !how.signalled && (how.value == STATUS_ON || (status && how.value == STATUS_OFF));
@@ -155,8 +170,8 @@ static void on_exit_child(void *ctx, struct child *c, struct child_exit how) {
     if (how.signalled)
         error_set(&e, ERR_TIMEOUT, "%s did not end in time: does the management controller answer?", f->fence.agent);
     else if (!good)
-        error_set(&e, ERR_IO, "%s failed at \"%s\": %s; are address, user and password right?", f->fence.agent,
-                  leg->action, str_or(words, "it says nothing"));
+        error_set(&e, ERR_IO, "%s failed at \"%s\": %s; %s", f->fence.agent, leg->action,
+                  str_or(words, "it says nothing"), hint);
     else if (status && leg->wanted >= 0 && how.value != leg->wanted)
         error_set(&e, ERR_IO, "%s says that it has switched the power %s, but its status is %s", f->fence.agent,
                   leg->wanted == STATUS_OFF ? "off" : "on", how.value == STATUS_OFF ? "off" : "on");
@@ -170,6 +185,35 @@ static void on_exit_child(void *ctx, struct child *c, struct child_exit how) {
         finish(f, NULL, how.value == STATUS_OFF ? "off" : "on");
     else if (next(f, &e) < 0)
         finish(f, &e, NULL);
+}
+
+static size_t count_agents(const char *directory) {
+    DIR *d = opendir(directory);
+    size_t n = 0;
+    for (const struct dirent *entry = d ? readdir(d) : NULL; entry; entry = readdir(d))
+        n += !fence_agent_problem(entry->d_name);
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* Its name is wrong, or its package is not there. A name is set long before, when nobody may know who will run it. */
+static int no_such_agent(const char *agent, struct error *e) {
+    static const char *const directories[] = {"/usr/sbin", "/usr/bin"};
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    for (size_t i = 0; i < ARRAY_LEN(directories); i++) {
+        size_t n = count_agents(directories[i]);
+        if (n)
+            return error_set(e, ERR_UNSUPPORTED,
+                             "there is no fence agent %s on server %s, which was asked to run it: is the name right, "
+                             "and its package installed? It has %zu other%s (%s/fence_*)",
+                             agent, host, n, n == 1 ? "" : "s", directories[i]);
+    }
+    return error_set(e, ERR_UNSUPPORTED,
+                     "there is no fence agent at all on server %s, which was asked to run %s: install the package "
+                     "fence-agents there, or in Debian 13 the one for it",
+                     host, agent);
 }
 
 static int next(struct fence *f, struct error *e) {
@@ -190,9 +234,10 @@ static int next(struct fence *f, struct error *e) {
                               .on_exit = on_exit_child,
                               .ctx = f};
     r = child_spawn(f->loop, &spec, &f->child);
+    if (r == -ENOENT)
+        return no_such_agent(f->fence.agent, e);
     if (r < 0)
-        return error_set(e, ERR_UNSUPPORTED, "%s cannot be run on this server: %s%s", f->fence.agent, strerror(-r),
-                         r == -ENOENT ? "; install the package fence-agents, or in Debian 13 the one for it" : "");
+        return error_set(e, ERR_UNSUPPORTED, "%s cannot be run on this server: %s", f->fence.agent, strerror(-r));
     return 0;
 }
 

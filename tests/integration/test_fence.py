@@ -94,6 +94,7 @@ class Fence(lab.LabCase):
             job, _ = self.fence("off")
             self.assertEqual((job["state"], self.redfish.get()), ("failed", "1"), more)
             self.assertNotIn("wrong-one", str(job))
+            self.assertEqual("ssl_insecure=1" in job["error"], more == {"options": []}, job["error"])
             self.assertFalse(self.api.get("/servers/server1")["cluster"]["fenced"])
 
     def test_redfish_hangs(self):
@@ -163,6 +164,8 @@ class Fence(lab.LabCase):
         self.api.patch("/servers/server1", {"fence": {"agent": "fence_no_such_thing", "address": "192.0.2.1", "options": []}})
         job, _ = self.fence("status")
         self.assertEqual(job["state"], "failed")
+        self.assertIn("there is no fence agent fence_no_such_thing on server", job["error"])
+        self.assertNotIn("at all", job["error"], "others are there")
         # What is said of a password of asterisks comes to an end.
         self.api.patch("/servers/server1", {"fence": {"agent": "fence_says_all", "address": "192.0.2.1", "password": "*"}})
         job, _ = self.fence("status")
