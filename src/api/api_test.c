@@ -95,6 +95,12 @@ static void test_refused(void **state) {
             "at most 3 items, not 4");
     refused(vm, "{\"name\": \"a\", \"disks\": [{\"size\": 1048576}, {\"size\": 5}]}", "disks[1].size",
             "must be between");
+    /* Times as they are written, and not as they are counted. */
+    refused(vm, "{\"name\": \"a\", \"ha\": {\"delay\": 7200}}", "ha.delay", "must be between 0 s and 1 h, not 2 h");
+    refused(vm, "{\"name\": \"a\", \"ha\": {\"delay\": 3601}}", "ha.delay", "not 3601 s");
+    refused(vm, "{\"name\": \"a\", \"ha\": {\"delay\": -60}}", "ha.delay", "not -1 min");
+    refused(&api_token_schema, "{\"name\": \"a\", \"lifetime\": 8639913600}", "lifetime",
+            "must be between 1 s and 3650 d, not 99999 d");
     refused(vm, "{\"name\": \"a\", \"disks\": [7]}", "disks[0]", "must be an object, not a number");
     refused(vm, "{\"name\": \"a\", \"nics\": [{\"mac\": \"01:00:00:00:00:00\"}]}", "nics[0].mac", "multicast");
     refused(vm, "{\"name\": \"a\", \"nics\": [{\"network\": \"lan\"}]}", "nics[0].network", "must be one of user");

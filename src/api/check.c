@@ -78,11 +78,19 @@ static int wrong_size(const struct api_field *f, int index, int64_t value, struc
                            hint);
 }
 
+static int wrong_duration(const struct api_field *f, int index, int64_t value, struct error *e) {
+    char low[SECONDS_TEXT_MAX], high[SECONDS_TEXT_MAX], given[SECONDS_TEXT_MAX];
+    return api_field_error(f, index, e, "must be between %s and %s, not %s", seconds_format(f->min, low),
+                           seconds_format(f->max, high), seconds_format(value, given));
+}
+
 int api_check_integer(const struct api_field *f, int index, int64_t value, struct error *e) {
     if (value >= f->min && value <= f->max)
         return 0;
     if (f->flags & API_F_BYTES)
         return wrong_size(f, index, value, e);
+    if (f->min != INT64_MIN && f->max != INT64_MAX && f->flags & API_F_SECONDS)
+        return wrong_duration(f, index, value, e);
     if (f->min != INT64_MIN && f->max != INT64_MAX)
         return api_field_error(f, index, e, "must be between %" PRId64 " and %" PRId64 ", not %" PRId64, f->min, f->max,
                                value);

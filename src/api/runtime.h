@@ -60,6 +60,7 @@ enum api_field_flag {
     API_F_GIVEN = 1 << 8,      /* has a member given_NAME */
     API_F_CHANGE_ONLY = 1 << 11,
     API_F_BYTES = 1 << 10,   /* an integer that people write in binary units */
+    API_F_SECONDS = 1 << 12, /* an integer that people write as 90s, 10m, 2h or 7d */
     API_F_OPTIONAL = 1 << 9, /* a number that is not there if it is not known: NAN */
 };
 

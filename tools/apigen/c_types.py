@@ -131,7 +131,8 @@ def field_row(model, s, f):
         ("API_F_WRITE_ONLY", f.write_only), ("API_F_INPUT", f.input), ("API_F_IMMUTABLE", f.key("x-immutable")),
         ("API_F_INTERNAL", f.internal), ("API_F_CHANGEABLE", f.key("x-changeable")),
         ("API_F_CHANGE_ONLY", f.change_only), ("API_F_GIVEN", given(f)),
-        ("API_F_OPTIONAL", f.optional), ("API_F_BYTES", f.key("x-unit") == "bytes")] if on]
+        ("API_F_OPTIONAL", f.optional), ("API_F_BYTES", f.key("x-unit") == "bytes"),
+        ("API_F_SECONDS", f.key("x-unit") == "seconds")] if on]
     fmt = "REF" if f.ref else FORMATS[f.constraint("format")]
     text, number = defaults(model, f)
     low, high = limits(f)
