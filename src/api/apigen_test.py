@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(ROOT, "tools/apigen"))
 
 import cli  # noqa: E402
+import docs  # noqa: E402
 import model as api_model  # noqa: E402
 import openapi  # noqa: E402
 
@@ -174,6 +175,13 @@ class OpenApi(unittest.TestCase):
         self.assertIn("cloud_init", schemas["VmCreate"]["properties"])
         self.assertEqual(schemas["VmCreate"]["required"], ["name"])
         self.assertNotIn("template", schemas["VmChange"]["properties"])
+
+    def test_the_reference_has_the_commands_with_code_of_their_own(self):
+        text = "\n".join(docs.source(api_model.build(DOCUMENT, AGENT_DOCUMENT)))
+        for words in ("**`tarn server token create [NAME]`**: Create a token", "**`tarn job watch JOB`**: Follow a job",
+                      "**`tarn iso import FILE [NAME]`**: Import"):
+            self.assertIn(words, text)
+        self.assertNotIn("__manual", text)
 
     def test_the_program_writes_it(self):
         command = [sys.executable, os.path.join(ROOT, "tools/apigen/apigen"), TARN, AGENT, "-", "openapi.json"]

@@ -125,6 +125,15 @@ class Offline(unittest.TestCase):
     def answer(self, value):
         self.fake.handler = lambda *_: value
 
+    def test_every_command_is_in_the_reference(self):
+        manual = self.tarn("__manual", stdin='.\\" COMMANDS\n', status=0, signed_in=False).stdout
+        commands = re.findall(r"^\.Ss (tarn .*)$", manual, re.M)
+        self.assertGreater(len(commands), 80)
+        with open(os.path.join(ROOT, "docs/reference.md"), encoding="utf-8") as f:
+            headings = re.findall(r"^\*\*`(tarn [^`]*)`\*\*", f.read(), re.M)
+        for command in commands:
+            self.assertTrue([h for h in headings if h == command or h.startswith(command + " ")], command)
+
     # ---- answers that are wrong ----
 
     def test_not_json(self):

@@ -2,6 +2,8 @@
 """The CLI's commands: the rows of src/api/cli_table.h, and what docs.py says of them."""
 
 import json
+import os
+import re
 from dataclasses import dataclass, field as dc_field
 
 from model import check, snake
@@ -120,6 +122,34 @@ def commands(model):
     pairs = [(c.object, c.verb) for c in out]
     for pair in pairs:
         check(pairs.count(pair) == 1, " ".join(pair), "two operations have this command")
+    return out
+
+
+@dataclass
+class Special:
+    object: str
+    verb: str
+    summary: str | None
+    usage: str | None
+    options: bool
+
+
+def specials():
+    """The commands that have code of their own, by (object, verb), as src/cli/special.c has them. How such a command is
+    written, and whether there is one without an operation, stands only there."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    with open(os.path.join(root, "src/cli/special.c"), encoding="utf-8") as f:
+        text = f.read()
+    table = text[text.index("const struct special specials[]"):text.index("const size_t n_specials")]
+    out = {}
+    for row in table.split("{{")[1:]:
+        # What is written in pieces, over several lines, is one text in C.
+        texts = {key: "".join(json.loads(piece) for piece in re.findall(r'"(?:[^"\\]|\\.)*"', value)) for key, value in
+                 re.findall(r'\.(object|verb|summary|usage) =\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', row)}
+        check("object" in texts and "verb" in texts, "src/cli/special.c", "a row has no object or no verb")
+        out[texts["object"], texts["verb"]] = Special(texts["object"], texts["verb"], texts.get("summary"),
+                                                      texts.get("usage"), ".options =" in row)
+    check(out, "src/cli/special.c", "no special commands are found")
     return out
 
 

@@ -97,13 +97,25 @@ def argument_text(model, command, name):
     return "TEXT" if name == "q" else name.upper().replace("_", "-")
 
 
+def command_head(c, args, summary):
+    return [f"**`tarn {c.object}{' ' + c.verb if c.verb else ''}{args}`**: {summary}", ""]
+
+
+def special_lines(special, summary, args):
+    lines = command_head(special, " " + special.usage if special.usage else args, special.summary or summary)
+    if special.options:
+        name = f"{special.object} {special.verb}".strip()
+        lines += [f"It has options of its own: `tarn {name} --help`.", ""]
+    return lines
+
+
 def command_lines(model):
-    lines = []
+    lines, specials = [], cli.specials()
     for c in cli.commands(model):
+        special = specials.pop((c.object, c.verb), None)
         args = "".join(" " + argument_text(model, c, a) for a in c.args)
-        lines += [f"**`tarn {c.object}{' ' + c.verb if c.verb else ''}{args}`**: {c.op.key('summary')}", ""]
+        lines += special_lines(special, c.op.key("summary"), args) if special else command_head(c, args, c.op.key("summary"))
         if c.special and not c.verb:
-            lines += [f"Its options are its own: `tarn {c.object} --help`.", ""]
             continue
         for f in c.flags:
             value = {"SIZE": "SIZE", "SECONDS": "TIME", "FILE": "FILE", "INTEGER": "N", "NUMBER": "N",
@@ -114,6 +126,9 @@ def command_lines(model):
             lines.append(f"- {flag}{repeat}{needed}{': ' + f.help if f.help else ''}")
         if c.flags:
             lines.append("")
+    for special in specials.values():
+        if not special.object.startswith("__"):
+            lines += special_lines(special, "", "")
     return lines
 
 
