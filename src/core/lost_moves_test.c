@@ -53,6 +53,24 @@ static void test_a_deletion_that_waits_keeps_nothing_from_its_restart(void **sta
     world_down(&w);
 }
 
+/* An order to receive it that had waited there for minutes is carried out when its job has ended long ago. */
+static void test_what_comes_up_where_it_does_not_belong_is_ended(void **state) {
+    struct world w;
+    prepare(&w, 3);
+    make_vm(&w, "v", "s1", HA);
+    map_put(&w.agents[1].guests, vm_of(&w, "v")->id, xstrdup("migrating"));
+    says(&w, 1, "v", "migrating", false);
+    walk(&w, 500);
+    assert_null(map_get(&w.agents[1].guests, vm_of(&w, "v")->id));
+    assert_string_equal(map_get(&w.agents[0].guests, vm_of(&w, "v")->id), "running");
+    assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    /* Where it belongs it is let be. */
+    says(&w, 0, "v", "running", true);
+    walk(&w, 500);
+    assert_string_equal(map_get(&w.agents[0].guests, vm_of(&w, "v")->id), "running");
+    world_down(&w);
+}
+
 /* The order had failed a few times, and was to be tried again. */
 static void test_a_kill_that_is_tried_again_holds(void **state) {
     struct world w;
@@ -139,6 +157,7 @@ int main(void) {
         cmocka_unit_test(test_a_deletion_that_waits_keeps_nothing_from_its_restart),
         cmocka_unit_test(test_it_runs_though_its_old_disk_cannot_be_deleted),
         cmocka_unit_test(test_it_runs_though_source_and_destination_are_lost),
+        cmocka_unit_test(test_what_comes_up_where_it_does_not_belong_is_ended),
         cmocka_unit_test(test_a_kill_that_is_tried_again_holds),
         cmocka_unit_test(test_a_job_that_waits_keeps_nothing_from_its_restart),
     };

@@ -539,12 +539,12 @@ void driver_kill(struct sim *s, int i, const char *vm, uint64_t life) {
         return;
     sim_trace(s, "%s: guest %s is killed by the deadman", v->name, vm);
     cover_hit(s->cover, "cluster", "the deadman kills");
-    guest_free(g);
     struct sim_event *e = sim_at(s, s->now + sim_between(s, 100, 5000), kill_is_seen);
     e->server = i;
     e->epoch = v->p.epoch;
-    e->p = xstrdup(vm);
+    e->p = xstrdup(vm); /* may be the guest's own */
     e->drop = drop_vm;
+    guest_free(g);
 }
 
 void driver_power_off(struct sim *s, int i) {
