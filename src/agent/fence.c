@@ -145,23 +145,22 @@ static int64_t program_ms(void) {
 
 static int next(struct fence *f, struct error *e);
 
-/* What to look at, by what it says: the whole of it, for the words above are cut. */
-static const char *hint_of(struct child *c) {
-    static const char *const certificate[] = {"CERTIFICATE_VERIFY_FAILED", "certificate verify failed",
-                                              "SSL certificate problem", "SSL: no alternative certificate"};
+/* By what it says: the whole of it, for the words that are shown are cut. */
+static bool is_certificate(struct child *c) {
+    static const char *const words[] = {"CERTIFICATE_VERIFY_FAILED", "certificate verify failed",
+                                        "SSL certificate problem", "SSL: no alternative certificate"};
     const struct buf *said = child_error(c)->len ? child_error(c) : child_output(c);
-    for (size_t i = 0; i < ARRAY_LEN(certificate); i++)
-        if (said->len && strcasestr(said->data, certificate[i]))
-            return "the management controller's certificate cannot be verified; if it is one of its own, add "
-                   "--fence-option ssl_insecure=1 to the server's fence settings";
-    return "are address, user and password right?";
+    bool found = false;
+    for (size_t i = 0; i < ARRAY_LEN(words) && said->len; i++)
+        found |= strcasestr(said->data, words[i]) != NULL;
+    return found;
 }
 
 static void on_exit_child(void *ctx, struct child *c, struct child_exit how) {
     struct fence *f = ctx;
     _cleanup_error_ struct error e = ERROR_INIT;
     _cleanup_free_ char *words = words_of(f, c);
-    const char *hint = hint_of(c);
+    bool certificate = is_certificate(c);
     const struct leg *leg = f->leg;
     bool status = str_eq(leg->action, "status");
     bool good = !how.signalled && (how.value == STATUS_ON || (status && how.value == STATUS_OFF));
@@ -169,9 +168,15 @@ static void on_exit_child(void *ctx, struct child *c, struct child_exit how) {
     child_free(c);
     if (how.signalled)
         error_set(&e, ERR_TIMEOUT, "%s did not end in time: does the management controller answer?", f->fence.agent);
+    else if (!good && certificate)
+        error_set(
+            &e, ERR_IO,
+            "%s failed at \"%s\": %s; the management controller's certificate cannot be verified; if it is one of "
+            "its own, add --fence-option ssl_insecure=1 to the server's fence settings",
+            f->fence.agent, leg->action, str_or(words, "it says nothing"));
     else if (!good)
-        error_set(&e, ERR_IO, "%s failed at \"%s\": %s; %s", f->fence.agent, leg->action,
-                  str_or(words, "it says nothing"), hint);
+        error_set(&e, ERR_IO, "%s failed at \"%s\": %s; are address, user and password right?", f->fence.agent,
+                  leg->action, str_or(words, "it says nothing"));
     else if (status && leg->wanted >= 0 && how.value != leg->wanted)
         error_set(&e, ERR_IO, "%s says that it has switched the power %s, but its status is %s", f->fence.agent,
                   leg->wanted == STATUS_OFF ? "off" : "on", how.value == STATUS_OFF ? "off" : "on");

@@ -575,9 +575,7 @@ static int take_event(struct core *c, const char *server, const char *event, con
         if (r == 0) {
             apply_guest(c, CORE_GET(c, server, SERVER, server), &g);
             vm_tell_again(c, g.vm);
-            /* An order that had waited there for long, and of which nobody knows any more, has been carried out. */
-            if (!state_is_off(g.state) && failover_stale(c, server, &g))
-                failover_kill_stale(c, server, &g);
+            failover_came_up(c, server, &g);
             api_guest_report_done(&g);
         }
         return r;

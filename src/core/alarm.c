@@ -215,18 +215,16 @@ void alarms_server_offline(struct core *c, const struct api_server *s) {
                      "Server %s is offline: %s", s->name, s->state_reason);
 }
 
-#define GONE_ANSWERS "It answers the manager"
-
 /* What is said at first stays, but for whether it answers the manager. */
 void alarms_server_gone(struct core *c, const struct api_server *s, bool answers, const char *why) {
     const struct object *o = active(c, s->id, "server.gone");
-    if (o && (strstr(((const struct api_alarm *)o->v->data)->message, GONE_ANSWERS) != NULL) == answers)
+    if (o && (strstr(((const struct api_alarm *)o->v->data)->message, ". It answers the manager, ") != NULL) == answers)
         return;
     if (answers)
         core_alarm_raise(
             c, API_SEVERITY_ERROR, API_KIND_SERVER, s->id, s->name, "server.gone",
-            "Server %s is given up: the others of its pool do not see it over the heartbeat network. " GONE_ANSWERS
-            ", and what is not highly available runs on there; its highly available virtual "
+            "Server %s is given up: the others of its pool do not see it over the heartbeat network. It answers the "
+            "manager, and what is not highly available runs on there; its highly available virtual "
             "machines are started elsewhere as far as its pool does that. Look at its heartbeat network, "
             "and at what it says itself: tarn server show %s",
             s->name, s->name);

@@ -106,6 +106,8 @@ struct agent {
     int64_t tell_at, tell_wait; /* its guests' changes, which it could not take, are told again then; ms */
     bool unheeded;    /* it has said that it watches a guest, and was not believed: it was given up, or not armed */
     bool armed;       /* its deadman, as it says in this connection */
+    char stale[UUID_LEN + 1]; /* which it was told last to end outside of a report; when */
+    int64_t stale_at;
     int64_t lost_at;   /* when it said last that a guest had ended with its lease */
     int64_t belied_at; /* since when others have seen it although its power is off */
     /* fencing.c */
@@ -555,6 +557,7 @@ void failover_vm_skipped(struct job_ctx *x, const char *vm);
 void failover_vm_lost(struct core *c, const char *vm); /* its agent says so */
 /* A guest in the report of a server to which it does not belong any more. */
 bool failover_stale(struct core *c, const char *server, const struct api_guest_report *g);
+void failover_came_up(struct core *c, const char *server, const struct api_guest_report *g);
 void failover_kill_stale(struct core *c, const char *server, const struct api_guest_report *g);
 /* Its agent's answer to an order of that; true: the last of them. */
 bool failover_stale_answered(struct core *c, const char *server, const char *id, const json_t *message);

@@ -658,6 +658,21 @@ void failover_kill_stale(struct core *c, const char *server, const struct api_gu
 
 #define STALE_AGAIN_MS 10000
 
+/* An order that had waited there for long, and of which nobody knows any more, may have been carried out. One that says
+   so again was not ended: it is told with the next report. */
+void failover_came_up(struct core *c, const char *server, const struct api_guest_report *g) {
+    struct agent *a = core_agent(c, server);
+    if (state_is_off(g->state) || g->state == API_VM_STATE_STOPPING || !failover_stale(c, server, g))
+        return;
+    if (str_eq(a->stale, g->vm) && c->mono_ms < a->stale_at + STALE_AGAIN_MS) {
+        a->again_at = a->again_at ? a->again_at : c->mono_ms + STALE_AGAIN_MS;
+        return;
+    }
+    snprintf(a->stale, sizeof a->stale, "%s", g->vm);
+    a->stale_at = c->mono_ms;
+    failover_kill_stale(c, server, g);
+}
+
 /* Its store, say, took nothing just then: with its next report it is told again. */
 bool failover_stale_answered(struct core *c, const char *server, const char *id, const json_t *message) {
     _cleanup_error_ struct error e = ERROR_INIT;

@@ -64,6 +64,12 @@ static void test_what_comes_up_where_it_does_not_belong_is_ended(void **state) {
     assert_null(map_get(&w.agents[1].guests, vm_of(&w, "v")->id));
     assert_string_equal(map_get(&w.agents[0].guests, vm_of(&w, "v")->id), "running");
     assert_int_equal(vm_of(&w, "v")->state, API_VM_STATE_RUNNING);
+    /* What it tells while it ends it is no new reason, nor is that it could not be ended. */
+    size_t told = w.changes;
+    says(&w, 1, "v", "stopping", false);
+    says(&w, 1, "v", "migrating", false);
+    walk(&w, 500);
+    assert_int_equal(w.changes, told);
     /* Where it belongs it is let be. */
     says(&w, 0, "v", "running", true);
     walk(&w, 500);

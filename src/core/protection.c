@@ -37,9 +37,12 @@ static char *others_text(const struct others *o, const struct api_pool *p, bool 
         return xasprintf("the other servers of its pool \"%s\" that could run it are in maintenance", p->name);
     if (o->closed)
         return xasprintf("the servers of its pool \"%s\" that could run it are in maintenance", p->name);
+    if (o->barring && o->missing)
+        return xasprintf("placement rule \"%s\" leaves it no other server of its pool \"%s\" that has its storage",
+                         o->barring->name, p->name);
     if (o->barring)
-        return xasprintf("placement rule \"%s\" leaves it no other server of its pool \"%s\"%s", o->barring->name,
-                         p->name, o->missing ? " that has its storage" : "");
+        return xasprintf("placement rule \"%s\" leaves it no other server of its pool \"%s\"", o->barring->name,
+                         p->name);
     if (o->missing && (o->reach || on_one))
         return xasprintf("no other server of its pool has the storage repository \"%s\"", o->missing->name);
     if (o->missing)
@@ -176,9 +179,12 @@ char *protection_without(const struct core *c, const char *server, bool takes_it
 /* It runs nowhere, or nobody can tell it to be watched. */
 static char *not_there(const struct core *c, const struct api_vm *vm) {
     const struct api_server *s = CORE_GET(c, server, SERVER, vm->server);
-    if (vm->state == API_VM_STATE_CRASHED && !vm->restarting && (!vm->watched || str_empty(vm->server)))
-        return xasprintf("it has crashed%s%s: unless it is restarted by itself, start it with: tarn vm start %s",
-                         str_empty(vm->state_reason) ? "" : ", ", vm->state_reason, vm->name);
+    bool down = vm->state == API_VM_STATE_CRASHED && !vm->restarting && (!vm->watched || str_empty(vm->server));
+    if (down && str_empty(vm->state_reason))
+        return xasprintf("it has crashed: unless it is restarted by itself, start it with: tarn vm start %s", vm->name);
+    if (down)
+        return xasprintf("it has crashed, %s: unless it is restarted by itself, start it with: tarn vm start %s",
+                         vm->state_reason, vm->name);
     if (vm->state == API_VM_STATE_UNKNOWN && !vm->watched && s)
         return xasprintf("its server \"%s\" could not be told to watch it: bring that back, or if it is gone for good, "
                          "switch it off first, then: tarn server delete %s --force",
@@ -224,14 +230,34 @@ static void refresh_all(struct core *c, const char *pool) {
 
 void protection_pool(struct core *c, const char *pool) { refresh_all(c, pool); }
 
-/* It is there, or not any more. Those that it is about, of maybe thirty thousand. */
-void protection_rule(struct core *c, const struct api_rule *r) {
+static void refresh_if(struct core *c, const struct api_vm *vm, const struct api_rule *but) {
+    if (vm && is_ha(vm) && !(but && rule_is_about(but, vm)))
+        refresh(c, vm);
+}
+
+/* Those that it is about, of maybe thirty thousand, but not those that the other is about as well. */
+static void refresh_rule(struct core *c, const struct api_rule *r, const struct api_rule *but) {
     const struct table *t = &c->tables[API_KIND_VM];
-    for (size_t i = 0; i < t->n && c->started && rule_bars(r); i++) {
+    if (!c->started || !rule_bars(r))
+        return;
+    for (size_t i = 0; i < r->n_vms; i++)
+        refresh_if(c, CORE_GET(c, vm, VM, r->vms[i]), but);
+    for (size_t i = 0; i < t->n && !str_empty(r->tag) && !(but && str_eq(but->tag, r->tag)); i++) {
         const struct api_vm *vm = t->sorted[i]->v->data;
         if (is_ha(vm) && rule_is_about(r, vm))
             refresh(c, vm);
     }
+}
+
+void protection_rule(struct core *c, const struct api_rule *r) { refresh_rule(c, r, NULL); }
+
+/* It says the same, though maybe of others. */
+static bool same_rule(const struct api_rule *a, const struct api_rule *b) {
+    bool same = a->type == b->type && a->must == b->must && str_eq(a->name, b->name) && str_eq(a->pool, b->pool) &&
+                a->n_servers == b->n_servers;
+    for (size_t i = 0; same && i < a->n_servers; i++)
+        same = str_eq(a->servers[i], b->servers[i]);
+    return same;
 }
 
 static bool same_servers(const struct api_repository *a, const struct api_repository *b) {
@@ -248,10 +274,13 @@ static bool same_pool(const struct api_pool *a, const struct api_pool *b) {
 }
 
 void protection_observe(struct core *c, enum api_kind kind, const void *was, const void *now) {
-    if (kind == API_KIND_RULE && was)
-        protection_rule(c, was);
-    if (kind == API_KIND_RULE)
-        protection_rule(c, now);
+    if (kind == API_KIND_RULE) {
+        bool same = was && same_rule(was, now);
+        if (was)
+            refresh_rule(c, was, same ? now : NULL);
+        refresh_rule(c, now, same ? was : NULL);
+        return;
+    }
     if (!c->started || !was)
         return;
     const struct api_server *s0 = was, *s = now;

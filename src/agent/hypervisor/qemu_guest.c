@@ -323,6 +323,7 @@ static void process_quit(struct guest *g) {
 /* ---- the monitor ---- */
 
 static void guest_look(struct guest *g, int64_t timeout_ms) {
+    g->looks++;
     qmp_call(g->qmp, "query-status", NULL, timeout_ms, on_status, g);
 }
 
@@ -339,6 +340,7 @@ static void heard_at_last(struct guest *g, const char *status) {
 
 static void on_status(void *ctx, const struct error *error, const json_t *result) {
     struct guest *g = ctx;
+    g->looks--;
     if (!error && json_is_string(json_object_get(result, "status"))) {
         if (g->monitor_tries >= RECONNECT_TRIES || g->unheard)
             log_info("guest %s: QEMU's monitor answers again", g->vm);
@@ -356,10 +358,10 @@ static void on_status(void *ctx, const struct error *error, const json_t *result
     if (g->phase == GUEST_STARTING) {
         str_set(&g->end_reason, "QEMU did not become ready in time");
         qemu_process_kill(g->process);
-    } else if (g->phase == GUEST_FINDING || g->unheard) {
+    } else if (g->phase == GUEST_FINDING) {
         monitor_lost(g);
-    } else if (is_settled(g->phase) && error && error->code == ERR_TIMEOUT) {
-        guest_look(g, ASK_TIMEOUT_MS); /* QEMU waits for a disk, and answers when that does */
+    } else if (is_settled(g->phase) && error && error->code == ERR_TIMEOUT && !g->looks) {
+        guest_look(g, ASK_TIMEOUT_MS); /* QEMU waits for a disk, say, and answers when that does */
     }
 }
 
@@ -371,6 +373,8 @@ static void on_reconnect(struct guest *g) {
 /* No monitor answers. A guest that runs all the same is reported so; it can only be killed. */
 static void monitor_lost(struct guest *g) {
     qmp_free(TAKE_PTR(g->qmp));
+    if (g->on_time == on_quit_late)
+        return;
     g->spare = !g->spare;
     if (++g->monitor_tries < (g->phase == GUEST_FINDING ? 4 : RECONNECT_TRIES)) {
         timer_set(g, RECONNECT_MS, on_reconnect);
@@ -390,10 +394,6 @@ static void monitor_lost(struct guest *g) {
 static void on_monitor_closed(void *ctx, const char *why) {
     struct guest *g = ctx;
     log_debug("guest %s: monitor: %s", g->vm, why);
-    if (g->on_time == on_quit_late) {
-        qmp_free(TAKE_PTR(g->qmp));
-        return;
-    }
     monitor_lost(g);
 }
 
@@ -465,6 +465,7 @@ static void monitor_open(struct guest *g, int64_t timeout_ms) {
         monitor_lost(g);
         return;
     }
+    g->looks = 0; /* what was asked on another connection is not answered any more */
     guest_look(g, timeout_ms);
 }
 
@@ -743,7 +744,7 @@ static void on_asked(void *ctx, const struct error *error, const json_t *result)
         str_take(&g->reason, NULL);
     }
     /* It may do it yet: "stop" waits for what the disks still write, and its event came before and was expected. */
-    if (error && error->code == ERR_TIMEOUT && then != GUEST_ABSENT && qmp_is_open(g->qmp))
+    if (error && error->code == ERR_TIMEOUT && then != GUEST_ABSENT && qmp_is_open(g->qmp) && !g->looks)
         guest_look(g, ASK_TIMEOUT_MS);
     guest_call_done(g, call, error, error ? NULL : guest_report(g));
     guest_release(g);

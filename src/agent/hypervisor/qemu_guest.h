@@ -92,6 +92,7 @@ struct guest {
     char *end_reason;                    /* what QEMU said before it ended; NULL: nothing */
     bool spare;                          /* the monitor in use */
     int monitor_tries;
+    int looks;    /* query-status that are not answered yet */
     bool unheard; /* taken for running because its monitor did not answer */
     bool display;
     struct qemu_move *move; /* NULL: it has not moved in this life of ours */

@@ -194,7 +194,8 @@ static int world_up(void **state) {
     w.ended = 0;
     w.told = 0;
     w.at = 0;
-    w.goes = w.refuses = w.post = w.away = w.slow = w.stopped = false;
+    w.goes = w.refuses = false;
+    w.post = w.away = w.slow = w.stopped = false;
     w.paused = 0;
     w.g = guest_get(&w.h, VM, true);
     return 0;
@@ -339,6 +340,36 @@ static void pause_answered_late(void **state) {
     let_go();
 }
 
+static void *mute_monitor(void *unused) {
+    for (int fd; (fd = accept(w.listener, NULL, NULL)) >= 0; close(fd)) {
+        char data[4096];
+        while (read(fd, data, sizeof data) > 0)
+            ;
+    }
+    return NULL;
+}
+
+/* It hangs, and was found so: what is asked of it fails in time, and it is killed. */
+static void unheard_is_still_killed(void **state) {
+    make_process();
+    w.listener = qemu_socket_listen(w.guestfd, QEMU_QMP_SOCKET);
+    assert_true(w.listener >= 0);
+    assert_int_equal(pthread_create(&w.monitor, NULL, mute_monitor, NULL), 0);
+    guest_find(w.g, 1);
+    wait_for(w.ended == 1 && w.g->unheard);
+    wait_for(qmp_is_open(w.g->qmp));
+    guest_ask(w.g, 2, "stop", NULL, GUEST_IS_PAUSED);
+    wait_for(w.ended == 2);
+    assert_int_equal(w.code, ERR_TIMEOUT);
+    guest_kill(w.g, 3);
+    wait_for(w.ended == 3);
+    assert_int_equal(w.code, ERR_OK);
+    assert_false(w.alive);
+    turns(10);
+    w.g = map_get(&w.h.guests, VM);
+    let_go();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(figures_that_are_none, world_up, world_down),
@@ -346,6 +377,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(credentials_are_ours, world_up, world_down),
         cmocka_unit_test_setup_teardown(released_when_it_says_so, world_up, world_down),
         cmocka_unit_test_setup_teardown(pause_answered_late, world_up, world_down),
+        cmocka_unit_test_setup_teardown(unheard_is_still_killed, world_up, world_down),
     };
     signal(SIGPIPE, SIG_IGN);
     log_set_level(LOG_LEVEL_ERROR);
