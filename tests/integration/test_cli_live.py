@@ -52,7 +52,7 @@ class Conversations(cluster.ClusterCase):
     def test_1_console_as_a_pipe(self):
         self.cluster.vm("talker")
         self.tarn("vm", "console", "talker", "--until", "# ", "--timeout", "60", stdin="")
-        done = self.tarn("vm", "console", "talker", "--until", "42 is it", "--timeout", "30", stdin="echo $((6*7)) is it\n")
+        done = self.tarn("vm", "console", "talker", "--until", "42 is it", "--timeout", "30", stdin="echo $((6*7)) is it\n\n")
         self.assertIn("42 is it", done.stdout)
         self.tarn("vm", "console", "talker", "--send", "echo $((7*7)) too", "--until", "49 too", "--timeout", "30",
                   stdin="")
