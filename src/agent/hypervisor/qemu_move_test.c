@@ -305,6 +305,16 @@ static void turns(int ms) {
         turn();
 }
 
+/* That call ends well, and its process has ended before. */
+static void ends_with(uint64_t call) {
+    wait_for(w.ended == call);
+    assert_int_equal(w.code, ERR_OK);
+    assert_false(w.alive);
+    turns(10);
+    w.g = map_get(&w.h.guests, VM);
+    let_go();
+}
+
 /* The destination's guest needs what is still here: that nobody answers does not mean that all has gone. */
 static void released_when_it_says_so(void **state) {
     take_up(GUEST_IS_RUNNING);
@@ -320,12 +330,7 @@ static void released_when_it_says_so(void **state) {
     turns(1000);
     assert_int_equal(w.ended, 1);
     w.post = false;
-    wait_for(w.ended == 2);
-    assert_int_equal(w.code, ERR_OK);
-    assert_false(w.alive);
-    turns(10);
-    w.g = map_get(&w.h.guests, VM);
-    let_go();
+    ends_with(2);
 }
 
 /* QEMU pauses the guest at once and answers when its disks have: that it is paused must not be overlooked. */
@@ -362,12 +367,7 @@ static void unheard_is_still_killed(void **state) {
     wait_for(w.ended == 2);
     assert_int_equal(w.code, ERR_TIMEOUT);
     guest_kill(w.g, 3);
-    wait_for(w.ended == 3);
-    assert_int_equal(w.code, ERR_OK);
-    assert_false(w.alive);
-    turns(10);
-    w.g = map_get(&w.h.guests, VM);
-    let_go();
+    ends_with(3);
 }
 
 int main(void) {
